@@ -1,0 +1,84 @@
+//! What crosses the seam upwards: the engine tells, the control plane decides.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidewire_hub::admit::{ConnId, OutletId, Transport};
+use tidewire_hub::channel::{Channel, ChannelSet};
+use tidewire_hub::grant::Grant;
+use tidewire_hub::position::Position;
+use tidewire_transport::request::Request;
+
+/// What happened on a connection. Every answer comes back as a [`tidewire_hub::Command`] through the outlet's inbox.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A subscription is asked for. Answered by exactly one `Admit` or `Refuse`.
+    Arrived {
+        /// Where the answer goes.
+        outlet: OutletId,
+        /// Which connection.
+        conn: ConnId,
+        /// Who is at the other end.
+        peer: SocketAddr,
+        /// What is asked.
+        request: &'a Request,
+    },
+    /// A WebSocket client sent messages, in this order. Nothing more is read from it until a `Continue` or `Close`.
+    Received {
+        /// Where the answer goes.
+        outlet: OutletId,
+        /// Which connection.
+        conn: ConnId,
+        /// What it may do.
+        grant: &'a Arc<Grant>,
+        /// What it asked for when it connected.
+        request: &'a Request,
+        /// At least one.
+        messages: Vec<Inbound>,
+    },
+    /// The page before was sent and there is more. Answered by exactly one `Admit` or `Close`.
+    Drained {
+        /// Where the answer goes.
+        outlet: OutletId,
+        /// Which connection.
+        conn: ConnId,
+        /// What it may do.
+        grant: &'a Arc<Grant>,
+        /// How it receives.
+        transport: Transport,
+        /// What it asked to hear.
+        channels: &'a ChannelSet,
+        /// Where the page before ended.
+        cursor: Position,
+    },
+    /// A connection that had joined these channels has left them.
+    Departed {
+        /// Whose interest ends.
+        outlet: OutletId,
+        /// How it received.
+        transport: Transport,
+        /// What it leaves.
+        channels: Vec<Channel>,
+    },
+    /// The inbox was full and is now empty: what was held back may come (delivery rule R13).
+    Emptied {
+        /// Whose inbox.
+        outlet: OutletId,
+    },
+}
+
+/// One WebSocket message from a client, whole and in bounds. Text has been checked to be UTF-8.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    /// Whether it came in binary frames.
+    pub binary: bool,
+    /// What it holds.
+    pub bytes: Bytes,
+}
+
+/// The contract of the control plane. Called on the outlet's own thread: it must not block.
+pub trait Control: Send + Sync {
+    /// Decides on one event.
+    fn handle(&self, event: Event<'_>);
+}

@@ -1,0 +1,140 @@
+//! Admission: what a subscriber asks of the broker, and what it is handed in one step (delivery rule R9).
+
+use std::sync::Arc;
+
+use crate::channel::{Channel, ChannelSet};
+use crate::grant::Grant;
+use crate::limits::PageLimit;
+use crate::message::Message;
+use crate::position::{Position, Start};
+
+/// One connection of one outlet: its slot and the slot's generation, so that a late answer never reaches a
+/// successor (delivery rule R24). Opaque to everyone but the outlet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId(pub u64);
+
+/// One outlet of this node: an event loop, or the pipes that the API server feeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OutletId(pub u16);
+
+/// How a subscriber receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Server-Sent Events.
+    Sse,
+    /// WebSocket.
+    Ws,
+    /// Long or short polling.
+    Poll,
+}
+
+/// A subscription as it is asked of the broker. The answer is one [`Admit`] or one refusal in the outlet's inbox.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    /// Whose inbox the answer enters.
+    pub outlet: OutletId,
+    /// Which connection.
+    pub conn: ConnId,
+    /// How it receives.
+    pub transport: Transport,
+    /// What it may do.
+    pub grant: Arc<Grant>,
+    /// What it wants to hear.
+    pub channels: ChannelSet,
+    /// Where it begins.
+    pub start: Start,
+    /// How much it takes at once.
+    pub page: PageLimit,
+    /// When it joins the live feed.
+    pub join: Join,
+    /// Handed through to [`Admit::tag`]: the `id` of the frame that asked, as JSON.
+    pub tag: Option<Box<str>>,
+}
+
+/// When a subscription joins the live feed of its channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// With the page that leaves nothing more to read: streams.
+    WhenCaughtUp,
+    /// Only if there is nothing to read at all: a long poll, which is answered by the first page otherwise.
+    WhenEmpty,
+    /// Not at all: a short poll.
+    Never,
+}
+
+/// The answer to a [`Subscribe`]: history up to one position and, if `joined`, every message after it.
+#[derive(Clone, Debug)]
+pub struct Admit {
+    /// Which connection.
+    pub conn: ConnId,
+    /// What it may do.
+    pub grant: Arc<Grant>,
+    /// What it asked to hear.
+    pub channels: ChannelSet,
+    /// What it missed.
+    pub page: Page,
+    /// Whether it has joined. Counted as interest until the outlet tells of its departure (delivery rule R12).
+    pub joined: bool,
+    /// See [`Subscribe::tag`].
+    pub tag: Option<Box<str>>,
+}
+
+/// A piece of the past of some channels, merged by seq.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// What may be missing before `messages`.
+    pub gap: Option<Gap>,
+    /// Where what follows begins; nothing for a start with `tail` or `earliest` (delivery rule R6).
+    pub start: Option<Position>,
+    /// In seq order.
+    pub messages: Vec<Arc<Message>>,
+    /// Where the page ends: the last message's position if there is more, else the head of the log.
+    pub cursor: Position,
+    /// Whether more is kept after `cursor`.
+    pub more: bool,
+    /// The newest position of the asked channels, for ETags.
+    pub newest: Position,
+}
+
+/// Something may be missing, and from where it is whole again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// On which channels.
+    pub channels: Vec<Channel>,
+    /// Why.
+    pub reason: GapReason,
+    /// Where what follows begins (delivery rule R5).
+    pub cursor: Position,
+}
+
+/// Why messages may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapReason {
+    /// History was trimmed by size, age or memory.
+    Trimmed,
+    /// The cursor is unreadable or from another generation.
+    Epoch,
+    /// The broker failed over and may have lost its tail.
+    Failover,
+    /// The broker lost its store.
+    StoreReset,
+    /// The subscriber read too slowly and messages were skipped.
+    SlowConsumer,
+    /// A disturbance that history cannot bridge.
+    Transient,
+}
+
+impl GapReason {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            GapReason::Trimmed => "trimmed",
+            GapReason::Epoch => "epoch",
+            GapReason::Failover => "failover",
+            GapReason::StoreReset => "store_reset",
+            GapReason::SlowConsumer => "slow_consumer",
+            GapReason::Transient => "transient",
+        }
+    }
+}

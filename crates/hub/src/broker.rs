@@ -1,0 +1,88 @@
+//! The contract of a broker: where messages are placed, kept and handed on.
+
+use std::sync::Arc;
+
+use crate::admit::{OutletId, Page, Subscribe, Transport};
+use crate::channel::{Channel, ChannelSet};
+use crate::deliver::Outlet;
+use crate::limits::PageLimit;
+use crate::position::Start;
+use crate::publish::{Publish, Receipt, Receivers};
+use crate::reason::Reason;
+
+/// Called once with the outcome, from any thread, possibly before the call that took it returns. Must not block.
+pub type Done<T> = Box<dyn FnOnce(T) + Send>;
+
+/// The moment of a call. Time is an argument everywhere below the server (invariant 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Milliseconds on a clock that never steps. Lifetimes are measured on it (fault F17).
+    pub monotonic_ms: u64,
+    /// Milliseconds since 1970. Shown to users, never compared.
+    pub wall_ms: u64,
+}
+
+/// The contract of a broker. Its sequencer is the only place where messages take their order (delivery rule R1).
+///
+/// No call blocks: what cannot be answered at once is answered later, through `done` or the outlet's inbox.
+pub trait Broker: Send + Sync {
+    /// Makes an outlet known; its inbox receives what its subscribers are due.
+    fn attach(&self, outlet: Arc<dyn Outlet>) -> OutletId;
+
+    /// Places a message and puts it into the inbox of every interested outlet, or repeats the receipt of its key.
+    fn publish(&self, publish: Publish, now: Now, done: Done<Result<Receipt, Reason>>);
+
+    /// Reads what a subscriber missed and joins it to the live feed, in one step of the sequencer (rule R9).
+    fn subscribe(&self, subscribe: Subscribe, now: Now);
+
+    /// Takes back the interest that joining counted, once for every joined channel (rule R12).
+    fn leave(&self, outlet: OutletId, transport: Transport, channels: &[Channel], now: Now);
+
+    /// Hands an outlet whose inbox was full what it missed, once it has emptied it (rule R13).
+    fn catch_up(&self, outlet: OutletId, now: Now);
+
+    /// Reads history without joining.
+    fn read(&self, channels: ChannelSet, start: Start, page: PageLimit, now: Now, done: Done<Result<Page, Reason>>);
+
+    /// Lets time pass: trims what is too old and tells every outlet its position. Called about once a second.
+    fn tick(&self, now: Now);
+
+    /// Refuses new publishes from now on (rule R23).
+    fn drain(&self);
+
+    /// The channels that exist, in name order, at most `count_max` of them, with what they hold.
+    fn channels(&self, count_max: usize) -> Vec<ChannelInfo>;
+
+    /// What it holds as a whole.
+    fn totals(&self) -> Totals;
+}
+
+/// What one channel holds.
+#[derive(Clone, Debug)]
+pub struct ChannelInfo {
+    /// Its name.
+    pub channel: Channel,
+    /// Who listens on this node.
+    pub receivers: Receivers,
+    /// Messages kept.
+    pub messages: usize,
+    /// Bytes kept, overhead included.
+    pub bytes: usize,
+}
+
+/// What a broker holds as a whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Channels known.
+    pub channels: usize,
+    /// Messages kept.
+    pub messages: usize,
+    /// Bytes kept, overhead included.
+    pub bytes: usize,
+    /// Idempotency keys remembered.
+    pub keys: usize,
+    /// Messages placed since the start.
+    pub published: u64,
+    /// Barriers raised since the start (rule R13).
+    pub barriers: u64,
+}

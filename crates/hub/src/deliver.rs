@@ -1,0 +1,76 @@
+//! Delivery: what the control plane tells an outlet, and the contract of an outlet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admit::{Admit, ConnId, Gap};
+use crate::message::Message;
+use crate::position::Position;
+use crate::reason::Reason;
+
+/// What an outlet is told. It obeys in inbox order; nothing is sorted, nothing overtakes (delivery rule R2).
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Let a connection in, or hand it the next page.
+    Admit(Box<Admit>),
+    /// Answer a connection's request with a refusal and end it.
+    Refuse {
+        /// Which connection.
+        conn: ConnId,
+        /// Why.
+        reason: Reason,
+        /// The same in the request's own terms.
+        detail: Box<str>,
+    },
+    /// Send a message to every subscriber of its channel.
+    Deliver(Arc<Message>),
+    /// Tell every subscriber of these channels that something may be missing.
+    Gap(Arc<Gap>),
+    /// Every message up to here, on every channel this outlet is interested in, is in the inbox before this.
+    Position(Position),
+    /// Send a control frame to a `tidewire.v1` WebSocket.
+    Reply {
+        /// Which connection.
+        conn: ConnId,
+        /// The JSON text.
+        text: Box<str>,
+    },
+    /// Take channels away from a connection.
+    Leave {
+        /// Which connection.
+        conn: ConnId,
+        /// Which of its channels.
+        channels: crate::channel::ChannelSet,
+    },
+    /// The messages of one `Received` are dealt with: read on.
+    Continue {
+        /// Which connection.
+        conn: ConnId,
+    },
+    /// End a connection in an orderly way.
+    Close {
+        /// Which connection.
+        conn: ConnId,
+        /// Why.
+        reason: Reason,
+    },
+    /// Stop accepting, and end every connection at a random moment within this time.
+    Drain {
+        /// How long the wave takes.
+        within: Duration,
+    },
+}
+
+/// The contract of an outlet: an inbox that any thread may put commands into.
+pub trait Outlet: Send + Sync {
+    /// Puts a command into the inbox and wakes the outlet. Never blocks.
+    ///
+    /// # Errors
+    /// Only a [`Command::Deliver`] can find the inbox full; the sequencer then raises a barrier for this outlet
+    /// (delivery rule R13). Other commands answer one event of the outlet's own each, which bounds them.
+    fn send(&self, command: Command) -> Result<(), Full>;
+}
+
+/// The inbox has no room for another message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;

@@ -1,0 +1,34 @@
+//! The heart of Tidewire: nouns, contracts and routing.
+//!
+//! Nothing here knows a socket, a clock or a runtime: time and bytes are arguments (invariant 1 of `ARCHITECTURE.md`).
+//!
+//! ```text
+//! PUBLISH     Publish -----> Message -------> Command::Deliver
+//!             in bounds      placed, kept     into every interested outlet's inbox
+//! SUBSCRIBE   Subscribe ---> Admit
+//!             asked          history up to one position, and everything after it
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod admit;
+pub mod broker;
+pub mod channel;
+pub mod deliver;
+pub mod grant;
+pub mod limits;
+pub mod message;
+pub mod position;
+pub mod publish;
+pub mod reason;
+
+pub use admit::{Admit, ConnId, Gap, GapReason, Join, OutletId, Page, Subscribe, Transport};
+pub use broker::{Broker, Now};
+pub use channel::{Channel, ChannelSet};
+pub use deliver::{Command, Outlet};
+pub use grant::{Asked, Gate, Grant};
+pub use limits::{Limits, Retention};
+pub use message::{EventName, Message, Payload};
+pub use position::{Cursor, Gen, Position, Start};
+pub use publish::{Publish, Receipt};
+pub use reason::Reason;

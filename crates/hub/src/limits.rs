@@ -1,0 +1,135 @@
+//! Bounds: every queue, buffer and wait has one, and full has a name.
+
+use std::time::Duration;
+
+/// Every bound of a node. Defaults are those of `security.md` E; each field is a configuration key of its own name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest payload, in bytes. Beyond: `too_large`. Default 64 KiB (S30, S37).
+    pub message_bytes_max: usize,
+    /// Frames of one fragmented WebSocket message. Beyond: close 1009. Default 64 (S30).
+    pub fragments_max: u32,
+    /// Empty continuation frames of one WebSocket message. Beyond: close 1009. Default 16 (S30).
+    pub empty_fragments_max: u32,
+    /// Control frames a second from one client. Beyond: close 4429. Default 20 (S30).
+    pub control_frames_per_second_max: u32,
+    /// How long a message may stay incomplete. Beyond: close 4408. Default 10 s (S30).
+    pub incomplete_message_max: Duration,
+    /// The largest request head, in bytes. Beyond: 431. Default 16 KiB (S32).
+    pub head_bytes_max: usize,
+    /// Header fields of a request. Beyond: 431. Default 100 (S32).
+    pub headers_max: usize,
+    /// The longest request target, in bytes. Beyond: 414. Default 8 KiB (S32).
+    pub target_bytes_max: usize,
+    /// From accept to the first byte. Beyond: the connection is closed. Default 5 s (S33).
+    pub first_byte_max: Duration,
+    /// From accept to the end of the head. Beyond: 408. Default 10 s (S33).
+    pub head_max: Duration,
+    /// From the end of the head to the end of the body. Beyond: 408. Default 30 s (S33).
+    pub body_max: Duration,
+    /// Idle time of a kept-alive connection. Beyond: the connection is closed. Default 75 s (S33).
+    pub keep_alive_max: Duration,
+    /// Bytes queued for one subscriber. Beyond: `slow_consumer`. Default 1 MiB (S35).
+    pub queue_bytes_max: usize,
+    /// Messages queued for one subscriber. Beyond: `slow_consumer`. Default 1 000 (S35).
+    pub queue_messages_max: usize,
+    /// Age of the oldest message queued for one subscriber. Beyond: `slow_consumer`. Default 15 s (S35).
+    pub queue_age_max: Duration,
+    /// Channels of one connection. Beyond: `channel_count`. Default 100 (S36).
+    pub channels_per_connection_max: usize,
+    /// Joins and leaves a minute on one connection. Beyond: `rate_limited`. Default 1 000 (S36).
+    pub joins_per_minute_max: u32,
+    /// Messages in one batch. Beyond: `too_large`. Default 100 (S37).
+    pub batch_messages_max: usize,
+    /// Publishes being answered at once. Beyond: `overloaded`. Default 1 024 (S37).
+    pub publishes_in_flight_max: usize,
+    /// Connections at once. Beyond: `overloaded`. Default: 90 % of the open files allowed, less 64 (S39).
+    pub connections_max: usize,
+    /// Bytes that histories and queues may take together. Default: 75 % of the machine's or cgroup's memory.
+    pub memory_budget: usize,
+    /// Channels that exist at once. Beyond: `channels_full`. Default 1 000 000.
+    pub channels_max: usize,
+    /// Idempotency keys remembered at once. Beyond: `keys_full`. Default 1 000 000 (R22).
+    pub keys_max: usize,
+    /// How long an idempotency key is remembered. Default 5 minutes.
+    pub key_ttl: Duration,
+    /// A quiet stream gets a heartbeat after this, give or take 20 %. Default 15 s.
+    pub heartbeat: Duration,
+    /// A WebSocket gets a ping after this. Default 20 s.
+    pub ping: Duration,
+    /// A WebSocket silent for this long is ended. Default 45 s.
+    pub silence_max: Duration,
+    /// The longest wait of a long poll. Default 60 s.
+    pub poll_wait_max: Duration,
+    /// The `retry:` that streams advise, give or take 50 %. Default 2 s.
+    pub retry: Duration,
+    /// How long an orderly end may take after our last byte. Default 2 s (R29).
+    pub linger_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            message_bytes_max: 64 << 10,
+            fragments_max: 64,
+            empty_fragments_max: 16,
+            control_frames_per_second_max: 20,
+            incomplete_message_max: Duration::from_secs(10),
+            head_bytes_max: 16 << 10,
+            headers_max: 100,
+            target_bytes_max: 8 << 10,
+            first_byte_max: Duration::from_secs(5),
+            head_max: Duration::from_secs(10),
+            body_max: Duration::from_secs(30),
+            keep_alive_max: Duration::from_secs(75),
+            queue_bytes_max: 1 << 20,
+            queue_messages_max: 1_000,
+            queue_age_max: Duration::from_secs(15),
+            channels_per_connection_max: 100,
+            joins_per_minute_max: 1_000,
+            batch_messages_max: 100,
+            publishes_in_flight_max: 1_024,
+            connections_max: 17_936,
+            memory_budget: 1 << 30,
+            channels_max: 1_000_000,
+            keys_max: 1_000_000,
+            key_ttl: Duration::from_secs(300),
+            heartbeat: Duration::from_secs(15),
+            ping: Duration::from_secs(20),
+            silence_max: Duration::from_secs(45),
+            poll_wait_max: Duration::from_secs(60),
+            retry: Duration::from_secs(2),
+            linger_max: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What a channel keeps of its past. Beyond: the oldest is trimmed, and a cursor before it is a `gap(trimmed)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Messages kept. Default 1 000; 0 keeps none.
+    pub messages_max: usize,
+    /// How long a message is kept. Default 1 hour.
+    pub ttl: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention { messages_max: 1_000, ttl: Duration::from_secs(3_600) }
+    }
+}
+
+/// A page of history handed to a stream at once (delivery rule R10).
+pub const STREAM_PAGE: PageLimit = PageLimit { messages_max: 256, bytes_max: 256 << 10 };
+
+/// A page that answers a poll (`docs/protocol.md`, "Polling").
+pub const POLL_PAGE: PageLimit = PageLimit { messages_max: 1_000, bytes_max: 1 << 20 };
+
+/// How much one page holds. A page holds at least one message, however large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimit {
+    /// Messages in a page.
+    pub messages_max: usize,
+    /// Payload bytes in a page.
+    pub bytes_max: usize,
+}
