@@ -1,0 +1,138 @@
+//! The gate of dev mode: everything for everyone on this machine, nothing for anyone else.
+
+use std::sync::Arc;
+
+use tidewire_hub::grant::{Asked, Gate, Grant};
+use tidewire_hub::reason::Reason;
+
+use crate::origin::{Authority, Origin};
+
+/// Grants everything to loopback, in the three places where loopback can be told: the peer's address, the name
+/// the server was called by, and the page that asks.
+///
+/// Each closes a hole that the others leave open. The peer keeps the network out. The `Host` keeps out a page whose
+/// own name was pointed at 127.0.0.1 after it was loaded (DNS rebinding, security rule S10). The `Origin` keeps out
+/// any other page in the developer's browser (S9): loopback is no defence by itself.
+#[derive(Debug)]
+pub struct DevGate {
+    public: bool,
+    everything: Arc<Grant>,
+}
+
+impl DevGate {
+    /// `public` opens the gate to other machines (`--dev-public`): any peer, any host, and pages of the same origin.
+    #[must_use]
+    pub fn new(public: bool) -> DevGate {
+        DevGate { public, everything: Arc::new(Grant::everything("dev")) }
+    }
+
+    fn allows_origin(&self, origin: &str, host: Option<&Authority<'_>>) -> bool {
+        Origin::parse(origin).is_some_and(|origin| {
+            origin.authority.is_loopback()
+                || (self.public && host.is_some_and(|host| origin.is_same_origin(host)))
+        })
+    }
+}
+
+impl Gate for DevGate {
+    fn check(&self, asked: &Asked<'_>) -> Result<Arc<Grant>, Reason> {
+        // An IPv4 client on a dual-stack listener shows as `::ffff:127.0.0.1`.
+        if !self.public && !asked.peer.to_canonical().is_loopback() {
+            return Err(Reason::Forbidden);
+        }
+        // Only HTTP/1.0 may come without a Host, and no browser speaks it: there is no name to have been rebound.
+        let host = match asked.host {
+            Some(host) => Some(Authority::parse(host).ok_or(Reason::HostRefused)?),
+            None => None,
+        };
+        if !self.public && host.is_some_and(|host| !host.is_loopback()) {
+            return Err(Reason::HostRefused);
+        }
+        match asked.origin {
+            Some(origin) if !self.allows_origin(origin, host.as_ref()) => Err(Reason::OriginRefused),
+            _ => Ok(self.everything.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+    use tidewire_hub::grant::Action;
+
+    fn check(public: bool, peer: &str, host: Option<&str>, origin: Option<&str>) -> Result<(), Reason> {
+        let actions = [Action::Subscribe, Action::Publish, Action::Control, Action::Page];
+        let outcomes = actions.map(|action| {
+            let peer: IpAddr = peer.parse().unwrap();
+            let asked = Asked { action, host, origin, fetch_site: None, authorization: None, peer };
+            DevGate::new(public).check(&asked).map(|_| ())
+        });
+        // S1: one decision for every entry.
+        assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
+        outcomes[0]
+    }
+
+    #[test]
+    fn a_developer_on_this_machine_may_do_everything() {
+        for peer in ["127.0.0.1", "127.0.0.9", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(check(false, peer, Some("localhost:8080"), None), Ok(()));
+        }
+        assert!(DevGate::new(false).everything.admin);
+    }
+
+    #[test]
+    fn another_machine_may_do_nothing() {
+        for peer in ["10.0.0.2", "192.168.1.9", "2001:db8::1", "::ffff:10.0.0.2"] {
+            assert_eq!(check(false, peer, Some("localhost:8080"), None), Err(Reason::Forbidden), "{peer}");
+        }
+    }
+
+    #[test]
+    fn s10_a_rebound_name_is_refused_even_from_loopback() {
+        for host in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1:8080", "", "a b"]
+        {
+            assert_eq!(check(false, "127.0.0.1", Some(host), None), Err(Reason::HostRefused), "{host:?}");
+        }
+        for host in ["127.0.0.1:8080", "localhost", "demo.localhost:8080", "[::1]:8080"] {
+            assert_eq!(check(false, "127.0.0.1", Some(host), None), Ok(()), "{host:?}");
+        }
+        assert_eq!(check(false, "127.0.0.1", None, None), Ok(()), "HTTP/1.0 has no Host");
+    }
+
+    #[test]
+    fn s9_only_loopback_pages_pass() {
+        let origin = |origin| check(false, "127.0.0.1", Some("localhost:8080"), Some(origin));
+        for good in ["http://localhost:3000", "https://localhost", "http://127.0.0.1:5173", "http://[::1]:1"]
+        {
+            assert_eq!(origin(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "null",
+            "",
+            "https://evil.example",
+            "http://localhost.evil.example",
+            "http://localhost@evil.example",
+            "http://evil.example:8080",
+            "http://127.0.0.1.evil.example",
+            "http://localhost, http://evil.example",
+            "HTTP://LOCALHOST",
+            "http://localhost/",
+            "file://",
+        ] {
+            assert_eq!(origin(bad), Err(Reason::OriginRefused), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn s9_a_public_dev_server_takes_its_own_pages_and_no_others() {
+        let origin = |origin| check(true, "203.0.113.9", Some("dev.example:8080"), Some(origin));
+        assert_eq!(origin("http://dev.example:8080"), Ok(()));
+        for bad in ["null", "http://dev.example", "http://evil.example:8080", "http://dev.example.evil:8080"]
+        {
+            assert_eq!(origin(bad), Err(Reason::OriginRefused), "{bad:?}");
+        }
+        assert_eq!(check(true, "203.0.113.9", Some("dev.example:8080"), None), Ok(()));
+    }
+}
