@@ -12,15 +12,20 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+mod barrier;
 pub mod broker;
 pub mod channel;
 pub mod deliver;
 pub mod grant;
+mod history;
+mod keys;
 pub mod limits;
 pub mod message;
+pub mod partition;
 pub mod position;
 pub mod publish;
 pub mod reason;
+mod resume;
 
 pub use admit::{Admit, ConnId, Gap, GapReason, Join, OutletId, Page, Subscribe, Transport};
 pub use broker::{Broker, Now};
@@ -29,6 +34,7 @@ pub use deliver::{Command, Outlet};
 pub use grant::{Asked, Gate, Grant};
 pub use limits::{Limits, Retention};
 pub use message::{EventName, Message, Payload};
+pub use partition::Partition;
 pub use position::{Cursor, Gen, Position, Start};
 pub use publish::{Publish, Receipt};
 pub use reason::Reason;

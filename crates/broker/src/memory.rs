@@ -1,0 +1,90 @@
+//! The memory broker: one partition behind a lock. What it forgets with the process, a new generation announces.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tidewire_hub::admit::{OutletId, Page, Subscribe, Transport};
+use tidewire_hub::broker::{Broker, ChannelInfo, Done, Now, Totals};
+use tidewire_hub::channel::{Channel, ChannelSet};
+use tidewire_hub::deliver::Outlet;
+use tidewire_hub::limits::{Limits, PageLimit, Retention};
+use tidewire_hub::partition::Partition;
+use tidewire_hub::position::{Gen, Start};
+use tidewire_hub::publish::{Publish, Receipt};
+use tidewire_hub::reason::Reason;
+
+/// What a memory broker is made of.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bounds on channels, keys and memory.
+    pub limits: Arc<Limits>,
+    /// What each channel keeps.
+    pub retention: Retention,
+    /// Random, and new for every process: whoever comes with a cursor of another one is told of a gap.
+    pub generation: Gen,
+}
+
+/// A broker in this process's memory. Every call is answered before it returns.
+pub struct Memory {
+    partition: Mutex<Partition>,
+}
+
+impl Memory {
+    /// An empty broker.
+    #[must_use]
+    pub fn new(options: &Options) -> Memory {
+        Memory { partition: Mutex::new(Partition::new(options.generation, &options.limits, options.retention)) }
+    }
+
+    /// A panic while the log was being changed leaves it in doubt, and there is no honest way on: the process ends
+    /// and its successor announces a new generation (delivery rule R23).
+    fn sequencer(&self) -> MutexGuard<'_, Partition> {
+        self.partition.lock().unwrap_or_else(|_| {
+            eprintln!("tidewire: the sequencer panicked; ending the process so that no subscriber is left in doubt");
+            std::process::abort()
+        })
+    }
+}
+
+impl Broker for Memory {
+    fn attach(&self, outlet: Arc<dyn Outlet>) -> OutletId {
+        self.sequencer().attach(outlet)
+    }
+
+    fn publish(&self, publish: Publish, now: Now, done: Done<Result<Receipt, Reason>>) {
+        let outcome = self.sequencer().publish(publish, now);
+        done(outcome);
+    }
+
+    fn subscribe(&self, subscribe: Subscribe, now: Now) {
+        self.sequencer().subscribe(subscribe, now);
+    }
+
+    fn leave(&self, outlet: OutletId, transport: Transport, channels: &[Channel], _now: Now) {
+        self.sequencer().leave(outlet, transport, channels);
+    }
+
+    fn catch_up(&self, outlet: OutletId, _now: Now) {
+        self.sequencer().catch_up(outlet);
+    }
+
+    fn read(&self, channels: ChannelSet, start: Start, page: PageLimit, _now: Now, done: Done<Result<Page, Reason>>) {
+        let read = self.sequencer().read(&channels, start, page);
+        done(Ok(read));
+    }
+
+    fn tick(&self, now: Now) {
+        self.sequencer().tick(now);
+    }
+
+    fn drain(&self) {
+        self.sequencer().drain();
+    }
+
+    fn channels(&self, count_max: usize) -> Vec<ChannelInfo> {
+        self.sequencer().channels(count_max)
+    }
+
+    fn totals(&self) -> Totals {
+        self.sequencer().totals()
+    }
+}

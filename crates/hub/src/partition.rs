@@ -1,0 +1,339 @@
+//! A partition log and its sequencer: the only place where messages take their order (delivery rule R1).
+//!
+//! Whoever owns a [`Partition`] calls it from one place at a time: behind a lock in memory mode. Each call places,
+//! keeps and hands on one thing completely before the next begins.
+//!
+//! Sketch: a publish costs two hash look-ups, one `Arc` and one inbox entry per interested outlet; a kept message
+//! costs its payload, about 180 bytes for itself and 32 in `order`.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::admit::{Admit, Gap, GapReason, Join, OutletId, Page, Subscribe, Transport};
+use crate::barrier::Feeds;
+use crate::broker::{ChannelInfo, Now, Totals};
+use crate::channel::{Channel, ChannelSet};
+use crate::deliver::{Command, Outlet};
+use crate::history::{History, Trimmed};
+use crate::keys::Keys;
+use crate::limits::{Limits, PageLimit, Retention};
+use crate::message::Message;
+use crate::position::{Gen, Position, Start};
+use crate::publish::{Publish, Receipt, Receivers};
+use crate::reason::Reason;
+use crate::resume::{Log, with_records};
+
+/// One partition log with its channels, its outlets and its idempotency keys.
+pub struct Partition {
+    generation: Gen,
+    /// The seq of the newest message.
+    seq: u64,
+    /// The highest `last` of any channel whose record was given up (delivery rule R20).
+    floor: u64,
+    channels: HashMap<Channel, History>,
+    /// Every kept message by seq, oldest first, so that age and memory are trimmed from the front. An entry whose
+    /// message was trimmed by size stays until it is found stale.
+    order: VecDeque<Placed>,
+    /// While a barrier is up: the newest message of each channel that left `order`, so that its loss is announced.
+    lost_while_held: HashMap<Channel, u64>,
+    messages: usize,
+    bytes: usize,
+    keys: Keys,
+    feeds: Feeds,
+    retention: Retention,
+    bytes_max: usize,
+    channels_max: usize,
+    draining: bool,
+    /// When channels were last looked through for records to give up: looking costs a walk over all of them.
+    looked_ms: Option<u64>,
+}
+
+struct Placed {
+    seq: u64,
+    placed_ms: u64,
+    channel: Channel,
+}
+
+impl Partition {
+    /// An empty log of `generation`. Histories may take three quarters of the memory budget; queues have the rest.
+    #[must_use]
+    pub fn new(generation: Gen, limits: &Limits, retention: Retention) -> Partition {
+        Partition {
+            generation,
+            seq: 0,
+            floor: 0,
+            channels: HashMap::new(),
+            order: VecDeque::new(),
+            lost_while_held: HashMap::new(),
+            messages: 0,
+            bytes: 0,
+            keys: Keys::new(limits.keys_max, limits.key_ttl),
+            feeds: Feeds::default(),
+            retention,
+            bytes_max: limits.memory_budget / 4 * 3,
+            channels_max: limits.channels_max,
+            draining: false,
+            looked_ms: None,
+        }
+    }
+
+    /// Makes an outlet known.
+    pub fn attach(&mut self, outlet: Arc<dyn Outlet>) -> OutletId {
+        let index = self.feeds.attach(outlet);
+        OutletId(u16::try_from(index).expect("a node has a handful of outlets"))
+    }
+
+    /// Places a message, keeps it, and puts it into every interested inbox before the next one is looked at.
+    ///
+    /// # Errors
+    /// `Draining`, `KeyReused`, `KeysFull` or `ChannelsFull`; then nothing has changed.
+    pub fn publish(&mut self, publish: Publish, now: Now) -> Result<Receipt, Reason> {
+        self.keys.expire(now.monotonic_ms);
+        if let Some(position) = self.keys.find(&publish)? {
+            return Ok(Receipt { position, receivers: Receivers::default() });
+        }
+        // A repetition is answered even now: its message was stored before the drain began (delivery rule R23).
+        if self.draining {
+            return Err(Reason::Draining);
+        }
+        self.make_room_for(&publish.channel, now)?;
+        let position = self.at(self.seq + 1);
+        self.keys.remember(&publish, position, now.monotonic_ms);
+        self.seq = position.seq;
+        let receivers = self.place(publish, position, now);
+        self.trim_memory();
+        Ok(Receipt { position, receivers })
+    }
+
+    /// Reads what a subscriber missed, joins it if it is due, and puts both into its outlet's inbox in one step.
+    pub fn subscribe(&mut self, subscribe: Subscribe, now: Now) {
+        let page = self.read(&subscribe.channels, subscribe.start, subscribe.page);
+        let joined = match subscribe.join {
+            Join::WhenCaughtUp => !page.more,
+            Join::WhenEmpty => page.messages.is_empty() && page.gap.is_none(),
+            Join::Never => false,
+        };
+        let Subscribe { outlet, conn, transport, grant, channels, tag, .. } = subscribe;
+        let refused = joined.then(|| self.join(outlet, transport, &channels, now)).and_then(Result::err);
+        let command = match refused {
+            None => Command::Admit(Box::new(Admit { conn, grant, channels, page, joined, tag })),
+            Some(reason) => Command::Refuse { conn, reason, detail: reason.hint().into() },
+        };
+        // Only deliveries can find the inbox full.
+        let _ = self.feeds.get(usize::from(outlet.0)).outlet.send(command);
+    }
+
+    /// Takes back the interest that joining counted, and gives up records that never held a message.
+    pub fn leave(&mut self, outlet: OutletId, transport: Transport, channels: &[Channel]) {
+        for channel in channels {
+            let history = self.channels.get_mut(channel).expect("a joined channel has a record (R12)");
+            history.leave(outlet, transport);
+            if history.is_idle() && history.last() <= self.floor {
+                self.channels.remove(channel);
+            }
+        }
+    }
+
+    /// Reads one page of history without joining.
+    #[must_use]
+    pub fn read(&self, channels: &ChannelSet, start: Start, page: PageLimit) -> Page {
+        let channels = with_records(channels, |channel| self.channels.get(channel));
+        Log { generation: self.generation, head: self.seq, floor: self.floor, channels }.page(start, page)
+    }
+
+    /// Lifts the barrier of an outlet that has emptied its inbox: a gap for what was trimmed meanwhile, then every
+    /// held message in seq order. Raises it again where the inbox fills up once more.
+    pub fn catch_up(&mut self, outlet: OutletId) {
+        let index = usize::from(outlet.0);
+        let Some(after) = self.feeds.lift(index) else { return };
+        let held = self.order.partition_point(|placed| placed.seq <= after);
+        let interested = |channel: &Channel| self.channels.get(channel).filter(|history| history.interests(outlet));
+        let gone = self.lost_while_held.iter().filter(|(channel, seq)| **seq > after && interested(channel).is_some());
+        let mut lost: BTreeSet<Channel> = gone.map(|(channel, _)| channel.clone()).collect();
+        let mut due = Vec::new();
+        for placed in self.order.range(held..) {
+            match interested(&placed.channel).map(|history| history.at(placed.seq)) {
+                Some(Some(message)) => due.push(message.clone()),
+                Some(None) => drop(lost.insert(placed.channel.clone())),
+                None => {}
+            }
+        }
+        if self.feeds.lowest_held().is_none() {
+            self.lost_while_held.clear();
+        }
+        if !lost.is_empty() {
+            let lost = lost.into_iter().collect();
+            let gap = Gap { channels: lost, reason: GapReason::Trimmed, cursor: self.at(after) };
+            let _ = self.feeds.get(index).outlet.send(Command::Gap(Arc::new(gap)));
+        }
+        for message in due {
+            let seq = message.position.seq;
+            if self.feeds.get(index).outlet.send(Command::Deliver(message)).is_err() {
+                self.feeds.hold(index, seq - 1);
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass: forgets expired keys and old messages, and tells every outlet how far it has been fed.
+    pub fn tick(&mut self, now: Now) {
+        self.keys.expire(now.monotonic_ms);
+        self.trim_age(now);
+        let head = self.at(self.seq);
+        // One that is held back has not been fed up to here (delivery rule R6).
+        for feed in self.feeds.iter().filter(|feed| feed.held_after.is_none()) {
+            let _ = feed.outlet.send(Command::Position(head));
+        }
+    }
+
+    /// Refuses new publishes from now on.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// The channels that exist, in name order.
+    #[must_use]
+    pub fn channels(&self, count_max: usize) -> Vec<ChannelInfo> {
+        let mut names: Vec<&Channel> = self.channels.keys().collect();
+        names.sort_unstable();
+        names.truncate(count_max);
+        let info = |channel: &Channel| {
+            let history = &self.channels[channel];
+            let (messages, bytes) = (history.count(), history.bytes());
+            ChannelInfo { channel: channel.clone(), receivers: history.receivers(), messages, bytes }
+        };
+        names.into_iter().map(info).collect()
+    }
+
+    /// What the partition holds as a whole.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals {
+            channels: self.channels.len(),
+            messages: self.messages,
+            bytes: self.bytes,
+            keys: self.keys.count(),
+            published: self.seq,
+            barriers: self.feeds.barriers,
+        }
+    }
+
+    fn place(&mut self, publish: Publish, position: Position, now: Now) -> Receivers {
+        let Publish { channel, event, payload, .. } = publish;
+        let floor = self.floor;
+        let history = self.channels.entry(channel.clone()).or_insert_with(|| History::new(floor));
+        let prev = history.last();
+        let message = Message { channel, position, prev, event, payload, time_ms: now.wall_ms };
+        let message = Arc::new(message);
+        self.messages += 1;
+        self.bytes += message.cost_bytes();
+        let seq = position.seq;
+        let placed = Placed { seq, placed_ms: now.monotonic_ms, channel: message.channel.clone() };
+        self.order.push_back(placed);
+        let trimmed = history.append(message.clone(), self.retention);
+        let receivers = history.receivers();
+        for index in history.interested() {
+            let feed = self.feeds.get(index);
+            if feed.held_after.is_none() && feed.outlet.send(Command::Deliver(message.clone())).is_err() {
+                self.feeds.hold(index, seq - 1);
+            }
+        }
+        self.give_back(trimmed);
+        receivers
+    }
+
+    fn join(&mut self, outlet: OutletId, transport: Transport, channels: &ChannelSet, now: Now) -> Result<(), Reason> {
+        for channel in channels.iter() {
+            self.make_room_for(channel, now)?;
+        }
+        let missing = channels.iter().filter(|channel| !self.channels.contains_key(*channel)).count();
+        if self.channels.len() + missing > self.channels_max {
+            return Err(Reason::ChannelsFull);
+        }
+        let floor = self.floor;
+        for channel in channels.iter() {
+            let history = self.channels.entry(channel.clone()).or_insert_with(|| History::new(floor));
+            history.join(outlet, transport);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that one more record fits, by giving up idle ones if need be.
+    fn make_room_for(&mut self, channel: &Channel, now: Now) -> Result<(), Reason> {
+        if self.channels.len() < self.channels_max || self.channels.contains_key(channel) {
+            return Ok(());
+        }
+        if self.looked_ms.is_some_and(|looked_ms| now.monotonic_ms < looked_ms + LOOK_INTERVAL_MS) {
+            return Err(Reason::ChannelsFull);
+        }
+        self.looked_ms = Some(now.monotonic_ms);
+        self.give_up_idle_channels();
+        if self.channels.len() < self.channels_max { Ok(()) } else { Err(Reason::ChannelsFull) }
+    }
+
+    /// Gives up the eighth of the records that were quiet for longest. The floor rises to the newest `last` among
+    /// them, so a cursor older than that is told of a gap on any channel without a record.
+    fn give_up_idle_channels(&mut self) {
+        let mut idle: Vec<(u64, Channel)> = self
+            .channels
+            .iter()
+            .filter(|(_, history)| history.is_idle())
+            .map(|(channel, history)| (history.last(), channel.clone()))
+            .collect();
+        idle.sort_unstable();
+        idle.truncate((self.channels_max / 8).max(1));
+        for (last, channel) in idle {
+            self.floor = self.floor.max(last);
+            self.channels.remove(&channel);
+        }
+    }
+
+    fn trim_memory(&mut self) {
+        while self.bytes > self.bytes_max && self.messages > 0 {
+            self.trim_front();
+        }
+        self.drop_stale_order();
+    }
+
+    fn trim_age(&mut self, now: Now) {
+        let ttl_ms = u64::try_from(self.retention.ttl.as_millis()).unwrap_or(u64::MAX);
+        let expired = |placed: &Placed| placed.placed_ms.saturating_add(ttl_ms) <= now.monotonic_ms;
+        while self.order.front().is_some_and(expired) {
+            self.trim_front();
+        }
+        self.drop_stale_order();
+    }
+
+    fn trim_front(&mut self) {
+        let Some(placed) = self.order.pop_front() else { return };
+        let Some(history) = self.channels.get_mut(&placed.channel) else { return };
+        let trimmed = history.trim_to(placed.seq);
+        self.give_back(trimmed);
+        if self.feeds.lowest_held().is_some_and(|held| placed.seq > held) {
+            self.lost_while_held.insert(placed.channel, placed.seq);
+        }
+    }
+
+    fn give_back(&mut self, trimmed: Trimmed) {
+        self.messages -= trimmed.messages;
+        self.bytes -= trimmed.bytes;
+    }
+
+    /// Messages trimmed by size leave their entry behind; when those outnumber the living, all are looked through.
+    fn drop_stale_order(&mut self) {
+        if self.order.len() <= 2 * self.messages + 1024 || self.feeds.lowest_held().is_some() {
+            return;
+        }
+        let channels = &self.channels;
+        self.order.retain(|placed| {
+            channels.get(&placed.channel).is_some_and(|history| placed.seq > history.base())
+        });
+    }
+
+    fn at(&self, seq: u64) -> Position {
+        Position { generation: self.generation, seq }
+    }
+}
+
+/// How often, at most, all channels are looked through for records to give up.
+const LOOK_INTERVAL_MS: u64 = 1_000;
