@@ -47,7 +47,8 @@ pub struct Subscribe {
     pub page: PageLimit,
     /// When it joins the live feed.
     pub join: Join,
-    /// Handed through to [`Admit::tag`]: the `id` of the frame that asked, as JSON.
+    /// Handed through to [`Admit::tag`] where channels are added to an open WebSocket: the `id` of the frame that
+    /// asked, as JSON, or `null` where it had none. Nothing where a connection asks to be let in.
     pub tag: Option<Box<str>>,
 }
 

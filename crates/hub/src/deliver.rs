@@ -21,6 +21,8 @@ pub enum Command {
         reason: Reason,
         /// The same in the request's own terms.
         detail: Box<str>,
+        /// See [`crate::admit::Subscribe::tag`].
+        tag: Option<Box<str>>,
     },
     /// Send a message to every subscriber of its channel.
     Deliver(Arc<Message>),

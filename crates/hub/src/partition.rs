@@ -117,7 +117,7 @@ impl Partition {
         let refused = joined.then(|| self.join(outlet, transport, &channels, now)).and_then(Result::err);
         let command = match refused {
             None => Command::Admit(Box::new(Admit { conn, grant, channels, page, joined, tag })),
-            Some(reason) => Command::Refuse { conn, reason, detail: reason.hint().into() },
+            Some(reason) => Command::Refuse { conn, reason, detail: reason.hint().into(), tag },
         };
         // Only deliveries can find the inbox full.
         let _ = self.feeds.get(usize::from(outlet.0)).outlet.send(command);
