@@ -1,0 +1,144 @@
+// One Tidewire process per test: started on a free port, in an empty folder, and gone when the test ends.
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { eventually } from "./heard.mjs";
+
+const repository = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
+
+/** The binary under test; `TIDEWIRE_BIN` names another. */
+export const binary = process.env.TIDEWIRE_BIN ?? join(repository, "target/release/tidewire");
+
+/** The root of the repository. */
+export { repository };
+
+const running = new Set();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
+
+/**
+ * Starts a server for the test `t` and waits until it says that it is ready.
+ *
+ * `set` holds configuration keys as `--set` takes them, `flags` anything else for the command line.
+ */
+export async function tidewire(t, { set = {}, flags = [], port } = {}) {
+  const server = new Server(port ?? (await freePort()), set, flags);
+  t.after(() => server.end());
+  await server.start();
+  return server;
+}
+
+class Server {
+  #set;
+  #flags;
+  #child;
+  #gone;
+  #folder = mkdtempSync(join(tmpdir(), "tidewire-e2e-"));
+  #said = "";
+
+  constructor(port, set, flags) {
+    this.port = port;
+    this.#set = set;
+    this.#flags = flags;
+  }
+
+  /** `http://127.0.0.1:port` */
+  get url() {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** `ws://127.0.0.1:port` */
+  get wsUrl() {
+    return `ws://127.0.0.1:${this.port}`;
+  }
+
+  /** What the process printed so far: the newest 64 KiB. */
+  get said() {
+    return this.#said;
+  }
+
+  async start() {
+    const set = Object.entries(this.#set).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
+    const args = ["serve", "--listen", `127.0.0.1:${this.port}`, ...set, ...this.#flags];
+    const child = spawn(binary, args, { cwd: this.#folder, env: withoutSettings(process.env) });
+    running.add(child);
+    this.#child = child;
+    this.#gone = new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));
+    this.#gone.then(() => running.delete(child));
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text) => (this.#said = (this.#said + text).slice(-65536)));
+    }
+    const failed = new Promise((_, reject) => {
+      child.once("error", reject);
+      child.once("exit", (code) => reject(new Error(`tidewire ended with ${code}:\n${this.#said}`)));
+    });
+    failed.catch(() => {});
+    const ready = eventually("the server is ready", async () => (await fetch(`${this.url}/readyz`)).status === 200);
+    await Promise.race([ready, failed]);
+  }
+
+  /** Asks the process to drain, as a deployment does; does not wait. */
+  terminate() {
+    this.#child.kill("SIGTERM");
+  }
+
+  /** Resolves to `{code, signal}` when the process has ended. */
+  get gone() {
+    return this.#gone;
+  }
+
+  /** Ends the process at once, as a crash does. */
+  async crash() {
+    this.#child.kill("SIGKILL");
+    await this.#gone;
+  }
+
+  /** A new process at the same address: a new generation of the log (memory mode). */
+  async restart() {
+    await this.crash();
+    await this.start();
+  }
+
+  async end() {
+    if (this.#child) await this.crash();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Publishes and returns the receipt `{id, channel, receivers}`. */
+  async publish(channel, body, headers = {}) {
+    const response = await fetch(`${this.url}/c/${channel}`, { method: "POST", body, headers });
+    if (response.status !== 200) throw new Error(`publish: ${response.status} ${await response.text()}`);
+    return response.json();
+  }
+
+  /** Waits until exactly so many subscribers listen on `channel`, asking with probes that they receive. */
+  async receivers(channel, want) {
+    const expected = { sse: 0, ws: 0, poll: 0, ...want };
+    let seen;
+    await eventually(`${channel} has receivers ${JSON.stringify(expected)}`, async () => {
+      seen = (await this.publish(channel, "probe")).receivers;
+      return Object.entries(expected).every(([transport, count]) => seen[transport] === count);
+    }, () => JSON.stringify(seen));
+  }
+}
+
+/** A port that nobody listens on at this moment. */
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+/** The environment without settings of ours, so that a developer's shell does not change what is tested. */
+function withoutSettings(environment) {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith("TIDEWIRE_")));
+}
