@@ -1,0 +1,65 @@
+//! What this machine, or the container around us, has to give.
+
+/// Open files allowed, after raising the soft limit to the hard one; nothing where there is no limit to read.
+///
+/// The soft limit is 1 024 on most systems for the sake of programs that use `select`; a server is not one.
+#[must_use]
+pub fn open_files_max() -> Option<usize> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+        let limit = getrlimit(Resource::Nofile);
+        // Refused in some sandboxes; then the soft limit stays and is what counts.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        let current = getrlimit(Resource::Nofile).current?;
+        usize::try_from(current).ok()
+    }
+    #[cfg(not(unix))]
+    None
+}
+
+/// Bytes of memory: the smallest of the machine's and those of the control groups around this process. 1 GiB where
+/// nothing can be read.
+#[must_use]
+pub fn memory_bytes() -> usize {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_of_meminfo(&text));
+    control_group_limits().chain(machine).min().unwrap_or(1 << 30)
+}
+
+fn control_group_limits() -> impl Iterator<Item = usize> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let path = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").to_owned();
+    // A limit may stand on any group above ours.
+    let unified: Vec<String> = std::path::Path::new(&path)
+        .ancestors()
+        .map(|group| {
+            format!("/sys/fs/cgroup{}/memory.max", group.display().to_string().trim_end_matches('/'))
+        })
+        .collect();
+    let first_version = "/sys/fs/cgroup/memory/memory.limit_in_bytes".to_owned();
+    // "max", the word for no limit, is not a number.
+    let read = |path: String| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
+    unified.into_iter().chain([first_version]).filter_map(read)
+}
+
+fn total_of_meminfo(text: &str) -> Option<usize> {
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    total.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_of_meminfo_is_in_bytes() {
+        assert_eq!(total_of_meminfo("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16 << 20));
+        assert_eq!(total_of_meminfo("MemFree: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn every_machine_has_some_memory() {
+        assert!(memory_bytes() >= 1 << 20);
+    }
+}
