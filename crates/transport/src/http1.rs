@@ -52,7 +52,7 @@ impl<'b> Head<'b> {
 
     /// The values of every field with this name, in any case.
     pub fn header_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'b [u8]> + use<'a, 'b> {
-        self.headers.iter().filter(move |field| field.0.eq_ignore_ascii_case(name)).map(|field| field.1)
+        fields(&self.headers, name)
     }
 
     /// The elements of every list field with this name, without surrounding white space and without empty ones.

@@ -311,13 +311,11 @@ fn subprotocols<'b>(head: &Head<'b>) -> Result<(Protocol, Option<&'b str>), Refu
         let name = name.ok_or_else(|| Refusal::new(Reason::ProtocolError, "a subprotocol is not a token"))?;
         if name == V1 {
             protocol = Protocol::V1;
-        } else if let Some(token) = name.strip_prefix("bearer.") {
-            if bearer.replace(token).is_some() {
-                return Err(Refusal::new(
-                    Reason::BadRequest,
-                    "there is more than one `bearer.…` subprotocol",
-                ));
-            }
+        }
+        if let Some(token) = name.strip_prefix("bearer.")
+            && bearer.replace(token).is_some()
+        {
+            return Err(Refusal::new(Reason::BadRequest, "there is more than one `bearer.…` subprotocol"));
         }
     }
     Ok((protocol, bearer))
