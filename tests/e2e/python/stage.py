@@ -1,0 +1,125 @@
+"""One Tidewire process per test: started on a free port, in an empty folder, and gone when the test ends."""
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+BINARY = os.environ.get("TIDEWIRE_BIN", str(REPOSITORY / "target/release/tidewire"))
+
+PATIENCE = 15.0
+"""Seconds a test waits for what should happen at once: far above what a busy machine needs."""
+
+
+class Tidewire:
+    """A running server, and the two things tests do most: publish, and poll."""
+
+    def __init__(self, settings: dict[str, object], flags: tuple[str, ...]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}"
+        self._folder = tempfile.TemporaryDirectory(prefix="tidewire-e2e-")
+        self._said = Path(self._folder.name, "said")
+        sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        self._command = [BINARY, "serve", "--listen", f"127.0.0.1:{self.port}", *sets, *flags]
+        self.start()
+
+    def start(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEWIRE_")}
+        with self._said.open("ab") as said:
+            self.process = subprocess.Popen(
+                self._command, cwd=self._folder.name, env=environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL
+            )
+        atexit.register(self.process.kill)
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+        eventually("the server is ready", self._ready)
+
+    def publish(self, channel: str, data: str | bytes, **headers: str) -> dict:
+        """Publishes and returns the receipt. Keyword `content_type` is the header `Content-Type`, and so on."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        response = self.client.post(f"/c/{channel}", content=data, headers=named)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def poll(self, channels: str, **query: object) -> dict:
+        """Polls and returns the page."""
+        response = self.client.get(f"/c/{channels}", params=query)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def texts(self, channel: str) -> list[str]:
+        """All that history holds of a channel, as the texts that were published."""
+        return [message["data"] for message in self.poll(channel, cursor="earliest")["messages"]]
+
+    def terminate(self) -> None:
+        """Asks the process to drain, as a deployment does; does not wait."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def restart(self) -> None:
+        """A new process at the same address: a new generation of the log (memory mode)."""
+        self.end()
+        self._folder = tempfile.TemporaryDirectory(prefix="tidewire-e2e-")
+        self._said = Path(self._folder.name, "said")
+        self.start()
+
+    def end(self) -> None:
+        self.client.close()
+        self.process.kill()
+        self.process.wait()
+        atexit.unregister(self.process.kill)
+        self._folder.cleanup()
+
+    def said(self) -> str:
+        return self._said.read_text(errors="replace")
+
+    def _ready(self) -> bool:
+        assert self.process.poll() is None, f"tidewire ended with {self.process.returncode}:\n{self.said()}"
+        try:
+            # A connection of its own each time, so that none is left over for the test.
+            return httpx.get(f"{self.url}/readyz", timeout=1, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Tidewire]]:
+    """Starts servers: `serve("--drain-within", "1s", **{"history.messages_max": 3})`."""
+    started: list[Tidewire] = []
+
+    def start(*flags: str, **settings: object) -> Tidewire:
+        started.append(Tidewire(settings, flags))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()
+
+
+@pytest.fixture
+def server(serve: Callable[..., Tidewire]) -> Tidewire:
+    """A server with nothing set."""
+    return serve()
+
+
+def eventually(what: str, condition: Callable[[], bool]) -> None:
+    """Asks `condition` again and again until it holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
