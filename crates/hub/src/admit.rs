@@ -68,6 +68,8 @@ pub enum Join {
 pub struct Admit {
     /// Which connection.
     pub conn: ConnId,
+    /// How it receives.
+    pub transport: Transport,
     /// What it may do.
     pub grant: Arc<Grant>,
     /// What it asked to hear.

@@ -116,7 +116,7 @@ impl Partition {
         let Subscribe { outlet, conn, transport, grant, channels, tag, .. } = subscribe;
         let refused = joined.then(|| self.join(outlet, transport, &channels, now)).and_then(Result::err);
         let command = match refused {
-            None => Command::Admit(Box::new(Admit { conn, grant, channels, page, joined, tag })),
+            None => Command::Admit(Box::new(Admit { conn, transport, grant, channels, page, joined, tag })),
             Some(reason) => Command::Refuse { conn, reason, detail: reason.hint().into(), tag },
         };
         // Only deliveries can find the inbox full.
