@@ -171,7 +171,7 @@ function read(payload) {
   } catch {
     // Not JSON.
   }
-  return { name: "someone", text: payload.slice(0, TEXT_CHARS_MAX) };
+  return { name: "someone", text: payload.slice(0, TEXT_CHARS_MAX) || "(nothing)" };
 }
 
 // Names and texts run in their own direction, so that a right-to-left one does not turn its neighbours around.
