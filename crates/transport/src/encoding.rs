@@ -99,7 +99,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_frame_takes_exactly_the_room_it_needs(content in any::<Vec<u8>>(), words in any::<String>()) {
-            for payload in [Payload::binary(content.into()), text(&words)] {
+            let large = Payload::binary(content.repeat(1_000).into());
+            for payload in [Payload::binary(content.into()), text(&words), large, text(&words.repeat(1_000))] {
                 let message = message(None, payload);
                 for encoding in ALL {
                     let frame = encode(&message, encoding);

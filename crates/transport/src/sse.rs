@@ -51,11 +51,13 @@ pub fn response_head(body: Body, allow_origin: Option<&str>, out: &mut Vec<u8>) 
 
 /// Appends advice to wait `ms` milliseconds before coming back.
 pub fn retry(body: Body, ms: u64, out: &mut Vec<u8>) {
-    let mut block = Vec::with_capacity(32);
-    block.extend_from_slice(b"retry: ");
-    envelope::write_number(ms, &mut block);
-    block.extend_from_slice(b"\n\n");
-    write_framed(body, &block, out);
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(ms).as_bytes();
+    write_framed(body, b"retry: \n\n".len() + digits.len(), out, |out| {
+        out.extend_from_slice(b"retry: ");
+        out.extend_from_slice(digits);
+        out.extend_from_slice(b"\n\n");
+    });
 }
 
 /// Appends `$ready`: interest is confirmed, and the stream starts at `cursor`; nothing where it starts with `tail` or
@@ -64,27 +66,26 @@ pub fn ready(body: Body, channels: &ChannelSet, cursor: Option<Position>, out: &
     let mut json = vec![b'{'];
     envelope::write_ready_fields(channels, cursor, &mut json);
     json.push(b'}');
-    Block { event: Some("$ready"), data: Data::Text(&json), id: cursor.map(Id::of) }.write_framed(body, out);
+    Block { event: Some("$ready"), data: Data::Text(&json), id: cursor.map(Id::of) }.append(body, out);
 }
 
 /// Appends `$gap`: messages may be missing; its id is where what follows begins (delivery rule R5).
 pub fn gap(body: Body, gap: &Gap, out: &mut Vec<u8>) {
     let mut json = Vec::new();
     envelope::write_gap(gap, &mut json);
-    Block { event: Some("$gap"), data: Data::Text(&json), id: Some(Id::of(gap.cursor)) }
-        .write_framed(body, out);
+    Block { event: Some("$gap"), data: Data::Text(&json), id: Some(Id::of(gap.cursor)) }.append(body, out);
 }
 
 /// Appends an id alone. It moves the browser's `lastEventId` and fires no event.
 pub fn heartbeat(body: Body, position: Position, out: &mut Vec<u8>) {
-    Block { event: None, data: Data::None, id: Some(Id::of(position)) }.write_framed(body, out);
+    Block { event: None, data: Data::None, id: Some(Id::of(position)) }.append(body, out);
 }
 
 /// Appends an event of the server's own without an id: `$expired`, `$refused`.
 ///
 /// The name is `'static` because a name from the network could break the line and with it the stream.
 pub fn control(body: Body, event: &'static str, data: &str, out: &mut Vec<u8>) {
-    Block { event: Some(event), data: Data::Text(data.as_bytes()), id: None }.write_framed(body, out);
+    Block { event: Some(event), data: Data::Text(data.as_bytes()), id: None }.append(body, out);
 }
 
 /// Appends the end of the stream: the last chunk, or nothing.
@@ -118,15 +119,12 @@ pub(crate) fn encode(message: &Message, style: Style, body: Body) -> Vec<u8> {
             (None, Data::Text(&json))
         }
     };
-    let mut out = Vec::new();
-    Block { event, data, id: Some(Id::of(message.position)) }.write_framed(body, &mut out);
-    out
+    Block { event, data, id: Some(Id::of(message.position)) }.to_vec(body)
 }
 
 /// Appends the two fields that let a page of `origin` read the answer (Fetch, "CORS protocol").
 pub(crate) fn write_allow_origin(origin: &str, out: &mut Vec<u8>) {
-    // An origin is on the allow-list before it gets here; this keeps a mistake there from splitting the head.
-    debug_assert!(origin.bytes().all(|byte| byte.is_ascii_graphic()), "an origin is visible ASCII");
+    // An origin on the allow-list is visible ASCII; checking again closes header injection.
     if origin.bytes().all(|byte| byte.is_ascii_graphic()) {
         out.extend_from_slice(b"Access-Control-Allow-Origin: ");
         out.extend_from_slice(origin.as_bytes());
@@ -156,20 +154,18 @@ impl<'a> Data<'a> {
 }
 
 impl Block<'_> {
-    fn write_framed(&self, body: Body, out: &mut Vec<u8>) {
+    /// Appends the block as one piece of a body.
+    fn append(&self, body: Body, out: &mut Vec<u8>) {
+        write_framed(body, self.len(), out, |out| self.write(out));
+    }
+
+    /// The block as one piece of a body, in a buffer of exactly its size.
+    fn to_vec(&self, body: Body) -> Vec<u8> {
         let len = self.len();
-        match body {
-            Body::UntilClose => {
-                out.reserve_exact(len);
-                self.write(out);
-            }
-            Body::Chunked => {
-                out.reserve_exact(hex_digits(len) + 2 + len + 2);
-                write_chunk_start(len, out);
-                self.write(out);
-                out.extend_from_slice(b"\r\n");
-            }
-        }
+        let framing = if body == Body::Chunked { hex_digits(len) + 4 } else { 0 };
+        let mut out = Vec::with_capacity(len + framing);
+        write_framed(body, len, &mut out, |out| self.write(out));
+        out
     }
 
     fn len(&self) -> usize {
@@ -253,12 +249,13 @@ impl Id {
     }
 }
 
-fn write_framed(body: Body, block: &[u8], out: &mut Vec<u8>) {
+/// Appends what `write` writes, `len` bytes, as one piece of a body.
+fn write_framed(body: Body, len: usize, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     match body {
-        Body::UntilClose => out.extend_from_slice(block),
+        Body::UntilClose => write(out),
         Body::Chunked => {
-            write_chunk_start(block.len(), out);
-            out.extend_from_slice(block);
+            write_chunk_start(len, out);
+            write(out);
             out.extend_from_slice(b"\r\n");
         }
     }
@@ -400,6 +397,14 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn s7_what_is_no_origin_does_not_split_the_head() {
+        let (mut without, mut with) = (Vec::new(), Vec::new());
+        response_head(Body::Chunked, None, &mut without);
+        response_head(Body::Chunked, Some("https://a\r\nSet-Cookie: x"), &mut with);
+        assert_eq!(with, without);
+    }
+
+    #[test]
     fn every_call_is_one_chunk_and_the_end_is_the_last() {
         let mut stream = Vec::new();
         retry(Body::Chunked, 1, &mut stream);
@@ -411,6 +416,14 @@ pub(crate) mod tests {
         let mut nothing = Vec::new();
         end(Body::UntilClose, &mut nothing);
         assert!(nothing.is_empty());
+    }
+
+    #[test]
+    fn the_longest_id_has_room() {
+        let generation = tidewire_hub::position::Gen::from_random(u64::MAX);
+        let longest = Position { generation, seq: u64::MAX };
+        assert_eq!(Id::of(longest).as_bytes(), longest.to_string().as_bytes());
+        assert_eq!(Id::of(longest).as_bytes().len(), 24);
     }
 
     #[test]

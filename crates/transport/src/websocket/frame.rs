@@ -42,7 +42,7 @@ pub fn write(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_BYTES_MAX, "a control frame is short");
     let payload =
         if opcode.is_control() { &payload[..payload.len().min(CONTROL_BYTES_MAX)] } else { payload };
-    out.reserve_exact(header_len(payload.len()) + payload.len());
+    out.reserve(header_len(payload.len()) + payload.len());
     out.push(0x80 | opcode as u8);
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
         (Ok(len @ ..=125), _) => out.push(len),
@@ -60,7 +60,7 @@ pub fn write(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
 
 /// A whole frame in a buffer of exactly its size.
 pub(crate) fn encode(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(header_len(payload.len()) + payload.len());
     write(opcode, payload, &mut out);
     out
 }
