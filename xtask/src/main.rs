@@ -1,1 +1,60 @@
-fn main() {}
+//! The project's chores, one short verb each: `cargo xtask VERB`. CI speaks the same verbs.
+//!
+//! ```text
+//! test         everything below but bench and fuzz, in tiers; the last line is `N passed, N failed`
+//! fmt          rewrites the code as rustfmt has it
+//! lint         rustfmt, clippy and rustdoc without a warning
+//! deny         licences, bans and sources of the dependencies
+//! unit         cargo test of the whole workspace
+//! sim [SEEDS]  the seeded simulation
+//! e2e          npm's eventsource and ws, curl, the README; Python's clients and raw sockets
+//! conformance  the 517 Autobahn cases
+//! proxies      a real nginx in front
+//! browser      Chromium's own EventSource and WebSocket
+//! bench [...]  Tidewire beside the floor; prints figures, gates nothing on time
+//! fuzz [SECONDS]  every fuzz target for so long
+//! ```
+
+mod machine;
+mod run;
+mod tally;
+mod tier;
+
+use std::process::ExitCode;
+
+use tier::Tier;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((verb, rest)) = arguments.split_first() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let seeds = rest.first().map_or(tier::SEEDS, String::as_str);
+    let report = match verb.as_str() {
+        "test" => tier::everything(),
+        "fmt" => return run::through("cargo", &["fmt", "--all"]),
+        "bench" => {
+            let bench = ["run", "--release", "--package", "tidewire-benches", "--"];
+            let arguments: Vec<&str> = bench.into_iter().chain(rest.iter().map(String::as_str)).collect();
+            return run::through("cargo", &arguments);
+        }
+        "fuzz" => tier::fuzz(rest.first().map_or("60", String::as_str)),
+        "lint" => tier::in_turn([Tier::fmt(), Tier::clippy(), Tier::doc()]),
+        "deny" => tier::in_turn([Tier::deny()]),
+        "unit" => tier::in_turn([Tier::unit()]),
+        "sim" => tier::in_turn([Tier::sim(seeds)]),
+        "e2e" => tier::in_turn([Tier::release(), Tier::e2e(), Tier::python()]),
+        "conformance" => tier::in_turn([Tier::release(), Tier::conformance()]),
+        "proxies" => tier::in_turn([Tier::release(), Tier::proxies()]),
+        "browser" => tier::in_turn([Tier::release(), Tier::browser()]),
+        unknown => {
+            eprintln!("there is no verb `{unknown}`\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    println!("{report}");
+    if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | conformance | proxies | browser | bench | fuzz";

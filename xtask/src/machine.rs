@@ -1,0 +1,94 @@
+//! What the referees need on the machine, installed only where it is missing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::run;
+
+/// A Debian package, and a program that shows that it is there.
+const DEBIAN: &[(&str, &str)] = &[("chromium", "chromium"), ("nginx-light", "nginx"), ("curl", "curl")];
+
+const REQUIREMENTS: &str = "tests/e2e/python/requirements.txt";
+
+/// Debian's packages, but for those whose program is there already.
+pub fn debian() -> Result<(), String> {
+    let mut missing: Vec<&str> =
+        DEBIAN.iter().filter(|(_, program)| !installed(program)).map(|(package, _)| *package).collect();
+    let has_venv = run::logged("venv probe", &mut run::command("python3", &["-c", "import venv, ensurepip"]));
+    if !has_venv.succeeded {
+        missing.push("python3-venv");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install("apt-get update", privileged("apt-get").arg("update"))?;
+    let apt = &mut privileged("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y", "--no-install-recommends"]);
+    install("apt-get install", apt.args(missing))
+}
+
+/// The Python of `target/venv`, which holds exactly the versions of `requirements.txt`.
+pub fn python() -> Result<PathBuf, String> {
+    let venv = run::target().join("venv");
+    let python = venv.join("bin/python");
+    let wanted = read(&run::repository().join(REQUIREMENTS))?;
+    let stamp = venv.join("requirements.txt");
+    if !fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        install("python venv", run::command("python3", &["-m", "venv", "--clear"]).arg(&venv))?;
+        let pip =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS];
+        install("pip install", &mut run::command(&python, &pip))?;
+        fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
+    }
+    Ok(python)
+}
+
+/// The npm packages of `folder`, at exactly the versions of its `package.json`, without a lock file: that would hold
+/// the address of whoever's registry was asked.
+pub fn npm(folder: &str) -> Result<(), String> {
+    let folder = run::repository().join(folder);
+    let wanted = read(&folder.join("package.json"))?;
+    let stamp = folder.join("node_modules/.installed.json");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    let npm = ["install", "--no-package-lock", "--no-audit", "--no-fund"];
+    install("npm install", run::command("npm", &npm).current_dir(&folder))?;
+    fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
+}
+
+/// A cargo subcommand, from the `PATH` or built into `target/tools`.
+pub fn cargo_tool(name: &str) -> Result<PathBuf, String> {
+    if run::exists(name) {
+        return Ok(name.into());
+    }
+    let root = run::target().join("tools");
+    let tool = root.join("bin").join(name);
+    if !tool.exists() {
+        println!("{name}: building it into target/tools, which takes minutes once");
+        install(name, run::command("cargo", &["install", "--locked", "--quiet", name, "--root"]).arg(&root))?;
+    }
+    Ok(tool)
+}
+
+/// nginx lives in `/usr/sbin`, which is not on everyone's `PATH`.
+fn installed(program: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let sbin = PathBuf::from("/usr/sbin");
+    std::env::split_paths(&folders).chain([sbin]).any(|folder| folder.join(program).exists())
+}
+
+fn privileged(program: &str) -> Command {
+    let root = run::logged("id", &mut run::command("id", &["-u"])).output.trim() == "0";
+    if root { run::command(program, &[]) } else { run::command("sudo", &["--non-interactive", program]) }
+}
+
+fn install(name: &str, command: &mut Command) -> Result<(), String> {
+    let outcome = run::logged(name, command);
+    if outcome.succeeded { Ok(()) } else { Err(format!("{name} failed:\n{}", outcome.output)) }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}

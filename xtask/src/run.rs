@@ -1,0 +1,70 @@
+//! Running a program: its output goes to a file, and to the screen only when it fails.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_path_buf()
+}
+
+/// Where everything goes that is not source.
+pub fn target() -> PathBuf {
+    repository().join("target")
+}
+
+/// A command that starts in the repository, without standard input.
+pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(repository()).stdin(Stdio::null());
+    command
+}
+
+/// How a program ended.
+pub struct Outcome {
+    /// Whether it ended with 0.
+    pub succeeded: bool,
+    /// What it printed, standard output and error together.
+    pub output: String,
+}
+
+/// Runs `command` to its end, its output in `target/xtask/<name>.log`.
+pub fn logged(name: &str, command: &mut Command) -> Outcome {
+    match try_logged(name, command) {
+        Ok(outcome) => outcome,
+        Err(error) => Outcome { succeeded: false, output: format!("{command:?}: {error}\n") },
+    }
+}
+
+fn try_logged(name: &str, command: &mut Command) -> io::Result<Outcome> {
+    let folder = target().join("xtask");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{}.log", name.replace(' ', "-")));
+    let log = File::create(&path)?;
+    let status = command.stdout(log.try_clone()?).stderr(log).status()?;
+    let output = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+    Ok(Outcome { succeeded: status.success(), output })
+}
+
+/// Runs a program with its output on the screen, and ends as it ends.
+pub fn through(program: &str, arguments: &[&str]) -> ExitCode {
+    match command(program, arguments).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{program}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether `program` can be found and says its version.
+pub fn exists(program: &str) -> bool {
+    let mut asked = Command::new(program);
+    asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    asked.status().is_ok()
+}

@@ -1,0 +1,231 @@
+//! Tiers: what is run, in which order, and what beside what. The quickest to fail comes first.
+
+use std::process::Command;
+use std::thread;
+use std::time::Instant;
+
+use crate::machine;
+use crate::run;
+use crate::tally::Tally;
+
+/// Seeds that one run of the simulation tries.
+pub const SEEDS: &str = "200";
+
+/// Lines of a failed tier that are shown; the rest stands in its log.
+const SHOWN_LINES_MAX: usize = 150;
+
+/// One row of the report: something to prepare, and a program whose outcome is counted.
+pub struct Tier {
+    name: &'static str,
+    command: Box<dyn FnOnce() -> Result<Ready, String> + Send>,
+}
+
+/// What preparing a tier comes to.
+enum Ready {
+    /// The program to run.
+    Run(Command),
+    /// There is nothing to run, and why.
+    Skip(&'static str),
+}
+
+/// Everything that CI runs.
+///
+/// Builds and checks go one after another, since each takes both cores; so do the tiers that look at the clock. The
+/// Autobahn cases and the simulation do not, and share the machine.
+pub fn everything() -> Tally {
+    let mut total =
+        in_turn([Tier::fmt(), Tier::clippy(), Tier::doc(), Tier::unit(), Tier::release(), Tier::deny()]);
+    total += beside([Tier::conformance(), Tier::sim(SEEDS)]);
+    total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser()]);
+    total
+}
+
+/// Runs tiers one after another. A failure does not keep the rest from being tried.
+pub fn in_turn(tiers: impl IntoIterator<Item = Tier>) -> Tally {
+    let mut total = Tally::default();
+    for tier in tiers {
+        total += tier.run();
+    }
+    total
+}
+
+/// Runs tiers at the same time.
+fn beside(tiers: impl IntoIterator<Item = Tier>) -> Tally {
+    let running: Vec<_> = tiers.into_iter().map(|tier| thread::spawn(move || tier.run())).collect();
+    let mut total = Tally::default();
+    for tier in running {
+        total += tier.join().unwrap_or(Tally { passed: 0, failed: 1 });
+    }
+    total
+}
+
+/// Every fuzz target, for `seconds` each.
+pub fn fuzz(seconds: &str) -> Tally {
+    let targets = run::command("cargo", &["metadata", "--no-deps", "--format-version=1"])
+        .current_dir(run::repository().join("fuzz"))
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
+    let mut total = Tally::default();
+    for target in binaries(&targets) {
+        let limit = format!("-max_total_time={seconds}");
+        let name: &'static str = String::leak(format!("fuzz {target}"));
+        total += Tier::new(name, move || {
+            let tool = machine::cargo_tool("cargo-fuzz")?;
+            // libFuzzer's instrumentation is a compiler flag that only nightly admits to; the stable compiler has it.
+            let mut fuzz = run::command(tool, &["run", "--sanitizer=none", &target, "--", &limit]);
+            fuzz.env("RUSTC_BOOTSTRAP", "1");
+            Ok(Ready::Run(fuzz))
+        })
+        .run();
+    }
+    total
+}
+
+/// The names of the binary targets in cargo's metadata, which is JSON of a shape that does not change.
+fn binaries(metadata: &str) -> Vec<String> {
+    let targets = metadata.split("\"kind\":[\"bin\"]").skip(1);
+    let name = |text: &str| Some(text.split_once("\"name\":\"")?.1.split_once('"')?.0.to_owned());
+    targets.filter_map(name).collect()
+}
+
+impl Tier {
+    /// The code is as rustfmt has it.
+    pub fn fmt() -> Tier {
+        Tier::cargo("fmt", &["fmt", "--all", "--check"])
+    }
+
+    /// No warning from rustc or clippy, tests and benches included.
+    pub fn clippy() -> Tier {
+        Tier::cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    }
+
+    /// The documentation builds, and its links lead somewhere.
+    pub fn doc() -> Tier {
+        Tier::new("doc", || {
+            let mut doc = run::command("cargo", &["doc", "--workspace", "--no-deps"]);
+            doc.env("RUSTDOCFLAGS", "-Dwarnings");
+            Ok(Ready::Run(doc))
+        })
+    }
+
+    /// Licences, bans and sources, as `deny.toml` has them.
+    pub fn deny() -> Tier {
+        Tier::new("deny", || {
+            let tool = machine::cargo_tool("cargo-deny")?;
+            // Advisories are left out here: they come from a database on the network. `cargo deny check` has them.
+            Ok(Ready::Run(run::command(tool, &["--workspace", "check", "licenses", "bans", "sources"])))
+        })
+    }
+
+    /// The tests beside the code.
+    pub fn unit() -> Tier {
+        Tier::cargo("unit", &["test", "--workspace", "--no-fail-fast"])
+    }
+
+    /// The binary that everything below looks at.
+    pub fn release() -> Tier {
+        Tier::cargo("release", &["build", "--release", "--package", "tidewire"])
+    }
+
+    /// The simulation, which is seeded: a failure prints the seed that repeats it.
+    pub fn sim(seeds: &str) -> Tier {
+        let seeds = seeds.to_owned();
+        Tier::new("sim", move || {
+            if !run::repository().join("tests/sim/Cargo.toml").exists() {
+                return Ok(Ready::Skip("there is no tests/sim"));
+            }
+            let sim = ["run", "--release", "--package", "tidewire-sim", "--", "--seeds", &seeds];
+            Ok(Ready::Run(run::command("cargo", &sim)))
+        })
+    }
+
+    /// npm's clients, curl, and the README's first five minutes.
+    pub fn e2e() -> Tier {
+        Tier::node("e2e", "tests/e2e")
+    }
+
+    /// Python's clients, and bytes that no client would send.
+    pub fn python() -> Tier {
+        Tier::pytest("python", "tests/e2e/python")
+    }
+
+    /// A real nginx in front.
+    pub fn proxies() -> Tier {
+        Tier::pytest("proxies", "tests/proxies")
+    }
+
+    /// The Autobahn cases.
+    pub fn conformance() -> Tier {
+        Tier::new("conformance", || {
+            machine::debian()?;
+            Ok(Ready::Run(run::command(machine::python()?, &["tests/conformance/websocket_cases.py"])))
+        })
+    }
+
+    /// Chromium.
+    pub fn browser() -> Tier {
+        Tier::node("browser", "tests/browser")
+    }
+
+    fn cargo(name: &'static str, arguments: &'static [&'static str]) -> Tier {
+        Tier::new(name, move || Ok(Ready::Run(run::command("cargo", arguments))))
+    }
+
+    fn node(name: &'static str, folder: &'static str) -> Tier {
+        Tier::new(name, move || {
+            machine::debian()?;
+            machine::npm(folder)?;
+            // One file at a time: these tests have deadlines, and two machines' worth of processes would share two cores.
+            let test = ["--test", "--test-reporter=spec", "--test-concurrency=1"];
+            let mut node = run::command("node", &test);
+            node.current_dir(run::repository().join(folder));
+            Ok(Ready::Run(node))
+        })
+    }
+
+    fn pytest(name: &'static str, folder: &'static str) -> Tier {
+        Tier::new(name, move || {
+            machine::debian()?;
+            let mut pytest = run::command(machine::python()?, &["-m", "pytest"]);
+            pytest.current_dir(run::repository().join(folder)).env("PYTHONDONTWRITEBYTECODE", "1");
+            Ok(Ready::Run(pytest))
+        })
+    }
+
+    fn new(name: &'static str, command: impl FnOnce() -> Result<Ready, String> + Send + 'static) -> Tier {
+        Tier { name, command: Box::new(command) }
+    }
+
+    /// Runs the tier and prints its line, and what it printed itself if it failed.
+    fn run(self) -> Tally {
+        let began = Instant::now();
+        let outcome = match (self.command)() {
+            Ok(Ready::Run(mut command)) => run::logged(self.name, &mut command),
+            Ok(Ready::Skip(reason)) => {
+                println!("{:<12} skipped: {reason}", self.name);
+                return Tally::default();
+            }
+            Err(error) => run::Outcome { succeeded: false, output: error },
+        };
+        let tally = Tally::read(&outcome.output, outcome.succeeded);
+        if !outcome.succeeded {
+            let lines: Vec<&str> = outcome.output.lines().collect();
+            println!("{}", lines[lines.len().saturating_sub(SHOWN_LINES_MAX)..].join("\n"));
+        }
+        println!("{:<12} {tally} in {:.1} s", self.name, began.elapsed().as_secs_f32());
+        tally
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzz_targets_are_found_in_cargos_metadata() {
+        let metadata = r#"{"targets":[{"kind":["bin"],"crate_types":["bin"],"name":"http1_head","src_path":"x"},
+            {"kind":["lib"],"name":"not_me"},{"kind":["bin"],"crate_types":["bin"],"name":"cursor"}]}"#;
+        assert_eq!(binaries(metadata), ["http1_head", "cursor"]);
+    }
+}
