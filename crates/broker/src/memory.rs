@@ -32,14 +32,18 @@ impl Memory {
     /// An empty broker.
     #[must_use]
     pub fn new(options: &Options) -> Memory {
-        Memory { partition: Mutex::new(Partition::new(options.generation, &options.limits, options.retention)) }
+        Memory {
+            partition: Mutex::new(Partition::new(options.generation, &options.limits, options.retention)),
+        }
     }
 
     /// A panic while the log was being changed leaves it in doubt, and there is no honest way on: the process ends
     /// and its successor announces a new generation (delivery rule R23).
     fn sequencer(&self) -> MutexGuard<'_, Partition> {
         self.partition.lock().unwrap_or_else(|_| {
-            eprintln!("tidewire: the sequencer panicked; ending the process so that no subscriber is left in doubt");
+            eprintln!(
+                "tidewire: the sequencer panicked; ending the process so that no subscriber is left in doubt"
+            );
             std::process::abort()
         })
     }
@@ -67,7 +71,14 @@ impl Broker for Memory {
         self.sequencer().catch_up(outlet);
     }
 
-    fn read(&self, channels: ChannelSet, start: Start, page: PageLimit, _now: Now, done: Done<Result<Page, Reason>>) {
+    fn read(
+        &self,
+        channels: ChannelSet,
+        start: Start,
+        page: PageLimit,
+        _now: Now,
+        done: Done<Result<Page, Reason>>,
+    ) {
         let read = self.sequencer().read(&channels, start, page);
         done(Ok(read));
     }

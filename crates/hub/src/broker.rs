@@ -42,7 +42,14 @@ pub trait Broker: Send + Sync {
     fn catch_up(&self, outlet: OutletId, now: Now);
 
     /// Reads history without joining.
-    fn read(&self, channels: ChannelSet, start: Start, page: PageLimit, now: Now, done: Done<Result<Page, Reason>>);
+    fn read(
+        &self,
+        channels: ChannelSet,
+        start: Start,
+        page: PageLimit,
+        now: Now,
+        done: Done<Result<Page, Reason>>,
+    );
 
     /// Lets time pass: trims what is too old and tells every outlet its position. Called about once a second.
     fn tick(&self, now: Now);

@@ -59,7 +59,10 @@ impl History {
 
     /// Appends a message and trims by size. Returns what was trimmed.
     pub(crate) fn append(&mut self, message: Arc<Message>, retention: Retention) -> Trimmed {
-        assert!(message.position.seq > self.last && message.prev == self.last, "a channel's chain has no hole");
+        assert!(
+            message.position.seq > self.last && message.prev == self.last,
+            "a channel's chain has no hole"
+        );
         self.last = message.position.seq;
         self.bytes += message.cost_bytes();
         self.kept.push_back(message);

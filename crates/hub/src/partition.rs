@@ -147,8 +147,12 @@ impl Partition {
         let index = usize::from(outlet.0);
         let Some(after) = self.feeds.lift(index) else { return };
         let held = self.order.partition_point(|placed| placed.seq <= after);
-        let interested = |channel: &Channel| self.channels.get(channel).filter(|history| history.interests(outlet));
-        let gone = self.lost_while_held.iter().filter(|(channel, seq)| **seq > after && interested(channel).is_some());
+        let interested =
+            |channel: &Channel| self.channels.get(channel).filter(|history| history.interests(outlet));
+        let gone = self
+            .lost_while_held
+            .iter()
+            .filter(|(channel, seq)| **seq > after && interested(channel).is_some());
         let mut lost: BTreeSet<Channel> = gone.map(|(channel, _)| channel.clone()).collect();
         let mut due = Vec::new();
         for placed in self.order.range(held..) {
@@ -242,7 +246,13 @@ impl Partition {
         receivers
     }
 
-    fn join(&mut self, outlet: OutletId, transport: Transport, channels: &ChannelSet, now: Now) -> Result<(), Reason> {
+    fn join(
+        &mut self,
+        outlet: OutletId,
+        transport: Transport,
+        channels: &ChannelSet,
+        now: Now,
+    ) -> Result<(), Reason> {
         for channel in channels.iter() {
             self.make_room_for(channel, now)?;
         }

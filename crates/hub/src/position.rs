@@ -120,7 +120,17 @@ mod tests {
     fn s48_a_cursor_that_cannot_be_read_is_unreadable_and_nothing_else() {
         let long = [b'9'; 4096];
         let bad: [&[u8]; 12] = [
-            b"", b".", b"1.", b".1", b"0.1", b"A.1", b"1.01", b"1.1 ", b"1-1", b"1.3w5e11264sgsg", &long,
+            b"",
+            b".",
+            b"1.",
+            b".1",
+            b"0.1",
+            b"A.1",
+            b"1.01",
+            b"1.1 ",
+            b"1-1",
+            b"1.3w5e11264sgsg",
+            &long,
             b"zzzzzzzzzzzzz.1",
         ];
         for text in bad {

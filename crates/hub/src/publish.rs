@@ -33,7 +33,8 @@ impl Key {
     /// Accepts `key` if it is in bounds; nothing otherwise.
     #[must_use]
     pub fn parse(key: &str) -> Option<Key> {
-        let in_bounds = (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        let in_bounds =
+            (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
         in_bounds.then(|| Key(key.into()))
     }
 

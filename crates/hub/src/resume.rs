@@ -79,8 +79,12 @@ impl<'p> Log<'p> {
 
     /// The messages of all channels after `after`, merged by seq, as many as a page holds; and whether more is kept.
     fn merge(&self, after: u64, limit: PageLimit) -> (Vec<Arc<Message>>, bool) {
-        let mut feeds: Vec<_> =
-            self.channels.iter().filter_map(|(_, history)| *history).map(|history| history.after(after)).collect();
+        let mut feeds: Vec<_> = self
+            .channels
+            .iter()
+            .filter_map(|(_, history)| *history)
+            .map(|history| history.after(after))
+            .collect();
         let mut next: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::with_capacity(feeds.len());
         let mut heads: Vec<Option<&Arc<Message>>> = feeds.iter_mut().map(Iterator::next).collect();
         for (index, head) in heads.iter().enumerate() {

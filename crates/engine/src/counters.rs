@@ -1,0 +1,92 @@
+//! Counters of one outlet. Its own thread writes them, anybody reads them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What one outlet has done and holds. Plain loads and stores: one thread writes, so nothing contends.
+        #[derive(Debug, Default)]
+        pub struct Counters { $($(#[$doc])* pub $name: Counter,)* }
+
+        impl Counters {
+            /// Every counter by name, as it stands.
+            pub fn snapshot(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name.get()),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    accepted,
+    /// Connections open now, in any state.
+    open,
+    /// SSE streams open now.
+    open_sse,
+    /// WebSockets open now.
+    open_ws,
+    /// Long polls waiting now.
+    open_poll,
+    /// Connections handed to the API server.
+    handed_off,
+    /// Subscriptions let in.
+    admitted,
+    /// Requests refused.
+    refused,
+    /// Messages queued to subscribers.
+    delivered,
+    /// Messages encoded, once for each encoding that was needed.
+    encoded,
+    /// Writes to sockets.
+    writes,
+    /// Bytes written to sockets.
+    bytes_out,
+    /// Writes that a socket did not take whole.
+    writes_short,
+    /// Bytes of frames waiting now.
+    queued_bytes,
+    /// Heartbeats and pings sent.
+    heartbeats,
+    /// Gaps told.
+    gaps,
+    /// Messages received from WebSockets.
+    received,
+    /// Connections ended for reading too slowly.
+    slow_consumers,
+    /// Connections ended by a deadline.
+    timeouts,
+    /// Connections ended for breaking a protocol.
+    protocol_errors,
+    /// Turns of the loop.
+    turns,
+    /// Times that accepting paused, at a limit or out of file descriptors.
+    accept_pauses,
+    /// Panics survived by cutting this outlet's connections.
+    panics,
+}
+
+/// One number, written by one thread.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The number as it stands.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Not a read-modify-write: a locked addition costs more than the rest of a delivery.
+    pub(crate) fn add(&self, more: u64) {
+        self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&self, less: u64) {
+        self.0.store(self.get().saturating_sub(less), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,350 @@
+//! Pipes in memory: the same shard for connections that the API server holds.
+//!
+//! A subscription may arrive on a connection that hyper already reads, over TLS, or on a system without epoll. It is
+//! served through a pipe, so that there is one code path for streams: what a socket would carry, a pipe carries.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use tidewire_hub::admit::OutletId;
+use tidewire_hub::limits::Limits;
+
+use crate::counters::Counters;
+use crate::event::Control;
+use crate::inbox::Inbox;
+use crate::kernel::{Kernel, Ready};
+use crate::shard::{Parts, Shard};
+
+/// Bytes that a pipe holds in each direction. Beyond: the writer waits.
+const PIPE_BYTES_MAX: usize = 64 << 10;
+
+/// What an event loop over pipes is made of.
+pub struct Options {
+    /// Its name towards the broker.
+    pub outlet: OutletId,
+    /// Where it is told things.
+    pub inbox: Arc<Inbox>,
+    /// Whom it tells.
+    pub control: Arc<dyn Control>,
+    /// Its bounds.
+    pub limits: Arc<Limits>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+}
+
+/// Starts an event loop over pipes. It ends after a [`tidewire_hub::Command::Drain`], with its last connection.
+///
+/// # Errors
+/// The system has no thread for it.
+pub fn spawn(options: Options) -> io::Result<Pipes> {
+    let Options { outlet, inbox, control, limits, counters } = options;
+    let pipes = Pipes { desk: Arc::new(Desk::default()) };
+    let (desk, bell) = (pipes.desk.clone(), pipes.desk.clone());
+    inbox.wake_with(Box::new(move || bell.ring(|_| ())));
+    let seed = crate::shard::seed();
+    std::thread::Builder::new().name("tidewire-pipes".to_owned()).spawn(move || {
+        let kernel = PipeKernel { desk, started: Instant::now() };
+        crate::shard::run(Shard::new(kernel, Parts { outlet, inbox, control, limits, counters, seed }));
+    })?;
+    Ok(pipes)
+}
+
+/// Where connections to an event loop over pipes are opened.
+#[derive(Clone)]
+pub struct Pipes {
+    desk: Arc<Desk>,
+}
+
+impl Pipes {
+    /// Opens a connection for the client at `peer`. After a drain it has ended before it began.
+    #[must_use]
+    pub fn open(&self, peer: SocketAddr) -> PipeEnd {
+        let pipe = Arc::new(Pipe { peer, ends: Mutex::default() });
+        let mut gone = false;
+        self.desk.ring(|waiting| {
+            gone = waiting.closed;
+            if !gone {
+                waiting.arrivals.push_back(pipe.clone());
+            }
+        });
+        pipe.lock().shard_gone = gone;
+        PipeEnd { pipe, desk: self.desk.clone() }
+    }
+}
+
+/// The client's end of a pipe. Dropping it resets the connection.
+pub struct PipeEnd {
+    pipe: Arc<Pipe>,
+    desk: Arc<Desk>,
+}
+
+impl PipeEnd {
+    /// Reads what the shard has written; 0 is its end.
+    ///
+    /// # Errors
+    /// None; the type is that of a socket's read.
+    pub fn poll_read(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut ends = self.pipe.lock();
+        if ends.outward.is_empty() {
+            if ends.shard_finished || ends.shard_gone {
+                return Poll::Ready(Ok(0));
+            }
+            ends.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        let count = take(&mut ends.outward, into);
+        let (token, unblocked) = (ends.token, std::mem::take(&mut ends.shard_blocked));
+        drop(ends);
+        if unblocked {
+            self.desk.changed(token);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes what the client sends.
+    ///
+    /// # Errors
+    /// `BrokenPipe` once the shard has closed the connection.
+    pub fn poll_write(&mut self, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        let mut ends = self.pipe.lock();
+        if ends.shard_gone {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let count = from.len().min(PIPE_BYTES_MAX - ends.inward.len());
+        if count == 0 && !from.is_empty() {
+            ends.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        ends.inward.extend(&from[..count]);
+        let token = ends.token;
+        drop(ends);
+        self.desk.changed(token);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Ends the client's half of the connection.
+    pub fn finish(&mut self) {
+        let mut ends = self.pipe.lock();
+        ends.client_finished = true;
+        let token = ends.token;
+        drop(ends);
+        self.desk.changed(token);
+    }
+}
+
+impl Drop for PipeEnd {
+    fn drop(&mut self) {
+        let mut ends = self.pipe.lock();
+        ends.client_gone = true;
+        let token = ends.token;
+        drop(ends);
+        self.desk.changed(token);
+    }
+}
+
+/// One connection.
+struct Pipe {
+    peer: SocketAddr,
+    ends: Mutex<Ends>,
+}
+
+#[derive(Default)]
+struct Ends {
+    /// How the shard calls it, once it does.
+    token: Option<u64>,
+    inward: VecDeque<u8>,
+    outward: VecDeque<u8>,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    shard_blocked: bool,
+    shard_finished: bool,
+    shard_gone: bool,
+    client_finished: bool,
+    client_gone: bool,
+}
+
+impl Pipe {
+    fn lock(&self) -> MutexGuard<'_, Ends> {
+        // Nothing panics while it holds this lock.
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where arrivals and changes wait for the loop.
+#[derive(Default)]
+struct Desk {
+    waiting: Mutex<Waiting>,
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    arrivals: VecDeque<Arc<Pipe>>,
+    changed: Vec<u64>,
+    rung: bool,
+    paused: bool,
+    closed: bool,
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self, leave: impl FnOnce(&mut Waiting)) {
+        let mut waiting = self.lock();
+        leave(&mut waiting);
+        waiting.rung = true;
+        drop(waiting);
+        self.bell.notify_one();
+    }
+
+    /// A pipe without a token has not been accepted yet: the shard looks at it when it is.
+    fn changed(&self, token: Option<u64>) {
+        if let Some(token) = token {
+            self.ring(|waiting| waiting.changed.push(token));
+        }
+    }
+}
+
+/// The kernel of pipes in memory.
+struct PipeKernel {
+    desk: Arc<Desk>,
+    started: Instant,
+}
+
+impl Kernel for PipeKernel {
+    type Socket = Arc<Pipe>;
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn wait(&mut self, timeout_ms: Option<u64>, ready: &mut Vec<Ready>) {
+        let quiet = |waiting: &mut Waiting| !waiting.rung;
+        let waiting = self.desk.lock();
+        let mut waiting = match timeout_ms {
+            None => self.desk.bell.wait_while(waiting, quiet).unwrap_or_else(PoisonError::into_inner),
+            Some(ms) => {
+                let timeout = Duration::from_millis(ms);
+                let outcome = self.desk.bell.wait_timeout_while(waiting, timeout, quiet);
+                outcome.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        waiting.rung = false;
+        if !waiting.arrivals.is_empty() && !waiting.paused {
+            ready.push(Ready::Accept);
+        }
+        waiting.changed.sort_unstable();
+        waiting.changed.dedup();
+        let flags =
+            |token| Ready::Socket { token, readable: true, writable: true, finished: false, broken: false };
+        ready.extend(waiting.changed.drain(..).map(flags));
+    }
+
+    fn accept(&mut self) -> io::Result<Arc<Pipe>> {
+        let mut waiting = self.desk.lock();
+        // More may wait than one turn accepts.
+        waiting.rung |= waiting.arrivals.len() > 1;
+        waiting.arrivals.pop_front().ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    fn accepting(&mut self, on: bool) {
+        self.desk.ring(|waiting| waiting.paused = !on);
+    }
+
+    fn stop_listening(&mut self) {
+        let mut waiting = self.desk.lock();
+        waiting.closed = true;
+        let left = std::mem::take(&mut waiting.arrivals);
+        drop(waiting);
+        left.into_iter().for_each(|pipe| self.close(pipe));
+    }
+
+    fn watch(&mut self, socket: &Arc<Pipe>, token: u64) -> io::Result<()> {
+        socket.lock().token = Some(token);
+        Ok(())
+    }
+
+    fn peer(&self, socket: &Arc<Pipe>) -> SocketAddr {
+        socket.peer
+    }
+
+    fn read(&mut self, socket: &Arc<Pipe>, into: &mut [u8]) -> io::Result<usize> {
+        let mut ends = socket.lock();
+        if ends.client_gone {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if ends.inward.is_empty() {
+            return if ends.client_finished { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        }
+        let count = take(&mut ends.inward, into);
+        // The end of the stream is read by the next call, and no change will announce it.
+        if count == into.len() || ends.client_finished {
+            let token = ends.token;
+            self.desk.changed(token);
+        }
+        let writer = ends.writer.take();
+        drop(ends);
+        writer.into_iter().for_each(Waker::wake);
+        Ok(count)
+    }
+
+    fn write(&mut self, socket: &Arc<Pipe>, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut ends = socket.lock();
+        if ends.client_gone {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let mut count = 0;
+        for slice in from {
+            let fits = slice.len().min(PIPE_BYTES_MAX - ends.outward.len());
+            ends.outward.extend(&slice[..fits]);
+            count += fits;
+        }
+        let wanted: usize = from.iter().map(|slice| slice.len()).sum();
+        ends.shard_blocked |= count < wanted;
+        let reader = ends.reader.take();
+        drop(ends);
+        reader.into_iter().for_each(Waker::wake);
+        if count == 0 && wanted > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+
+    fn finish(&mut self, socket: &Arc<Pipe>) {
+        let mut ends = socket.lock();
+        ends.shard_finished = true;
+        let reader = ends.reader.take();
+        drop(ends);
+        reader.into_iter().for_each(Waker::wake);
+    }
+
+    fn close(&mut self, socket: Arc<Pipe>) {
+        let mut ends = socket.lock();
+        (ends.shard_gone, ends.token) = (true, None);
+        let wakers = [ends.reader.take(), ends.writer.take()];
+        drop(ends);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    fn hand_off(&mut self, socket: Arc<Pipe>, _bytes: Vec<u8>, _deadline_ms: u64) {
+        // The API server opens pipes for subscriptions only; anything else ends without an answer.
+        self.close(socket);
+    }
+}
+
+fn take(from: &mut VecDeque<u8>, into: &mut [u8]) -> usize {
+    let count = from.len().min(into.len());
+    let (front, back) = from.as_slices();
+    let first = front.len().min(count);
+    into[..first].copy_from_slice(&front[..first]);
+    into[first..count].copy_from_slice(&back[..count - first]);
+    from.drain(..count);
+    if from.is_empty() {
+        // Most pipes are idle most of the time.
+        from.shrink_to(1024);
+    }
+    count
+}

@@ -1,0 +1,314 @@
+//! Admission: what an `Admit` does to the connection it answers (delivery rules R9 to R12).
+
+use std::time::Duration;
+
+use tidewire_hub::admit::{Admit, Page, Transport};
+use tidewire_hub::channel::{Channel, ChannelSet};
+use tidewire_hub::reason::Reason;
+use tidewire_transport::encoding::Encoding;
+use tidewire_transport::request::{Protocol, Request, Wants};
+use tidewire_transport::sse::{self, Body};
+use tidewire_transport::websocket::frame::{self, Opcode};
+use tidewire_transport::websocket::handshake;
+use tidewire_transport::{poll, v1};
+
+use crate::event::Event;
+use crate::kernel::Kernel;
+
+use super::queue::Kind;
+use super::slot::{Form, NEVER, Pager, Phase};
+use super::time::ticks;
+use super::turn::Shard;
+
+impl<K: Kernel> Shard<K> {
+    pub(super) fn admit(&mut self, admit: Admit) {
+        self.generation = Some(admit.page.cursor.generation);
+        let found = self.slots.find(admit.conn.0);
+        let phase = found.map(|index| (index, self.slots.at(index).phase));
+        match (phase, &admit.tag) {
+            (Some((index, Phase::Asked)), None) => self.let_in(index, admit),
+            (Some((index, Phase::Paging)), None) => self.next_page(index, admit),
+            (Some((index, Phase::Paging | Phase::Live)), Some(_)) => self.add_channels(index, &admit),
+            // It is gone: what joining counted is taken back, one for one (delivery rule R12).
+            _ if admit.joined => self.depart_unseated(admit.transport, admit.channels.to_vec()),
+            _ => {}
+        }
+    }
+
+    fn let_in(&mut self, index: u32, admit: Admit) {
+        self.counters.admitted.add(1);
+        let Some(request) = self.slots.at(index).story().request.take() else { return };
+        match request.wants {
+            Wants::Sse { envelope } => self.open_stream(index, admit, &request, envelope),
+            Wants::WebSocket { accept_key, protocol } => {
+                self.open_websocket(index, admit, request, &accept_key, protocol);
+            }
+            Wants::LongPoll { wait } if admit.joined => self.wait_for_news(index, &admit, request, wait),
+            Wants::LongPoll { .. } | Wants::ShortPoll => self.answer_poll(index, &admit.page, &request),
+        }
+    }
+
+    fn open_stream(&mut self, index: u32, admit: Admit, request: &Request, envelope: bool) {
+        let body = if request.chunked { Body::Chunked } else { Body::UntilClose };
+        let encoding = sse_encoding(body, envelope, request.channels.len() > 1);
+        self.counters.open_sse.add(1);
+        self.slots.at(index).form = Form::Sse(encoding, body);
+        let mut head = Vec::with_capacity(512);
+        sse::response_head(body, request.origin.as_deref(), &mut head);
+        sse::retry(body, self.retry_ms(), &mut head);
+        if let Some(gap) = &admit.page.gap {
+            self.counters.gaps.add(1);
+            sse::gap(body, gap, &mut head);
+        }
+        sse::ready(body, &admit.channels, admit.page.start, &mut head);
+        self.queue(index, head, Kind::History);
+        self.begin(index, admit);
+        if self.slots.at(index).phase == Phase::Live {
+            self.slots.at(index).story = None;
+        }
+    }
+
+    fn open_websocket(
+        &mut self,
+        index: u32,
+        admit: Admit,
+        mut request: Box<Request>,
+        key: &[u8; 28],
+        protocol: Protocol,
+    ) {
+        self.counters.open_ws.add(1);
+        let name = (protocol == Protocol::V1).then_some(tidewire_transport::request::V1);
+        let mut head = Vec::with_capacity(256);
+        handshake::response(key, name, &mut head);
+        if protocol == Protocol::V1 {
+            if let Some(gap) = &admit.page.gap {
+                self.counters.gaps.add(1);
+                frame::write(Opcode::Text, v1::gap(gap).as_bytes(), &mut head);
+            }
+            frame::write(Opcode::Text, v1::ready(&admit.channels, admit.page.start).as_bytes(), &mut head);
+        }
+        // What decided on its admission is not needed any more, and idle connections are many.
+        (request.host, request.origin, request.fetch_site, request.cookie) = (None, None, None, None);
+        (request.authorization, request.if_none_match) = (None, None);
+        let slot = self.slots.at(index);
+        slot.form = Form::Ws(protocol);
+        slot.story().request = Some(request);
+        slot.story().grant = Some(admit.grant.clone());
+        let leftover = !slot.story().inbound.is_empty();
+        self.queue(index, head, Kind::History);
+        let raw_gap = admit.page.gap.as_ref().filter(|_| protocol == Protocol::Raw).map(|gap| gap.cursor);
+        if let Some(cursor) = raw_gap {
+            // Raw cannot say it inside the stream, so it says it with the close.
+            self.counters.gaps.add(1);
+            if admit.joined {
+                self.depart_unseated(admit.transport, admit.channels.to_vec());
+            }
+            self.slots.at(index).phase = Phase::Live;
+            return self.end_at(index, Reason::Gap, cursor);
+        }
+        self.begin(index, admit);
+        if leftover {
+            self.read_later(index);
+        }
+    }
+
+    /// Queues the first page and joins, or goes on page by page.
+    fn begin(&mut self, index: u32, admit: Admit) {
+        let now = self.now();
+        let slot = self.slots.at(index);
+        (slot.beat, slot.heard) = (now, now);
+        slot.story().grant = Some(admit.grant.clone());
+        if std::mem::take(&mut slot.unread) {
+            self.read_later(index);
+        }
+        self.take_page(index, admit);
+        let due = self.next_pulse(index);
+        self.due(index, due);
+    }
+
+    fn next_page(&mut self, index: u32, admit: Admit) {
+        if let Some(gap) = &admit.page.gap {
+            self.counters.gaps.add(1);
+            let mut bytes = Vec::new();
+            match self.slots.at(index).form {
+                Form::Sse(_, body) => sse::gap(body, gap, &mut bytes),
+                Form::Ws(Protocol::V1) => frame::write(Opcode::Text, v1::gap(gap).as_bytes(), &mut bytes),
+                _ => {
+                    if admit.joined {
+                        self.depart_unseated(admit.transport, admit.channels.to_vec());
+                    }
+                    return self.end_at(index, Reason::Gap, gap.cursor);
+                }
+            }
+            self.queue(index, bytes, Kind::History);
+        }
+        self.take_page(index, admit);
+    }
+
+    fn take_page(&mut self, index: u32, admit: Admit) {
+        self.queue_page(index, &admit.page);
+        let Admit { channels, page, joined, .. } = admit;
+        let slot = self.slots.at(index);
+        if joined {
+            slot.phase = Phase::Live;
+            slot.joined_at = page.cursor.seq;
+            if let Some(story) = &mut slot.story {
+                story.pager = None;
+            }
+            self.seat(index, &channels);
+        } else {
+            slot.phase = Phase::Paging;
+            slot.story().pager = Some(Pager { channels, cursor: page.cursor, asked: false });
+        }
+        self.soil(index);
+    }
+
+    fn queue_page(&mut self, index: u32, page: &Page) {
+        let now = self.clock.tick();
+        let slot = self.slots.at(index);
+        let Some(encoding) = slot.form.encoding() else { return };
+        for message in &page.messages {
+            slot.queue.push(self.frames.of(message, encoding), Kind::History, now);
+        }
+        self.counters.delivered.add(page.messages.len() as u64);
+    }
+
+    /// Answers a `subscribe` frame with an `ack` that holds what a poll would (delivery rule R11).
+    fn add_channels(&mut self, index: u32, admit: &Admit) {
+        let ack = v1::ack_subscribe(admit.tag.as_deref(), &admit.page, admit.joined);
+        let mut bytes = Vec::with_capacity(ack.len() + 10);
+        frame::write(Opcode::Text, ack.as_bytes(), &mut bytes);
+        self.queue(index, bytes, Kind::History);
+        if admit.joined {
+            let slot = self.slots.at(index);
+            let seated =
+                |channel: &&Channel| slot.seats.iter().any(|seat| self.members.channel(*seat) == *channel);
+            let (again, new): (Vec<&Channel>, Vec<&Channel>) = admit.channels.iter().partition(seated);
+            let again: Vec<Channel> = again.into_iter().cloned().collect();
+            let new = ChannelSet::new(new.into_iter().cloned());
+            // Its channels are a set: what was counted twice is taken back once.
+            self.depart_unseated(admit.transport, again);
+            self.seat(index, &new);
+        }
+    }
+
+    fn seat(&mut self, index: u32, channels: &ChannelSet) {
+        for channel in channels.iter() {
+            let seat = self.members.join(channel, index);
+            self.slots.at(index).seats.push(seat);
+        }
+    }
+
+    fn wait_for_news(&mut self, index: u32, admit: &Admit, request: Box<Request>, wait: Duration) {
+        self.counters.open_poll.add(1);
+        let slot = self.slots.at(index);
+        slot.phase = Phase::Live;
+        slot.form = Form::Poll;
+        slot.joined_at = admit.page.cursor.seq;
+        slot.story().request = Some(request);
+        self.seat(index, &admit.channels);
+        let due = self.now() + ticks(wait);
+        self.due(index, due);
+    }
+
+    /// A long poll's wait is over: it is answered with what came, be it nothing.
+    pub(super) fn answer_wait(&mut self, index: u32) {
+        let Some(cursor) = self.cursor_of(index) else { return };
+        let story = self.slots.at(index).story();
+        let (messages, gap) = (std::mem::take(&mut story.caught), story.gap.take());
+        let Some(request) = story.request.take() else { return };
+        let start = None;
+        let page = Page { gap, start, messages, cursor, more: false, newest: cursor };
+        self.counters.open_poll.sub(1);
+        self.depart(index);
+        self.slots.at(index).phase = Phase::Asked;
+        self.answer_poll(index, &page, &request);
+    }
+
+    fn answer_poll(&mut self, index: u32, page: &Page, request: &Request) {
+        if page.gap.is_some() {
+            self.counters.gaps.add(1);
+        }
+        let mut answer = Vec::new();
+        let keep_alive = request.keep_alive && self.wave.is_none();
+        let answered = poll::Poll {
+            if_none_match: request.if_none_match.clone(),
+            long: matches!(request.wants, Wants::LongPoll { .. }),
+            keep_alive,
+            allow_origin: request.origin.clone(),
+        };
+        poll::response(page, &answered, &mut answer);
+        self.counters.delivered.add(page.messages.len() as u64);
+        self.queue(index, answer, Kind::History);
+        if !keep_alive {
+            return self.end_after(index, Vec::new());
+        }
+        let now = self.now();
+        let slot = self.slots.at(index);
+        slot.phase = Phase::Head;
+        slot.form = Form::Poll;
+        slot.beat = NEVER;
+        slot.story().grant = None;
+        let leftover = !slot.story().inbound.is_empty();
+        if !leftover {
+            slot.story = None;
+        }
+        if leftover || slot.unread {
+            self.read_later(index);
+        }
+        self.due(index, now + ticks(self.limits.keep_alive_max));
+    }
+
+    /// Empties every seat of a connection.
+    pub(super) fn depart(&mut self, index: u32) {
+        self.depart_from(index, |_| true);
+    }
+
+    /// Empties the seats of a connection in these channels, and tells the control plane.
+    pub(super) fn depart_from(&mut self, index: u32, leaves: impl Fn(&Channel) -> bool) {
+        let slot = self.slots.at(index);
+        let Some(transport) = slot.form.transport().filter(|_| !slot.seats.is_empty()) else { return };
+        let seats = std::mem::take(&mut slot.seats);
+        let (gone, kept) =
+            seats.into_iter().partition::<Vec<_>, _>(|seat| leaves(self.members.channel(*seat)));
+        self.slots.at(index).seats.extend(kept);
+        let mut channels = Vec::with_capacity(gone.len());
+        for seat in gone {
+            let (channel, moved) = self.members.leave(seat);
+            channels.push(channel);
+            if let Some(moved) = moved {
+                let from = self.members.of(&channels[channels.len() - 1]).len() as u32;
+                let seats = &mut self.slots.at(moved).seats;
+                if let Some(seat_of) =
+                    seats.iter_mut().find(|other| other.room == seat.room && other.at == from)
+                {
+                    seat_of.at = seat.at;
+                }
+            }
+        }
+        self.depart_unseated(transport, channels);
+    }
+
+    fn depart_unseated(&mut self, transport: Transport, channels: Vec<Channel>) {
+        if !channels.is_empty() {
+            self.control.handle(Event::Departed { outlet: self.outlet, transport, channels });
+        }
+    }
+
+    /// What a stream advises to wait before it is opened again.
+    pub(super) fn retry_ms(&mut self) -> u64 {
+        let middle = u64::try_from(self.limits.retry.as_millis()).unwrap_or(u64::MAX / 2);
+        self.jitter.around(middle, 50)
+    }
+}
+
+fn sse_encoding(body: Body, envelope: bool, multi: bool) -> Encoding {
+    match (body, envelope, multi) {
+        (Body::UntilClose, true, _) => Encoding::SseEnvelope,
+        (Body::UntilClose, false, true) => Encoding::SseMulti,
+        (Body::UntilClose, false, false) => Encoding::SseSingle,
+        (Body::Chunked, true, _) => Encoding::SseEnvelopeChunked,
+        (Body::Chunked, false, true) => Encoding::SseMultiChunked,
+        (Body::Chunked, false, false) => Encoding::SseSingleChunked,
+    }
+}

@@ -1,0 +1,164 @@
+//! Deadlines: what must have happened by now, and heartbeats (delivery rules R6 and R30).
+
+use tidewire_hub::reason::Reason;
+use tidewire_transport::refusal::Refusal;
+use tidewire_transport::sse;
+use tidewire_transport::websocket::frame::{self, Opcode};
+
+use crate::kernel::Kernel;
+
+use super::queue::Kind;
+use super::slot::{Form, NEVER, Phase};
+use super::time::{Tick, ticks};
+use super::turn::Shard;
+
+/// A reader that catches up may take this much longer to take anything than one that is live, since history does
+/// not count against it (delivery rule R10); but not for ever.
+const HISTORY_PATIENCE: Tick = 4;
+
+impl<K: Kernel> Shard<K> {
+    /// Sets when this connection is looked at next.
+    pub(super) fn due(&mut self, index: u32, due: Tick) {
+        let token = self.slots.token(index);
+        let slot = self.slots.at(index);
+        slot.due = due;
+        // Later than when it is looked at anyway costs nothing: it is then put back.
+        if due < slot.looked_at {
+            let looked_at = self.wheel.insert(token, due);
+            self.slots.at(index).looked_at = looked_at;
+        }
+    }
+
+    /// The same, unless it is looked at sooner.
+    pub(super) fn due_sooner(&mut self, index: u32, due: Tick) {
+        if due < self.slots.at(index).due {
+            self.due(index, due);
+        }
+    }
+
+    /// The wheel has come to where this connection stood.
+    pub(super) fn look_at(&mut self, token: u64, at: Tick) {
+        let Some(index) = self.slots.find(token) else { return };
+        let now = self.now();
+        let slot = self.slots.at(index);
+        if slot.looked_at != at {
+            return;
+        }
+        slot.looked_at = NEVER;
+        match slot.due {
+            NEVER => {}
+            due if due > now => self.due(index, due),
+            _ => self.deadline(index),
+        }
+    }
+
+    fn deadline(&mut self, index: u32) {
+        let slot = self.slots.at(index);
+        match (slot.phase, slot.form) {
+            (Phase::Paging | Phase::Live, Form::Sse(..) | Form::Ws(_)) => return self.pulse(index),
+            (Phase::Live, Form::Poll) => return self.answer_wait(index),
+            // The control plane owes an answer; the client has done nothing wrong.
+            (Phase::Asked, _) => return,
+            _ => {}
+        }
+        self.counters.timeouts.add(1);
+        let begun =
+            slot.phase == Phase::Head && slot.story.as_ref().is_some_and(|story| !story.inbound.is_empty());
+        if begun {
+            let refusal = Refusal::new(Reason::Timeout, "the request head did not end in time");
+            self.refuse(index, &refusal, None);
+        } else {
+            self.doom(index);
+        }
+    }
+
+    /// What a stream or WebSocket is due: an end for one that is slow or silent, a heartbeat for one that is quiet.
+    fn pulse(&mut self, index: u32) {
+        let now = self.now();
+        if self.patience_ends(index).is_some_and(|end| end <= now) {
+            return self.slow(index);
+        }
+        let heartbeat = self.heartbeat_of(index);
+        let slot = self.slots.at(index);
+        let empty = slot.queue.is_empty();
+        match slot.form {
+            Form::Ws(_) => {
+                let incomplete = slot.story.as_ref().and_then(|story| story.partial_since);
+                let late = |since: Tick, max| now.saturating_sub(since) >= ticks(max);
+                if incomplete.is_some_and(|since| late(since, self.limits.incomplete_message_max)) {
+                    self.counters.timeouts.add(1);
+                    return self.end(index, Reason::Timeout);
+                }
+                if late(slot.heard, self.limits.silence_max) {
+                    self.counters.timeouts.add(1);
+                    return self.end(index, Reason::Silent);
+                }
+                if empty && late(slot.beat, self.limits.ping) {
+                    slot.beat = now;
+                    let mut ping = Vec::new();
+                    frame::write(Opcode::Ping, &[], &mut ping);
+                    self.counters.heartbeats.add(1);
+                    self.queue(index, ping, Kind::Live);
+                }
+            }
+            Form::Sse(_, body) if empty && now >= slot.beat.saturating_add(heartbeat) => {
+                self.slots.at(index).beat = now;
+                self.beat(index, body);
+            }
+            _ => {}
+        }
+        let due = self.next_pulse(index);
+        self.due(index, due.max(now + 1));
+    }
+
+    /// An id alone into an empty queue: the last position queued to everyone here (delivery rule R6).
+    fn beat(&mut self, index: u32, body: sse::Body) {
+        let slot = self.slots.at(index);
+        if slot.phase != Phase::Live {
+            return;
+        }
+        if let Some(position) = self.position {
+            let mut block = Vec::new();
+            sse::heartbeat(body, position, &mut block);
+            self.counters.heartbeats.add(1);
+            self.queue(index, block, Kind::Live);
+        }
+    }
+
+    /// When a stream or WebSocket is to be looked at next.
+    pub(super) fn next_pulse(&mut self, index: u32) -> Tick {
+        let heartbeat = self.heartbeat_of(index);
+        let patience_ends = self.patience_ends(index).unwrap_or(NEVER);
+        let slot = self.slots.at(index);
+        let pulse = match slot.form {
+            Form::Ws(_) => {
+                let partial = slot.story.as_ref().and_then(|story| story.partial_since);
+                let partial =
+                    partial.map_or(NEVER, |since| since + ticks(self.limits.incomplete_message_max));
+                (slot.beat + ticks(self.limits.ping))
+                    .min(slot.heard + ticks(self.limits.silence_max))
+                    .min(partial)
+            }
+            _ => slot.beat + heartbeat,
+        };
+        pulse.min(patience_ends)
+    }
+
+    /// When a connection whose oldest frame does not leave is slow.
+    pub(super) fn patience_ends(&mut self, index: u32) -> Option<Tick> {
+        let patience = ticks(self.limits.queue_age_max);
+        let queue = &self.slots.at(index).queue;
+        let patience =
+            if queue.oldest_is_live() { patience } else { patience.saturating_mul(HISTORY_PATIENCE) };
+        Some(queue.oldest()?.saturating_add(patience))
+    }
+
+    /// The interval, give or take a fifth. It is a connection's own and stays, so that those who came together do
+    /// not beat together.
+    fn heartbeat_of(&mut self, index: u32) -> Tick {
+        let middle = ticks(self.limits.heartbeat);
+        let spread = self.slots.token(index).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let fifth = middle / 5;
+        middle - fifth + (spread % u64::from(2 * fifth + 1)) as Tick
+    }
+}

@@ -1,0 +1,203 @@
+//! Flush: each socket is written once a turn, in slices, and slow readers are judged (delivery rules R3 and R14).
+
+use std::io::{self, IoSlice};
+
+use tidewire_hub::reason::Reason;
+
+use crate::event::Event;
+use crate::kernel::Kernel;
+
+use super::obey::{PASS_ENTRIES, PASS_MESSAGES};
+use super::queue::{Kind, Queue};
+use super::slot::{Form, Phase};
+use super::turn::{OUTWARD_BYTES, Shard};
+
+/// Sockets written between two looks at what else has happened.
+const SLICE: usize = 1024;
+
+impl<K: Kernel> Shard<K> {
+    /// Writes one slice of the sockets that have something to send.
+    pub(super) fn flush(&mut self) {
+        for _ in 0..SLICE {
+            if self.pass_left == 0 {
+                // A new pass: everybody who has something gets one write before anybody gets a second.
+                (self.pass_left, self.pass_messages, self.pass_entries) =
+                    (self.dirty.len(), PASS_MESSAGES, PASS_ENTRIES);
+            }
+            let Some(index) = self.dirty.pop_front() else { break };
+            self.pass_left = self.pass_left.saturating_sub(1);
+            // The slot may have been freed since, or be another's now.
+            if self.slots.get(index).is_some_and(|slot| std::mem::take(&mut slot.dirty)) {
+                self.flush_one(index);
+            }
+        }
+        if self.frames.bytes() > self.limits.memory_budget / 4 {
+            self.shed();
+        }
+    }
+
+    /// Puts bytes for one connection only into its queue.
+    pub(super) fn queue(&mut self, index: u32, bytes: Vec<u8>, kind: Kind) {
+        let now = self.clock.tick();
+        if !bytes.is_empty() {
+            let frame = self.frames.control(bytes);
+            self.slots.at(index).queue.push(frame, kind, now);
+        }
+        self.soil(index);
+    }
+
+    /// Puts a connection into the list of sockets to write.
+    pub(super) fn soil(&mut self, index: u32) {
+        let slot = self.slots.at(index);
+        if !slot.dirty {
+            slot.dirty = true;
+            self.dirty.push_back(index);
+        }
+    }
+
+    fn flush_one(&mut self, index: u32) {
+        let slot = self.slots.at(index);
+        if matches!(slot.phase, Phase::Free | Phase::Doomed) {
+            return;
+        }
+        if slot.form == Form::Poll && slot.phase == Phase::Live {
+            let story = slot.story();
+            if story.caught.is_empty() && story.gap.is_none() {
+                return;
+            }
+            self.answer_wait(index);
+            self.slots.at(index).dirty = false;
+        }
+        // Asking a full socket again costs a system call for nothing, unless its queue is about to be judged.
+        if (!self.slots.at(index).blocked || self.is_over(index)) && !self.write(index) {
+            return;
+        }
+        if self.slots.at(index).queue.is_empty() {
+            return self.drained(index);
+        }
+        if self.is_over(index) {
+            return self.slow(index);
+        }
+        if let Some(end) = self.patience_ends(index) {
+            self.due_sooner(index, end);
+        }
+    }
+
+    /// Writes until the queue is empty or the socket full. False where the connection broke.
+    fn write(&mut self, index: u32) -> bool {
+        loop {
+            let slot = self.slots.at(index);
+            let Some(socket) = &slot.socket else { return false };
+            if slot.queue.is_empty() {
+                return true;
+            }
+            let (asked, outcome) = write_once(&mut self.kernel, socket, &slot.queue, &mut self.outward);
+            match outcome {
+                Ok(count) => {
+                    self.counters.writes.add(1);
+                    self.counters.bytes_out.add(count as u64);
+                    slot.queue.advance(count);
+                    if matches!(slot.form, Form::Sse(..)) {
+                        slot.beat = self.clock.tick();
+                    }
+                    slot.blocked = count < asked;
+                    if slot.blocked {
+                        self.counters.writes_short.add(1);
+                        return true;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    slot.blocked = true;
+                    return true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        self.doom(index);
+        false
+    }
+
+    /// Everything queued has left.
+    fn drained(&mut self, index: u32) {
+        let conn = self.slots.conn(index);
+        let slot = self.slots.at(index);
+        match slot.phase {
+            Phase::Ending => self.linger(index),
+            // A request may have waited for the answer before it to be sent (delivery rule R27).
+            Phase::Head if slot.story.as_ref().is_some_and(|story| !story.inbound.is_empty()) => {
+                self.read_later(index)
+            }
+            Phase::Paging => {
+                let Some(transport) = slot.form.transport() else { return };
+                let story = slot.story();
+                let (Some(grant), Some(pager)) = (story.grant.clone(), &mut story.pager) else { return };
+                if !std::mem::replace(&mut pager.asked, true) {
+                    let (channels, cursor) = (pager.channels.clone(), pager.cursor);
+                    let (outlet, grant, channels) = (self.outlet, &grant, &channels);
+                    self.control.handle(Event::Drained { outlet, conn, grant, transport, channels, cursor });
+                }
+            }
+            Phase::Live if matches!(slot.form, Form::Sse(..)) => slot.story = None,
+            _ => {}
+        }
+    }
+
+    /// Whether more waits for this connection than one may have waiting.
+    fn is_over(&mut self, index: u32) -> bool {
+        let (bytes_max, count_max) = (self.limits.queue_bytes_max, self.limits.queue_messages_max);
+        let slot = self.slots.at(index);
+        let bounded = matches!(slot.phase, Phase::Paging | Phase::Live);
+        bounded && (slot.queue.live_bytes() > bytes_max || slot.queue.live_count() > count_max)
+    }
+
+    /// Ends a subscriber that reads too slowly. It costs only itself (invariant 6).
+    pub(super) fn slow(&mut self, index: u32) {
+        self.counters.slow_consumers.add(1);
+        self.end(index, Reason::SlowConsumer);
+    }
+
+    /// Queues take more than their share of the memory budget: those who have waited longest go first (rule S35).
+    fn shed(&mut self) {
+        let mut waiting: Vec<(u32, u32)> = Vec::new();
+        for index in self.slots.indices() {
+            let slot = self.slots.at(index);
+            if matches!(slot.phase, Phase::Paging | Phase::Live) {
+                waiting.extend(slot.queue.oldest().map(|since| (since, index)));
+            }
+        }
+        waiting.sort_unstable();
+        for (_, index) in waiting {
+            if self.frames.bytes() <= self.limits.memory_budget / 5 {
+                return;
+            }
+            self.slow(index);
+        }
+    }
+}
+
+/// Offers what waits to a socket: how many bytes were offered, and what came of it.
+fn write_once<K: Kernel>(
+    kernel: &mut K,
+    socket: &K::Socket,
+    queue: &Queue,
+    outward: &mut Vec<u8>,
+) -> (usize, io::Result<usize>) {
+    let mut slices = queue.slices();
+    let Some(first) = slices.next() else { return (0, Ok(0)) };
+    let Some(second) = slices.next() else { return (first.len(), kernel.write(socket, &[first])) };
+    gather(outward, [first, second].into_iter().chain(slices));
+    (outward.len(), kernel.write(socket, &[IoSlice::new(outward)]))
+}
+
+/// Copies waiting frames side by side, so that many small ones cost one plain write.
+fn gather<'q>(outward: &mut Vec<u8>, slices: impl Iterator<Item = IoSlice<'q>>) {
+    outward.clear();
+    for slice in slices {
+        let room = OUTWARD_BYTES - outward.len();
+        outward.extend_from_slice(&slice[..slice.len().min(room)]);
+        if outward.len() == OUTWARD_BYTES {
+            return;
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Frames: encoded once per encoding and shared by every subscriber of the shard (invariant 3).
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tidewire_hub::message::Message;
+use tidewire_hub::position::Position;
+use tidewire_transport::encoding::{Encoding, encode};
+
+/// Encoded bytes that the cache keeps for the next subscriber that comes back.
+const CACHE_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes on their way to one or more sockets. Cloning shares them; the last clone gives their memory back.
+#[derive(Clone)]
+pub(super) struct Frame(Rc<Inner>);
+
+struct Inner {
+    bytes: Box<[u8]>,
+    position: Option<Position>,
+    meter: Meter,
+}
+
+impl Frame {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// The position of the message in it, if it is one.
+    pub(super) fn position(&self) -> Option<Position> {
+        self.0.position
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.meter.0.set(self.meter.0.get() - self.bytes.len());
+    }
+}
+
+/// Counts the bytes of all living frames of a shard, each once, however many sockets they wait for.
+#[derive(Clone, Default)]
+struct Meter(Rc<Cell<usize>>);
+
+/// Makes frames and remembers the newest ones.
+#[derive(Default)]
+pub(super) struct Frames {
+    meter: Meter,
+    cached: HashMap<Position, [Option<Frame>; Encoding::COUNT]>,
+    /// What `cached` holds, oldest first, with its bytes.
+    ages: VecDeque<(Position, usize)>,
+    cached_bytes: usize,
+    encoded: u64,
+}
+
+impl Frames {
+    /// The frame of `message` in `encoding`, encoded now if it is not remembered.
+    pub(super) fn of(&mut self, message: &Arc<Message>, encoding: Encoding) -> Frame {
+        let place = &mut self.cached.entry(message.position).or_default()[encoding.index()];
+        if let Some(frame) = place {
+            return frame.clone();
+        }
+        let bytes = encode(message, encoding).into_boxed_slice();
+        self.encoded += 1;
+        let cost = bytes.len();
+        let frame = seal(bytes, Some(message.position), &self.meter);
+        *place = Some(frame.clone());
+        self.ages.push_back((message.position, cost));
+        self.cached_bytes += cost;
+        while self.cached_bytes > CACHE_BYTES_MAX && self.ages.len() > 1 {
+            if let Some((position, cost)) = self.ages.pop_front() {
+                self.cached.remove(&position);
+                self.cached_bytes -= cost;
+            }
+        }
+        frame
+    }
+
+    /// A frame for one connection only.
+    pub(super) fn control(&self, bytes: Vec<u8>) -> Frame {
+        seal(bytes.into_boxed_slice(), None, &self.meter)
+    }
+
+    /// Bytes of all living frames but those that only the cache holds on to, at least.
+    pub(super) fn bytes(&self) -> usize {
+        self.meter.0.get().saturating_sub(self.cached_bytes)
+    }
+
+    /// Messages encoded so far.
+    pub(super) fn encoded(&self) -> u64 {
+        self.encoded
+    }
+}
+
+fn seal(bytes: Box<[u8]>, position: Option<Position>, meter: &Meter) -> Frame {
+    meter.0.set(meter.0.get() + bytes.len());
+    Frame(Rc::new(Inner { bytes, position, meter: meter.clone() }))
+}

@@ -1,0 +1,384 @@
+//! Inward: accepting connections and reading what they send.
+
+use std::io;
+use std::time::Duration;
+
+use tidewire_hub::limits::Limits;
+use tidewire_hub::reason::Reason;
+use tidewire_transport::http1::parse_head;
+use tidewire_transport::refusal::Refusal;
+use tidewire_transport::request::{Request, Route, route};
+use tidewire_transport::websocket::decode::Item;
+use tidewire_transport::websocket::frame::{self, Opcode};
+
+use crate::event::{Event, Inbound};
+use crate::kernel::Kernel;
+
+use super::queue::Kind;
+use super::slot::{Form, NEVER, Phase};
+use super::time::{TICK_MS, Tick, ticks};
+use super::turn::Shard;
+
+/// Connections accepted in one turn.
+const ACCEPTS: usize = 64;
+
+/// Reads from one connection in one turn; then others have theirs (delivery rule R28).
+const READS: usize = 4;
+
+/// How long accepting pauses when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl<K: Kernel> Shard<K> {
+    pub(super) fn accept(&mut self) {
+        for _ in 0..ACCEPTS {
+            if self.slots.count() >= self.limits.connections_max {
+                return self.pause_accepting();
+            }
+            match self.kernel.accept() {
+                Ok(socket) => self.welcome(socket),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The client gave up while it waited in the queue.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => return self.pause_accepting(),
+            }
+        }
+    }
+
+    pub(super) fn resume_accepting(&mut self) {
+        if self.accept_paused.is_some_and(|until| until <= self.now()) {
+            self.accept_paused = None;
+            if self.slots.count() < self.limits.connections_max {
+                self.kernel.accepting(true);
+            } else {
+                self.pause_accepting();
+            }
+        }
+    }
+
+    pub(super) fn socket_changed(
+        &mut self,
+        token: u64,
+        readable: bool,
+        writable: bool,
+        finished: bool,
+        broken: bool,
+    ) {
+        let Some(index) = self.slots.find(token) else { return };
+        if broken {
+            return self.doom(index);
+        }
+        let slot = self.slots.at(index);
+        slot.finished |= finished;
+        if writable && slot.blocked {
+            slot.blocked = false;
+            self.soil(index);
+        }
+        if readable || finished {
+            self.read(index);
+        }
+    }
+
+    /// Reads on where reading stopped short of the socket's end.
+    pub(super) fn read_again(&mut self) {
+        for _ in 0..self.unread.len() {
+            let Some(token) = self.unread.pop_front() else { return };
+            if let Some(index) = self.slots.find(token) {
+                self.read(index);
+            }
+        }
+    }
+
+    /// Remembers to read this connection again, with what has already been read and waits in its story.
+    pub(super) fn read_later(&mut self, index: u32) {
+        let token = self.slots.token(index);
+        self.unread.push_back(token);
+    }
+
+    /// Reads a connection whose phase allows it now; another one remembers that it must.
+    pub(super) fn read(&mut self, index: u32) {
+        let slot = self.slots.at(index);
+        let reads = match (slot.phase, slot.form) {
+            (Phase::Head | Phase::Ending | Phase::Lingering, _) => true,
+            (Phase::Paging | Phase::Live, Form::Sse(..)) => true,
+            (Phase::Paging | Phase::Live, Form::Ws(_)) => !slot.held,
+            _ => false,
+        };
+        slot.unread = !reads;
+        if !reads {
+            return;
+        }
+        let mut buffer = std::mem::take(&mut self.inward);
+        self.read_into(index, &mut buffer);
+        self.inward = buffer;
+    }
+
+    fn welcome(&mut self, socket: K::Socket) {
+        self.counters.accepted.add(1);
+        let index = self.slots.insert(socket);
+        let token = self.slots.token(index);
+        let now = self.now();
+        let slot = self.slots.at(index);
+        (slot.heard, slot.beat) = (now, now);
+        let watched = slot.socket.as_ref().is_some_and(|socket| self.kernel.watch(socket, token).is_ok());
+        if !watched {
+            return self.doom(index);
+        }
+        self.due(index, now + ticks(self.limits.first_byte_max));
+        // Clients send their request with the last packet of the handshake or right after it.
+        self.read(index);
+    }
+
+    fn pause_accepting(&mut self) {
+        self.counters.accept_pauses.add(1);
+        self.kernel.accepting(false);
+        self.accept_paused = Some(self.now() + ticks(ACCEPT_PAUSE));
+    }
+
+    fn read_into(&mut self, index: u32, buffer: &mut [u8]) {
+        if self.slots.at(index).story.as_ref().is_some_and(|story| !story.inbound.is_empty())
+            && !self.take_leftover(index)
+        {
+            return;
+        }
+        for _ in 0..READS {
+            let slot = self.slots.at(index);
+            let Some(socket) = &slot.socket else { return };
+            match self.kernel.read(socket, buffer) {
+                Ok(0) => return self.peer_finished(index),
+                Ok(count) => {
+                    let more = count == buffer.len() || slot.finished;
+                    slot.heard = self.clock.tick();
+                    self.arrived(index, &mut buffer[..count]);
+                    let slot = self.slots.at(index);
+                    if slot.phase == Phase::Doomed || slot.socket.is_none() {
+                        return;
+                    }
+                    if !more {
+                        return;
+                    }
+                    if !self.still_reads(index) {
+                        self.slots.at(index).unread = true;
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.doom(index),
+            }
+        }
+        self.read_later(index);
+    }
+
+    /// Whether reading goes on after what has just been dealt with. A head that was answered or asked about stops
+    /// it; so does a `Received`.
+    fn still_reads(&mut self, index: u32) -> bool {
+        let slot = self.slots.at(index);
+        match slot.phase {
+            // One that waits to be handed off has sent enough: its body is the API server's to bound.
+            Phase::Head => {
+                slot.form != Form::Poll || slot.story.as_ref().is_none_or(|story| story.inbound.is_empty())
+            }
+            Phase::Ending | Phase::Lingering => true,
+            Phase::Paging | Phase::Live => !slot.held && slot.form != Form::Poll,
+            Phase::Asked | Phase::Free | Phase::Doomed => false,
+        }
+    }
+
+    /// Deals with bytes that were read before their time. False where nothing more is to be read now.
+    fn take_leftover(&mut self, index: u32) -> bool {
+        let slot = self.slots.at(index);
+        // Part of a head waits for its rest.
+        if slot.phase == Phase::Head && slot.form == Form::Unknown {
+            return true;
+        }
+        let mut bytes = std::mem::take(&mut slot.story().inbound);
+        if slot.phase == Phase::Head {
+            slot.form = Form::Unknown;
+            self.head_arrived(index, &bytes);
+        } else {
+            self.arrived(index, &mut bytes);
+        }
+        let alive =
+            !matches!(self.slots.get(index).map(|slot| slot.phase), None | Some(Phase::Doomed | Phase::Free));
+        alive && self.still_reads(index)
+    }
+
+    fn arrived(&mut self, index: u32, bytes: &mut [u8]) {
+        let slot = self.slots.at(index);
+        match (slot.phase, slot.form) {
+            (Phase::Head, _) => {
+                slot.form = Form::Unknown;
+                match slot.story.as_mut().filter(|story| !story.inbound.is_empty()) {
+                    None => self.head_arrived(index, bytes),
+                    Some(story) => {
+                        let mut joint = std::mem::take(&mut story.inbound);
+                        joint.extend_from_slice(bytes);
+                        self.head_arrived(index, &joint);
+                    }
+                }
+            }
+            (Phase::Paging | Phase::Live, Form::Ws(_)) => self.frames_arrived(index, bytes),
+            // A stream's client has nothing to say, and one that is being ended no longer matters.
+            _ => {}
+        }
+    }
+
+    /// `bytes` is everything that has arrived since the last request ended.
+    fn head_arrived(&mut self, index: u32, bytes: &[u8]) {
+        let limits = self.limits.clone();
+        let head = match parse_head(bytes, &limits) {
+            Err(refusal) => return self.refuse_unasked(index, &refusal),
+            Ok(None) => return self.head_continues(index, bytes, &limits),
+            Ok(Some(head)) => head,
+        };
+        match route(&head, &limits) {
+            Err(refusal) => self.refuse_unasked(index, &refusal),
+            Ok(Route::Subscribe(request)) => {
+                if head.len < bytes.len() {
+                    self.slots.at(index).story().inbound = bytes[head.len..].to_vec();
+                }
+                self.ask(index, request);
+            }
+            Ok(Route::Other) => self.hand_off(index, bytes),
+        }
+    }
+
+    fn head_continues(&mut self, index: u32, bytes: &[u8], limits: &Limits) {
+        let now = self.now();
+        let slot = self.slots.at(index);
+        slot.story().inbound = bytes.to_vec();
+        if slot.beat == NEVER {
+            slot.beat = now;
+        }
+        // From the beginning of the head, however often a byte of it arrives.
+        let due = slot.beat + ticks(limits.head_max);
+        self.due(index, due);
+    }
+
+    fn refuse_unasked(&mut self, index: u32, refusal: &Refusal) {
+        if refusal.reason == Reason::MalformedRequest {
+            self.counters.protocol_errors.add(1);
+        }
+        self.refuse(index, refusal, None);
+    }
+
+    fn ask(&mut self, index: u32, request: Box<Request>) {
+        let conn = self.slots.conn(index);
+        let slot = self.slots.at(index);
+        slot.phase = Phase::Asked;
+        let Some(socket) = &slot.socket else { return };
+        let peer = self.kernel.peer(socket);
+        self.control.handle(Event::Arrived { outlet: self.outlet, conn, peer, request: &request });
+        self.slots.at(index).story().request = Some(request);
+    }
+
+    /// Gives the connection to the API server: with an empty queue, and with whatever deadline is left (rule R27).
+    fn hand_off(&mut self, index: u32, bytes: &[u8]) {
+        let slot = self.slots.at(index);
+        if !slot.queue.is_empty() {
+            // The answer before is still on its way. `drained` comes back here.
+            slot.form = Form::Poll;
+            slot.story().inbound = bytes.to_vec();
+            return;
+        }
+        // `NEVER` is later than now, so a kept-alive connection whose head came at once has waited for nothing.
+        let waited = u64::from(self.clock.tick().saturating_sub(slot.beat)) * TICK_MS;
+        let head_max_ms = u64::try_from(self.limits.head_max.as_millis()).unwrap_or(u64::MAX);
+        if let Some(socket) = slot.socket.take() {
+            self.counters.handed_off.add(1);
+            self.kernel.hand_off(socket, bytes.to_vec(), head_max_ms.saturating_sub(waited).max(1));
+        }
+        self.doom(index);
+    }
+
+    fn frames_arrived(&mut self, index: u32, bytes: &mut [u8]) {
+        let now = self.now();
+        let limits = self.limits.clone();
+        let story = self.slots.at(index).story();
+        let mut decoder = story.decoder.take().unwrap_or_default();
+        let mut items = Vec::new();
+        let outcome = decoder.push(bytes, &limits, &mut items);
+        story.partial_since = decoder.has_partial_message().then(|| story.partial_since.unwrap_or(now));
+        if !decoder.is_idle() {
+            story.decoder = Some(decoder);
+        }
+        if let Some(since) = story.partial_since {
+            self.due_sooner(index, since + ticks(limits.incomplete_message_max));
+        }
+        let mut messages = Vec::new();
+        let mut closing = None;
+        for item in items {
+            match item {
+                Item::Text(bytes) => messages.push(Inbound { binary: false, bytes }),
+                Item::Binary(bytes) => messages.push(Inbound { binary: true, bytes }),
+                Item::Ping(_) | Item::Pong if !self.may_control(index, now) => {
+                    closing = Some(Reason::RateLimited)
+                }
+                Item::Ping(payload) => {
+                    let mut pong = Vec::new();
+                    frame::write(Opcode::Pong, &payload, &mut pong);
+                    self.queue(index, pong, Kind::Live);
+                }
+                Item::Pong => {}
+                Item::Close(code) => return self.close_answered(index, messages, code.map(|(code, _)| code)),
+            }
+            if closing.is_some() {
+                break;
+            }
+        }
+        self.received(index, messages);
+        if let Some(reason) = closing {
+            self.end(index, reason);
+        } else if let Err(fault) = outcome {
+            self.counters.protocol_errors.add(1);
+            self.end_with(index, fault.close_code, fault.detail);
+        }
+    }
+
+    fn may_control(&mut self, index: u32, now: Tick) -> bool {
+        let second = ticks(Duration::from_secs(1));
+        let (since, count) = &mut self.slots.at(index).story().control_frames;
+        if now.saturating_sub(*since) >= second {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= self.limits.control_frames_per_second_max
+    }
+
+    /// Nothing more is read from this connection until these messages are dealt with (delivery rule R22).
+    fn received(&mut self, index: u32, messages: Vec<Inbound>) {
+        if messages.is_empty() {
+            return;
+        }
+        self.counters.received.add(messages.len() as u64);
+        let conn = self.slots.conn(index);
+        let slot = self.slots.at(index);
+        slot.held = true;
+        let story = slot.story();
+        let (Some(request), Some(grant)) = (story.request.take(), story.grant.clone()) else { return };
+        let event = Event::Received { outlet: self.outlet, conn, grant: &grant, request: &request, messages };
+        self.control.handle(event);
+        self.slots.at(index).story().request = Some(request);
+    }
+
+    /// The client closes: what it sent before counts, then its close is answered with the same code.
+    fn close_answered(&mut self, index: u32, messages: Vec<Inbound>, code: Option<u16>) {
+        self.received(index, messages);
+        let mut close = Vec::new();
+        match code {
+            Some(code) => frame::close(code, "", &mut close),
+            None => frame::write(Opcode::Close, &[], &mut close),
+        }
+        self.end_after(index, close);
+    }
+
+    /// FIN ends a stream, not an answer that is still due (delivery rule R29).
+    fn peer_finished(&mut self, index: u32) {
+        let slot = self.slots.at(index);
+        match slot.phase {
+            Phase::Ending if !slot.queue.is_empty() => {}
+            Phase::Head if !slot.queue.is_empty() => slot.phase = Phase::Ending,
+            _ => self.doom(index),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Obey: commands, in inbox order, onto the queues of connections (delivery rules R2 and R3).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidewire_hub::admit::{ConnId, Gap};
+use tidewire_hub::channel::ChannelSet;
+use tidewire_hub::deliver::Command;
+use tidewire_hub::message::Message;
+use tidewire_hub::position::Position;
+use tidewire_hub::reason::Reason;
+use tidewire_transport::encoding::Encoding;
+use tidewire_transport::refusal::Refusal;
+use tidewire_transport::request::Protocol;
+use tidewire_transport::websocket::frame::{self, Opcode};
+use tidewire_transport::{sse, v1};
+
+use crate::kernel::Kernel;
+
+use super::frames::Frame;
+use super::queue::Kind;
+use super::slot::{Form, Phase};
+use super::time::ticks;
+use super::turn::Shard;
+
+/// Messages queued in one pass over the sockets. A healthy reader's queue stays far below
+/// `Limits::queue_messages_max`, however far behind the loop is: what is not queued waits in the inbox.
+pub(super) const PASS_MESSAGES: usize = 256;
+
+/// Queue entries made in one pass, which bounds the memory of a pass over very many subscribers.
+pub(super) const PASS_ENTRIES: usize = 262_144;
+
+impl<K: Kernel> Shard<K> {
+    pub(super) fn obey(&mut self) {
+        while self.pass_messages > 0 && self.pass_entries > 0 {
+            let Some(command) = self.commands.pop_front() else { return };
+            match command {
+                Command::Deliver(message) => self.deliver(&message),
+                Command::Admit(admit) => self.admit(*admit),
+                Command::Position(position) => self.position = Some(position),
+                Command::Refuse { conn, reason, detail, tag } => {
+                    self.refuse_asked(conn, reason, detail, tag.as_deref())
+                }
+                Command::Gap(gap) => self.tell_gap(&gap),
+                Command::Reply { conn, text } => self.reply(conn, &text),
+                Command::Leave { conn, channels } => self.leave(conn, &channels),
+                Command::Continue { conn } => self.go_on(conn),
+                Command::Close { conn, reason } => self.close(conn, reason),
+                Command::Drain { within } => self.drain(within),
+            }
+        }
+    }
+
+    /// Queues a message on all its subscribers before the next command is looked at (delivery rule R3).
+    fn deliver(&mut self, message: &Arc<Message>) {
+        self.position = Some(message.position);
+        let now = self.clock.tick();
+        let mut frames: [Option<Frame>; Encoding::COUNT] = [const { None }; Encoding::COUNT];
+        let members = self.members.of(&message.channel);
+        for index in members {
+            let slot = self.slots.at(*index);
+            if message.position.seq <= slot.joined_at {
+                continue;
+            }
+            match slot.form.encoding() {
+                Some(encoding) => {
+                    let frame =
+                        frames[encoding.index()].get_or_insert_with(|| self.frames.of(message, encoding));
+                    slot.queue.push(frame.clone(), Kind::Live, now);
+                }
+                None => slot.story().caught.push(message.clone()),
+            }
+            if !slot.dirty {
+                slot.dirty = true;
+                self.dirty.push_back(*index);
+            }
+        }
+        self.counters.delivered.add(members.len() as u64);
+        self.pass_messages -= 1;
+        self.pass_entries = self.pass_entries.saturating_sub(members.len());
+    }
+
+    /// Something may be missing for everybody on these channels.
+    fn tell_gap(&mut self, gap: &Arc<Gap>) {
+        let mut told: Vec<u32> =
+            gap.channels.iter().flat_map(|channel| self.members.of(channel)).copied().collect();
+        told.sort_unstable();
+        told.dedup();
+        for index in told {
+            self.counters.gaps.add(1);
+            let slot = self.slots.at(index);
+            // Its own channels only: the others are none of its business.
+            let channels = slot.seats.iter().map(|seat| self.members.channel(*seat));
+            let channels = channels.filter(|channel| gap.channels.contains(channel)).cloned().collect();
+            let own = Gap { channels, reason: gap.reason, cursor: gap.cursor };
+            let mut bytes = Vec::new();
+            match slot.form {
+                Form::Sse(_, body) => sse::gap(body, &own, &mut bytes),
+                Form::Ws(Protocol::V1) => frame::write(Opcode::Text, v1::gap(&own).as_bytes(), &mut bytes),
+                Form::Ws(Protocol::Raw) => {
+                    self.end_at(index, Reason::Gap, own.cursor);
+                    continue;
+                }
+                Form::Poll | Form::Unknown => {
+                    slot.story().gap = Some(own);
+                    self.soil(index);
+                    continue;
+                }
+            }
+            self.queue(index, bytes, Kind::Live);
+        }
+    }
+
+    fn refuse_asked(&mut self, conn: ConnId, reason: Reason, detail: Box<str>, tag: Option<&str>) {
+        let Some(index) = self.slots.find(conn.0) else { return };
+        if let Some(tag) = tag {
+            return self.reply(conn, &v1::error(Some(tag), reason, &detail));
+        }
+        let slot = self.slots.at(index);
+        if slot.phase == Phase::Paging {
+            return self.end(index, reason);
+        }
+        let request = slot.story().request.take();
+        self.refuse(index, &Refusal { reason, detail }, request.as_deref());
+    }
+
+    fn reply(&mut self, conn: ConnId, text: &str) {
+        let Some(index) = self.slots.find(conn.0) else { return };
+        let slot = self.slots.at(index);
+        if matches!(slot.phase, Phase::Live | Phase::Paging) && slot.form == Form::Ws(Protocol::V1) {
+            let mut bytes = Vec::with_capacity(text.len() + 10);
+            frame::write(Opcode::Text, text.as_bytes(), &mut bytes);
+            self.queue(index, bytes, Kind::Live);
+        }
+    }
+
+    fn leave(&mut self, conn: ConnId, channels: &ChannelSet) {
+        if let Some(index) = self.slots.find(conn.0) {
+            self.depart_from(index, |channel| channels.contains(channel));
+        }
+    }
+
+    fn go_on(&mut self, conn: ConnId) {
+        let Some(index) = self.slots.find(conn.0) else { return };
+        let slot = self.slots.at(index);
+        slot.held = false;
+        let leftover = slot.story.as_ref().is_some_and(|story| !story.inbound.is_empty());
+        if slot.unread || leftover {
+            self.read_later(index);
+        }
+    }
+
+    fn close(&mut self, conn: ConnId, reason: Reason) {
+        if let Some(index) = self.slots.find(conn.0) {
+            self.end(index, reason);
+        }
+    }
+
+    /// Stops accepting once everybody in the listener's queue is in, and spreads the ends over the time given.
+    fn drain(&mut self, within: Duration) {
+        while self.slots.count() < self.limits.connections_max {
+            let before = self.slots.count();
+            self.accept();
+            if self.slots.count() == before {
+                break;
+            }
+        }
+        self.kernel.stop_listening();
+        let (now, span) = (self.now(), u64::from(ticks(within)) + 1);
+        let mut wave = Vec::new();
+        for index in self.slots.indices() {
+            let delay = self.jitter.below(span);
+            let tick = now + u32::try_from(delay).unwrap_or(u32::MAX / 2);
+            wave.push((tick, self.slots.token(index)));
+        }
+        wave.sort_unstable_by_key(|(tick, _)| std::cmp::Reverse(*tick));
+        self.wave = Some(wave);
+    }
+
+    /// The position before which everything has been queued to this connection (delivery rule R14).
+    pub(super) fn cursor_of(&mut self, index: u32) -> Option<Position> {
+        let slot = self.slots.at(index);
+        if let Some(pager) = slot.story.as_ref().and_then(|story| story.pager.as_ref()) {
+            return Some(pager.cursor);
+        }
+        let generation = self.generation?;
+        let fed = self
+            .position
+            .filter(|position| position.generation == generation)
+            .map_or(0, |position| position.seq);
+        Some(Position { generation, seq: fed.max(slot.joined_at) })
+    }
+}

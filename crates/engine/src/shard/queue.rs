@@ -1,0 +1,130 @@
+//! The one queue of a connection: head, history, gap, message, pong and heartbeat in order (delivery rule R4).
+//!
+//! Sketch: an empty queue owns no memory, and one waiting frame is held in place, so the common turn of one message
+//! per socket allocates nothing.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use tidewire_hub::position::Position;
+
+use super::frames::Frame;
+use super::time::Tick;
+
+/// What a frame counts as when a slow reader is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A message or whatever else comes without having been asked for.
+    Live,
+    /// What the subscriber asked to catch up with: it does not count (delivery rule R10).
+    History,
+}
+
+/// Frames waiting for a socket, the first of them perhaps partly written.
+#[derive(Default)]
+pub(super) struct Queue {
+    first: Option<Waiting>,
+    /// Boxed, since few queues ever hold a second frame.
+    #[allow(clippy::box_collection)]
+    rest: Option<Box<VecDeque<Waiting>>>,
+    written: u32,
+    live_count: u32,
+    live_bytes: usize,
+}
+
+struct Waiting {
+    frame: Frame,
+    since: Tick,
+    kind: Kind,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, frame: Frame, kind: Kind, now: Tick) {
+        if kind == Kind::Live {
+            self.live_count += 1;
+            self.live_bytes += frame.bytes().len();
+        }
+        let waiting = Waiting { frame, since: now, kind };
+        match &mut self.first {
+            None => self.first = Some(waiting),
+            Some(_) => self.rest.get_or_insert_default().push_back(waiting),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// What waits, as slices for one write.
+    pub(super) fn slices<'q>(&'q self) -> impl Iterator<Item = IoSlice<'q>> {
+        let first = self.first.iter().map(|waiting| &waiting.frame.bytes()[self.written as usize..]);
+        let rest = self.rest.iter().flat_map(|rest| rest.iter()).map(|waiting| waiting.frame.bytes());
+        first.chain(rest).map(IoSlice::new)
+    }
+
+    /// Takes away `count` bytes that the socket took.
+    pub(super) fn advance(&mut self, mut count: usize) {
+        while let Some(waiting) = &self.first {
+            let left = waiting.frame.bytes().len() - self.written as usize;
+            if count < left {
+                // A frame is far below 4 GiB: payloads are bounded by `Limits::message_bytes_max`.
+                self.written += count as u32;
+                return;
+            }
+            count -= left;
+            self.written = 0;
+            self.pop();
+        }
+        debug_assert_eq!(count, 0, "a socket takes no more than it is given");
+    }
+
+    /// Drops every frame of which no byte has left, and names the position of the first message among them.
+    pub(super) fn cut(&mut self) -> Option<Position> {
+        let mut dropped = Vec::new();
+        if self.written == 0 {
+            dropped.extend(self.first.take());
+        }
+        dropped.extend(self.rest.take().into_iter().flat_map(|rest| *rest));
+        for waiting in &dropped {
+            self.uncount(waiting);
+        }
+        dropped.iter().find_map(|waiting| waiting.frame.position())
+    }
+
+    /// Messages waiting that nobody asked to catch up with.
+    pub(super) fn live_count(&self) -> usize {
+        self.live_count as usize
+    }
+
+    /// Their bytes.
+    pub(super) fn live_bytes(&self) -> usize {
+        self.live_bytes
+    }
+
+    /// Since when the oldest frame waits.
+    pub(super) fn oldest(&self) -> Option<Tick> {
+        self.first.as_ref().map(|waiting| waiting.since)
+    }
+
+    /// Whether the oldest frame is one that a slow reader is judged by.
+    pub(super) fn oldest_is_live(&self) -> bool {
+        self.first.as_ref().is_some_and(|waiting| waiting.kind == Kind::Live)
+    }
+
+    fn pop(&mut self) {
+        let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
+        if next.is_none() {
+            self.rest = None;
+        }
+        if let Some(gone) = std::mem::replace(&mut self.first, next) {
+            self.uncount(&gone);
+        }
+    }
+
+    fn uncount(&mut self, waiting: &Waiting) {
+        if waiting.kind == Kind::Live {
+            self.live_count -= 1;
+            self.live_bytes -= waiting.frame.bytes().len();
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Slots: what the shard holds for one connection.
+//!
+//! Sketch: an idle SSE stream is its slot, one seat in its channel's room and one entry in the timing wheel: about
+//! 200 bytes. A WebSocket also owns a story, since what it may do and what it asked are needed when it speaks.
+
+use std::sync::Arc;
+
+use tidewire_hub::admit::{ConnId, Gap, Transport};
+use tidewire_hub::channel::ChannelSet;
+use tidewire_hub::grant::Grant;
+use tidewire_hub::message::Message;
+use tidewire_hub::position::Position;
+use tidewire_transport::encoding::Encoding;
+use tidewire_transport::request::{Protocol, Request};
+use tidewire_transport::sse::Body;
+use tidewire_transport::websocket::decode::Decoder;
+
+use super::members::Seats;
+use super::queue::Queue;
+use super::time::Tick;
+
+/// One connection.
+pub(super) struct Slot<S> {
+    pub(super) socket: Option<S>,
+    /// Tells this connection from all others of this shard that stood in the same slot (delivery rule R24).
+    pub(super) generation: u32,
+    pub(super) phase: Phase,
+    pub(super) form: Form,
+    /// It stands in the list of sockets to write.
+    pub(super) dirty: bool,
+    /// The socket took less than it was given; the kernel tells when there is room.
+    pub(super) blocked: bool,
+    /// Something may have arrived that nobody has read.
+    pub(super) unread: bool,
+    /// The peer's stream has ended or is about to: reads go on until they say so.
+    pub(super) finished: bool,
+    /// A `Received` is not answered yet (delivery rule R22).
+    pub(super) held: bool,
+    /// What must happen by then depends on the phase.
+    pub(super) due: Tick,
+    /// When the wheel looks at this slot; [`NEVER`] where it does not.
+    pub(super) looked_at: Tick,
+    /// SSE: the last write. WebSocket: the last ping.
+    pub(super) beat: Tick,
+    /// When the peer was last heard.
+    pub(super) heard: Tick,
+    /// Messages up to this seq came with its history, should a barrier deliver them again.
+    pub(super) joined_at: u64,
+    pub(super) seats: Seats,
+    pub(super) queue: Queue,
+    pub(super) story: Option<Box<Story>>,
+}
+
+/// Larger than any tick that comes.
+pub(super) const NEVER: Tick = Tick::MAX;
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing stands here.
+    Free,
+    /// A request head is awaited or partly read.
+    Head,
+    /// The control plane has been asked.
+    Asked,
+    /// It catches up, page after page, and hears nothing live yet.
+    Paging,
+    /// It hears its channels.
+    Live,
+    /// What is queued is still sent, then the connection ends.
+    Ending,
+    /// Our half has ended; the peer's end is awaited.
+    Lingering,
+    /// To be closed at the end of the turn.
+    Doomed,
+}
+
+/// How a connection receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Not known yet.
+    Unknown,
+    /// Server-Sent Events.
+    Sse(Encoding, Body),
+    /// A WebSocket.
+    Ws(Protocol),
+    /// Polls, one after another.
+    Poll,
+}
+
+impl Form {
+    pub(super) fn transport(self) -> Option<Transport> {
+        match self {
+            Form::Unknown => None,
+            Form::Sse(..) => Some(Transport::Sse),
+            Form::Ws(_) => Some(Transport::Ws),
+            Form::Poll => Some(Transport::Poll),
+        }
+    }
+
+    /// How messages are written to it, where they are written as they come.
+    pub(super) fn encoding(self) -> Option<Encoding> {
+        match self {
+            Form::Unknown | Form::Poll => None,
+            Form::Sse(encoding, _) => Some(encoding),
+            Form::Ws(Protocol::Raw) => Some(Encoding::WsRaw),
+            Form::Ws(Protocol::V1) => Some(Encoding::WsV1),
+        }
+    }
+}
+
+/// What only some connections need, and not for long.
+#[derive(Default)]
+pub(super) struct Story {
+    /// What was asked. Kept by WebSockets and waiting polls.
+    pub(super) request: Option<Box<Request>>,
+    /// What it may do. Kept while something may still be decided about it.
+    pub(super) grant: Option<Arc<Grant>>,
+    /// Bytes read and not dealt with: part of a head, or what follows one.
+    pub(super) inbound: Vec<u8>,
+    /// A WebSocket message that is not whole yet.
+    pub(super) decoder: Option<Box<Decoder>>,
+    /// Since when that message is not whole.
+    pub(super) partial_since: Option<Tick>,
+    /// Control frames since that tick.
+    pub(super) control_frames: (Tick, u32),
+    /// The rest of a history that is sent in pages.
+    pub(super) pager: Option<Pager>,
+    /// What a waiting poll will answer.
+    pub(super) caught: Vec<Arc<Message>>,
+    /// The gap that a waiting poll will answer.
+    pub(super) gap: Option<Gap>,
+}
+
+/// Where a history that is sent in pages goes on.
+pub(super) struct Pager {
+    pub(super) channels: ChannelSet,
+    pub(super) cursor: Position,
+    /// The next page has been asked for.
+    pub(super) asked: bool,
+}
+
+impl<S> Slot<S> {
+    pub(super) fn story(&mut self) -> &mut Story {
+        self.story.get_or_insert_default()
+    }
+
+    fn free() -> Slot<S> {
+        Slot {
+            socket: None,
+            generation: 0,
+            phase: Phase::Free,
+            form: Form::Unknown,
+            dirty: false,
+            blocked: false,
+            unread: false,
+            finished: false,
+            held: false,
+            due: NEVER,
+            looked_at: NEVER,
+            beat: 0,
+            heard: 0,
+            joined_at: 0,
+            seats: Seats::new(),
+            queue: Queue::default(),
+            story: None,
+        }
+    }
+}
+
+// Invariant 7: the budget of an idle connection is mostly this.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Slot<i32>>() <= 144);
+
+/// Slots in a page of memory, which is given back when all of them are free.
+const PAGE: usize = 256;
+
+/// All slots of a shard.
+pub(super) struct Slots<S> {
+    pages: Vec<Option<Box<[Slot<S>]>>>,
+    used: Vec<u16>,
+    /// No page before this one has a free slot.
+    lowest: usize,
+    count: usize,
+    generation: u32,
+}
+
+impl<S> Default for Slots<S> {
+    fn default() -> Slots<S> {
+        Slots { pages: Vec::new(), used: Vec::new(), lowest: 0, count: 0, generation: 0 }
+    }
+}
+
+impl<S> Slots<S> {
+    /// Connections there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Puts a connection into a free slot.
+    pub(super) fn insert(&mut self, socket: S) -> u32 {
+        while self.used.get(self.lowest).is_some_and(|used| usize::from(*used) == PAGE) {
+            self.lowest += 1;
+        }
+        if self.lowest == self.pages.len() {
+            self.pages.push(None);
+            self.used.push(0);
+        }
+        let page = self.pages[self.lowest].get_or_insert_with(|| (0..PAGE).map(|_| Slot::free()).collect());
+        let at =
+            page.iter().position(|slot| slot.phase == Phase::Free).expect("a page in use by fewer has room");
+        self.generation = self.generation.wrapping_add(1);
+        page[at] =
+            Slot { socket: Some(socket), generation: self.generation, phase: Phase::Head, ..Slot::free() };
+        self.used[self.lowest] += 1;
+        self.count += 1;
+        (self.lowest * PAGE + at) as u32
+    }
+
+    /// Frees a slot and hands back its socket.
+    pub(super) fn remove(&mut self, index: u32) -> Option<S> {
+        let page = index as usize / PAGE;
+        let socket = std::mem::replace(self.at(index), Slot::free()).socket;
+        self.used[page] -= 1;
+        self.count -= 1;
+        if self.used[page] == 0 {
+            self.pages[page] = None;
+        }
+        self.lowest = self.lowest.min(page);
+        socket
+    }
+
+    /// The slot at `index`, which must be in use.
+    pub(super) fn at(&mut self, index: u32) -> &mut Slot<S> {
+        let page = self.pages[index as usize / PAGE].as_mut().expect("a slot in use has a page");
+        &mut page[index as usize % PAGE]
+    }
+
+    /// The slot at `index`, if its page exists.
+    pub(super) fn get(&mut self, index: u32) -> Option<&mut Slot<S>> {
+        self.pages.get_mut(index as usize / PAGE)?.as_mut().map(|page| &mut page[index as usize % PAGE])
+    }
+
+    /// The slot that a token names, if that very connection still stands there.
+    pub(super) fn find(&mut self, token: u64) -> Option<u32> {
+        let (index, generation) = (token as u32, (token >> 32) as u32);
+        let slot = self.pages.get(index as usize / PAGE)?.as_ref()?.get(index as usize % PAGE)?;
+        let alive = slot.generation == generation && !matches!(slot.phase, Phase::Free | Phase::Doomed);
+        alive.then_some(index)
+    }
+
+    /// What names this connection and no other.
+    pub(super) fn token(&mut self, index: u32) -> u64 {
+        u64::from(self.at(index).generation) << 32 | u64::from(index)
+    }
+
+    /// The same, for the control plane.
+    pub(super) fn conn(&mut self, index: u32) -> ConnId {
+        ConnId(self.token(index))
+    }
+
+    /// Every slot in use.
+    pub(super) fn indices(&self) -> Vec<u32> {
+        let pages = self.pages.iter().enumerate().filter_map(|(page, slots)| Some((page, slots.as_ref()?)));
+        let all = pages.flat_map(|(page, slots)| {
+            slots.iter().enumerate().map(move |(at, slot)| (page * PAGE + at, slot))
+        });
+        all.filter(|(_, slot)| slot.phase != Phase::Free).map(|(index, _)| index as u32).collect()
+    }
+}

@@ -1,0 +1,249 @@
+//! The turn of the loop, and what a shard is made of.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tidewire_hub::admit::OutletId;
+use tidewire_hub::deliver::Command;
+use tidewire_hub::limits::Limits;
+use tidewire_hub::position::{Gen, Position};
+
+use crate::counters::Counters;
+use crate::event::{Control, Event};
+use crate::inbox::Inbox;
+use crate::kernel::{Kernel, Ready};
+
+use super::frames::Frames;
+use super::members::Members;
+use super::slot::Slots;
+use super::time::{Clock, TICK_MS, Tick, Wheel};
+
+/// What a shard is given.
+pub struct Parts {
+    /// Its name towards the broker.
+    pub outlet: OutletId,
+    /// Where it is told things.
+    pub inbox: Arc<Inbox>,
+    /// Whom it tells.
+    pub control: Arc<dyn Control>,
+    /// Its bounds.
+    pub limits: Arc<Limits>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+    /// Seeds the jitter of heartbeats, `retry:` and drains.
+    pub seed: u64,
+}
+
+/// One event loop with its connections. Not `Send`: it lives and dies on one thread.
+pub struct Shard<K: Kernel> {
+    pub(super) kernel: K,
+    pub(super) outlet: OutletId,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) control: Arc<dyn Control>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) jitter: Jitter,
+    pub(super) clock: Clock,
+    pub(super) wheel: Wheel,
+    pub(super) slots: Slots<K::Socket>,
+    pub(super) members: Members,
+    pub(super) frames: Frames,
+    /// The last position queued to everyone here (delivery rule R6).
+    pub(super) position: Option<Position>,
+    /// The generation that positions here belong to.
+    pub(super) generation: Option<Gen>,
+    /// Commands taken from the inbox and not obeyed yet.
+    pub(super) commands: VecDeque<Command>,
+    /// Messages were turned away by the inbox since it was last emptied.
+    pub(super) overflowed: bool,
+    /// Sockets to write, and how many of them are left of the pass under way.
+    pub(super) dirty: VecDeque<u32>,
+    pub(super) pass_left: usize,
+    /// Messages and queue entries that may still be queued in this pass.
+    pub(super) pass_messages: usize,
+    pub(super) pass_entries: usize,
+    /// Connections that wait to be read again, by token.
+    pub(super) unread: VecDeque<u64>,
+    /// Connections to close at the end of the turn, by slot (delivery rule R24).
+    pub(super) doomed: Vec<u32>,
+    /// Connections to end while draining, by tick, soonest last.
+    pub(super) wave: Option<Vec<(Tick, u64)>>,
+    /// Accepting is paused until this tick, or until there is room.
+    pub(super) accept_paused: Option<Tick>,
+    /// The loop's own buffers: what is read passes through one, what is written together through the other.
+    pub(super) inward: Vec<u8>,
+    pub(super) outward: Vec<u8>,
+    ready: Vec<Ready>,
+    taken: Vec<Command>,
+    expired: Vec<(u64, Tick)>,
+}
+
+impl<K: Kernel> Shard<K> {
+    /// A shard without connections.
+    #[must_use]
+    pub fn new(kernel: K, parts: Parts) -> Shard<K> {
+        let clock = Clock::starting_at(kernel.now_ms());
+        Shard {
+            kernel,
+            outlet: parts.outlet,
+            inbox: parts.inbox,
+            control: parts.control,
+            limits: parts.limits,
+            counters: parts.counters,
+            jitter: Jitter(parts.seed | 1),
+            clock,
+            wheel: Wheel::default(),
+            slots: Slots::default(),
+            members: Members::default(),
+            frames: Frames::default(),
+            position: None,
+            generation: None,
+            commands: VecDeque::new(),
+            overflowed: false,
+            dirty: VecDeque::new(),
+            pass_left: 0,
+            pass_messages: 0,
+            pass_entries: 0,
+            unread: VecDeque::new(),
+            doomed: Vec::new(),
+            wave: None,
+            accept_paused: None,
+            inward: vec![0; INWARD_BYTES],
+            outward: Vec::with_capacity(OUTWARD_BYTES),
+            ready: Vec::new(),
+            taken: Vec::new(),
+            expired: Vec::new(),
+        }
+    }
+
+    /// One turn. False when the shard has drained and nothing is left to do.
+    pub fn turn(&mut self) -> bool {
+        self.wait();
+        let mut ready = std::mem::take(&mut self.ready);
+        for ready in ready.drain(..) {
+            match ready {
+                Ready::Accept => self.accept(),
+                Ready::Socket { token, readable, writable, finished, broken } => {
+                    self.socket_changed(token, readable, writable, finished, broken);
+                }
+            }
+        }
+        self.ready = ready;
+        self.read_again();
+        self.take_inbox();
+        self.obey();
+        self.flush();
+        self.pass_time();
+        self.bury();
+        self.settle()
+    }
+
+    /// The kernel under this shard.
+    pub fn kernel(&mut self) -> &mut K {
+        &mut self.kernel
+    }
+
+    /// Cuts every connection, after a panic has left them in doubt (delivery rule R23). The interest they had ends.
+    pub fn cut(&mut self) {
+        self.counters.panics.add(1);
+        for index in self.slots.indices() {
+            self.doom(index);
+        }
+        self.bury();
+        self.dirty.clear();
+        self.unread.clear();
+    }
+
+    /// The tick that it is.
+    pub(super) fn now(&self) -> Tick {
+        self.clock.tick()
+    }
+
+    fn wait(&mut self) {
+        let busy =
+            !self.dirty.is_empty() || !self.unread.is_empty() || !self.commands.is_empty() || self.overflowed;
+        let timeout_ms = if busy || !self.inbox.may_sleep() { Some(0) } else { self.until_deadline_ms() };
+        self.kernel.wait(timeout_ms, &mut self.ready);
+        self.clock.advance(self.kernel.now_ms(), timeout_ms.unwrap_or(u64::MAX));
+        self.counters.turns.add(1);
+    }
+
+    fn until_deadline_ms(&self) -> Option<u64> {
+        let wave = self.wave.as_ref().and_then(|wave| wave.last()).map(|(tick, _)| *tick);
+        let soonest = [self.wheel.next(), wave, self.accept_paused].into_iter().flatten().min()?;
+        Some(self.clock.until_ms(soonest))
+    }
+
+    fn take_inbox(&mut self) {
+        // What was taken before is obeyed first; meanwhile the inbox is the queue, and it is bounded.
+        if self.commands.is_empty() {
+            self.overflowed |= self.inbox.take(&mut self.taken);
+            self.commands.extend(self.taken.drain(..));
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let now = self.now();
+        let mut expired = std::mem::take(&mut self.expired);
+        self.wheel.expire(now, &mut expired);
+        for (token, at) in expired.drain(..) {
+            self.look_at(token, at);
+        }
+        self.expired = expired;
+        while let Some((_, token)) = self.wave.as_mut().and_then(|wave| wave.pop_if(|(tick, _)| *tick <= now))
+        {
+            self.drain_one(token);
+        }
+        self.resume_accepting();
+    }
+
+    fn bury(&mut self) {
+        for index in std::mem::take(&mut self.doomed) {
+            if let Some(socket) = self.slots.remove(index) {
+                self.kernel.close(socket);
+            }
+        }
+    }
+
+    fn settle(&mut self) -> bool {
+        if self.overflowed && self.commands.is_empty() {
+            self.overflowed = false;
+            self.control.handle(Event::Emptied { outlet: self.outlet });
+        }
+        self.counters.open.set(self.slots.count() as u64);
+        self.counters.encoded.set(self.frames.encoded());
+        self.counters.queued_bytes.set(self.frames.bytes() as u64);
+        self.wave.is_none() || self.slots.count() > 0
+    }
+}
+
+/// Read at once at most.
+const INWARD_BYTES: usize = 64 << 10;
+
+/// Frames of one socket are written together up to this.
+pub(super) const OUTWARD_BYTES: usize = 64 << 10;
+
+/// A small generator for jitter, which needs to be spread and not secret (xorshift64*, Vigna 2016).
+pub(super) struct Jitter(u64);
+
+impl Jitter {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below `bound`; 0 where the bound is.
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.next().checked_rem(bound).unwrap_or(0)
+    }
+
+    /// `middle`, give or take `percent` of it.
+    pub(super) fn around(&mut self, middle: u64, percent: u64) -> u64 {
+        let reach = middle * percent / 100;
+        middle - reach + self.below(2 * reach + 1)
+    }
+}
+
+const _: () = assert!(TICK_MS < 1_000, "heartbeats and deadlines are told in seconds");

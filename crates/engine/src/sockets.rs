@@ -1,0 +1,191 @@
+//! Sockets over epoll: one thread, one listener and one shard each. Linux only.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tidewire_hub::admit::OutletId;
+use tidewire_hub::limits::Limits;
+
+use crate::counters::Counters;
+use crate::event::Control;
+use crate::inbox::Inbox;
+use crate::kernel::{Kernel, Ready};
+use crate::shard::{Parts, Shard};
+use crate::sys::epoll::{Bell, Epoll};
+use crate::sys::listen;
+
+/// What an event loop over sockets is made of.
+pub struct Options {
+    /// Its name towards the broker.
+    pub outlet: OutletId,
+    /// Where it is told things.
+    pub inbox: Arc<Inbox>,
+    /// Where connections come from, non-blocking.
+    pub listener: TcpListener,
+    /// Whom it tells.
+    pub control: Arc<dyn Control>,
+    /// Its bounds.
+    pub limits: Arc<Limits>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+    /// Who takes connections that ask for something else. Called on the loop's thread: it must not block.
+    pub hand_off: Box<dyn Fn(HandOff) + Send>,
+}
+
+/// A connection that asked for something that is no subscription, with what has been read of it.
+#[derive(Debug)]
+pub struct HandOff {
+    /// The connection, non-blocking.
+    pub stream: TcpStream,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// Every byte read from it so far: its first request, perhaps with more behind it.
+    pub bytes: Vec<u8>,
+    /// What is left of the time that its head may take.
+    pub deadline: Duration,
+}
+
+/// Opens `count` listeners on one address; port 0 picks one for all of them.
+///
+/// # Errors
+/// `AddrInUse` also where another process listens with a shared port, unless `reuse_port` invites that.
+pub fn listen(address: SocketAddr, count: usize, reuse_port: bool) -> io::Result<Vec<TcpListener>> {
+    if !reuse_port {
+        // A port that is shared among our own loops could be joined by a second process unnoticed. Asking for the
+        // whole port first tells whether it is taken.
+        drop(listen::listen(address, false)?);
+    }
+    let first = listen::listen(address, count > 1 || reuse_port)?;
+    let address = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..count {
+        listeners.push(listen::listen(address, true)?);
+    }
+    Ok(listeners)
+}
+
+/// Starts an event loop. It ends after a [`tidewire_hub::Command::Drain`], with its last connection.
+///
+/// A panic cuts all of its connections, which resume elsewhere or here, and the loop goes on (delivery rule R23).
+///
+/// # Errors
+/// The kernel has no descriptor or thread for it.
+pub fn spawn(options: Options) -> io::Result<JoinHandle<()>> {
+    let Options { outlet, inbox, listener, control, limits, counters, hand_off } = options;
+    let kernel = Sockets::new(listener, hand_off)?;
+    let bell = kernel.bell.clone();
+    inbox.wake_with(Box::new(move || bell.ring()));
+    let seed = crate::shard::seed();
+    std::thread::Builder::new().name(format!("tidewire-loop-{}", outlet.0)).spawn(move || {
+        crate::shard::run(Shard::new(kernel, Parts { outlet, inbox, control, limits, counters, seed }));
+    })
+}
+
+/// The kernel of sockets over epoll.
+struct Sockets {
+    epoll: Epoll,
+    bell: Arc<Bell>,
+    listener: Option<TcpListener>,
+    listening: bool,
+    hand_off: Box<dyn Fn(HandOff) + Send>,
+    started: Instant,
+}
+
+/// Tokens that no connection has: a slot's index never has all bits set.
+const LISTENER: u64 = u64::MAX;
+const BELL: u64 = u64::MAX - 1;
+
+impl Sockets {
+    fn new(listener: TcpListener, hand_off: Box<dyn Fn(HandOff) + Send>) -> io::Result<Sockets> {
+        let (epoll, bell) = (Epoll::new()?, Arc::new(Bell::new()?));
+        epoll.watch_level(&*bell, BELL)?;
+        // Level-triggered: an edge that was met with EMFILE would never come again (delivery rule R28).
+        epoll.watch_level(&listener, LISTENER)?;
+        let started = Instant::now();
+        Ok(Sockets { epoll, bell, listener: Some(listener), listening: true, hand_off, started })
+    }
+}
+
+impl Kernel for Sockets {
+    type Socket = TcpStream;
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn wait(&mut self, timeout_ms: Option<u64>, ready: &mut Vec<Ready>) {
+        for change in self.epoll.wait(timeout_ms) {
+            match change.token {
+                LISTENER => ready.push(Ready::Accept),
+                BELL => self.bell.silence(),
+                token => ready.push(Ready::Socket {
+                    token,
+                    readable: change.readable(),
+                    writable: change.writable(),
+                    finished: change.finished(),
+                    broken: change.broken(),
+                }),
+            }
+        }
+    }
+
+    fn accept(&mut self) -> io::Result<TcpStream> {
+        listen::accept(self.listener.as_ref().ok_or(io::ErrorKind::WouldBlock)?)
+    }
+
+    fn accepting(&mut self, on: bool) {
+        let Some(listener) = self.listener.as_ref().filter(|_| self.listening != on) else { return };
+        let done = if on { self.epoll.watch_level(listener, LISTENER) } else { self.epoll.forget(listener) };
+        // Without memory for a watch it stays as it was, and is tried again.
+        self.listening = if done.is_ok() { on } else { !on };
+    }
+
+    fn stop_listening(&mut self) {
+        self.listener = None;
+    }
+
+    fn watch(&mut self, socket: &TcpStream, token: u64) -> io::Result<()> {
+        self.epoll.watch_edges(socket, token)
+    }
+
+    fn peer(&self, socket: &TcpStream) -> SocketAddr {
+        // A connection that broke meanwhile has no peer; nothing is granted to the unspecified address.
+        socket.peer_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+
+    fn read(&mut self, mut socket: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+        socket.read(into)
+    }
+
+    fn write(&mut self, mut socket: &TcpStream, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        match from {
+            [one] => socket.write(one),
+            many => socket.write_vectored(many),
+        }
+    }
+
+    fn finish(&mut self, socket: &TcpStream) {
+        // It fails where the connection is broken, which the next event tells.
+        let _ = socket.shutdown(Shutdown::Write);
+    }
+
+    fn close(&mut self, socket: TcpStream) {
+        drop(socket);
+    }
+
+    fn hand_off(&mut self, socket: TcpStream, bytes: Vec<u8>, deadline_ms: u64) {
+        // Before it lives on elsewhere: epoll would go on reporting it under a number that others reuse (R27).
+        if self.epoll.forget(&socket).is_ok() {
+            let peer = self.peer(&socket);
+            (self.hand_off)(HandOff {
+                stream: socket,
+                peer,
+                bytes,
+                deadline: Duration::from_millis(deadline_ms),
+            });
+        }
+    }
+}
