@@ -151,7 +151,7 @@ test("f27_over_http_1_a_seventh_stream_waits_until_one_of_six_is_closed", async 
 });
 
 test("a draining server sends browsers to the next process: EventSource returns, WebSocket hears 1012", async (t) => {
-  const server = await tidewire(t, { set: quickRetry, flags: ["--drain-within", "500ms"] });
+  const server = await tidewire(t, { set: { ...quickRetry, drain_within: "500ms" } });
   const page = await tab(t, await browser(t));
   await eventSource(page, `${server.url}/c/prices`);
   await page.heard.find(({ type }) => type === "$ready");

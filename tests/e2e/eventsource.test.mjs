@@ -204,7 +204,7 @@ test("a closed EventSource frees its slot at once", async (t) => {
 });
 
 test("a draining server ends streams cleanly and EventSource comes back to the next process", async (t) => {
-  const server = await tidewire(t, { set: quickRetry, flags: ["--drain-within", "500ms"] });
+  const server = await tidewire(t, { set: { ...quickRetry, drain_within: "500ms" } });
   const { source, heard } = eventSource(t, `${server.url}/c/prices`);
   await heard.find(({ type }) => type === "$ready");
   server.terminate();

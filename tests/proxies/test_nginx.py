@@ -132,7 +132,7 @@ def test_f28_while_we_are_away_the_recommended_configuration_keeps_event_sources
 
 
 def test_f2_a_drain_ends_streams_through_nginx_as_cleanly_as_without(serve, behind):
-    server = serve("--drain-within", "500ms")
+    server = serve(drain_within="500ms")
     proxy = behind(server, "recommended")
     with Wire(proxy) as wire:
         wire.request("GET /c/x", STREAM)

@@ -8,6 +8,7 @@
 //! unit         cargo test of the whole workspace
 //! sim [SEEDS]  the seeded simulation
 //! e2e          npm's eventsource and ws, curl, the README; Python's clients and raw sockets
+//! tokio        the same against `engine.io=tokio`
 //! conformance  the 517 Autobahn cases
 //! proxies      a real nginx in front
 //! browser      Chromium's own EventSource and WebSocket
@@ -45,6 +46,11 @@ fn main() -> ExitCode {
         "unit" => tier::in_turn([Tier::unit()]),
         "sim" => tier::in_turn([Tier::sim(seeds)]),
         "e2e" => tier::in_turn([Tier::release(), Tier::e2e(), Tier::python()]),
+        "tokio" => tier::in_turn([
+            Tier::release(),
+            Tier::e2e().on_tokio("e2e tokio"),
+            Tier::python().on_tokio("python tokio"),
+        ]),
         "conformance" => tier::in_turn([Tier::release(), Tier::conformance()]),
         "proxies" => tier::in_turn([Tier::release(), Tier::proxies()]),
         "browser" => tier::in_turn([Tier::release(), Tier::browser()]),
@@ -57,4 +63,4 @@ fn main() -> ExitCode {
     if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | conformance | proxies | browser | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | conformance | proxies | browser | bench | fuzz";

@@ -37,6 +37,8 @@ pub fn everything() -> Tally {
         in_turn([Tier::fmt(), Tier::clippy(), Tier::doc(), Tier::unit(), Tier::release(), Tier::deny()]);
     total += beside([Tier::conformance(), Tier::sim(SEEDS)]);
     total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser()]);
+    // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
+    total += in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")]);
     total
 }
 
@@ -166,6 +168,17 @@ impl Tier {
     /// Chromium.
     pub fn browser() -> Tier {
         Tier::node("browser", "tests/browser")
+    }
+
+    /// The same tests against a server whose sockets are hyper's, as they are wherever there is no epoll.
+    pub fn on_tokio(self, name: &'static str) -> Tier {
+        Tier::new(name, || {
+            let mut ready = (self.command)()?;
+            if let Ready::Run(command) = &mut ready {
+                command.env("TIDEWIRE_FLAGS", "--set engine.io=tokio");
+            }
+            Ok(ready)
+        })
     }
 
     fn cargo(name: &'static str, arguments: &'static [&'static str]) -> Tier {

@@ -14,6 +14,9 @@ const repository = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
 /** The binary under test; `TIDEWIRE_BIN` names another. */
 export const binary = process.env.TIDEWIRE_BIN ?? join(repository, "target/release/tidewire");
 
+/** Flags for every server, so that the same tests can be asked of another engine: `--set engine.io=tokio`. */
+const everyFlag = (process.env.TIDEWIRE_FLAGS ?? "").split(" ").filter(Boolean);
+
 /** The root of the repository. */
 export { repository };
 
@@ -64,7 +67,7 @@ class Server {
 
   async start() {
     const set = Object.entries(this.#set).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
-    const args = ["serve", "--listen", `127.0.0.1:${this.port}`, ...set, ...this.#flags];
+    const args = ["serve", "--listen", `127.0.0.1:${this.port}`, ...everyFlag, ...set, ...this.#flags];
     const child = spawn(binary, args, { cwd: this.#folder, env: withoutSettings(process.env) });
     running.add(child);
     this.#child = child;

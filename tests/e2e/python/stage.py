@@ -16,6 +16,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("TIDEWIRE_BIN", str(REPOSITORY / "target/release/tidewire"))
 
+EVERY_FLAG = os.environ.get("TIDEWIRE_FLAGS", "").split()
+"""Flags for every server, so that the same tests can be asked of another engine: `--set engine.io=tokio`."""
+
 PATIENCE = 15.0
 """Seconds a test waits for what should happen at once: far above what a busy machine needs."""
 
@@ -30,7 +33,7 @@ class Tidewire:
         self._folder = tempfile.TemporaryDirectory(prefix="tidewire-e2e-")
         self._said = Path(self._folder.name, "said")
         sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-        self._command = [BINARY, "serve", "--listen", f"127.0.0.1:{self.port}", *sets, *flags]
+        self._command = [BINARY, "serve", "--listen", f"127.0.0.1:{self.port}", *EVERY_FLAG, *sets, *flags]
         self.start()
 
     def start(self) -> None:
@@ -92,7 +95,7 @@ class Tidewire:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Tidewire]]:
-    """Starts servers: `serve("--drain-within", "1s", **{"history.messages_max": 3})`."""
+    """Starts servers: `serve("--demo", drain_within="1s", **{"history.messages_max": 3})`."""
     started: list[Tidewire] = []
 
     def start(*flags: str, **settings: object) -> Tidewire:

@@ -8,7 +8,7 @@ from wire import Wire
 
 
 def test_streams_end_cleanly_after_a_retry_and_the_process_ends_with_0(serve):
-    server = serve("--drain-within", "500ms")
+    server = serve(drain_within="500ms")
     with Wire(server) as chunked, Wire(server) as plain:
         chunked.request("GET /c/x", "Accept: text/event-stream")
         plain.request("GET /c/x HTTP/1.0", "Accept: text/event-stream")
@@ -22,7 +22,7 @@ def test_streams_end_cleanly_after_a_retry_and_the_process_ends_with_0(serve):
 
 
 def test_a_waiting_poll_is_answered_with_its_cursor(serve):
-    server = serve("--drain-within", "500ms")
+    server = serve(drain_within="500ms")
     cursor = server.publish("x", "seen")["id"]
     with Wire(server) as wire:
         wire.request(f"GET /c/x?wait=60&cursor={cursor}")
@@ -35,7 +35,7 @@ def test_a_waiting_poll_is_answered_with_its_cursor(serve):
 
 
 def test_r23_a_new_publish_is_not_taken_and_one_on_its_way_is_answered(serve):
-    server = serve("--drain-within", "10s")
+    server = serve(drain_within="10s")
     with Wire(server) as kept, Wire(server) as on_its_way, Wire(server) as stream:
         stream.request("GET /c/x", "Accept: text/event-stream")
         stream.until(b"$ready")
@@ -52,7 +52,7 @@ def test_r23_a_new_publish_is_not_taken_and_one_on_its_way_is_answered(serve):
 
 
 def test_readyz_is_red_while_draining(serve):
-    server = serve("--drain-within", "10s")
+    server = serve(drain_within="10s")
     with Wire(server) as stream:
         stream.request("GET /c/x", "Accept: text/event-stream")
         stream.until(b"$ready")
@@ -64,7 +64,7 @@ def test_readyz_is_red_while_draining(serve):
 
 
 def test_a_second_signal_ends_it_now(serve):
-    server = serve("--drain-within", "60s")
+    server = serve(drain_within="60s")
     with Wire(server) as stream:
         stream.request("GET /c/x", "Accept: text/event-stream")
         stream.until(b"$ready")
@@ -75,7 +75,7 @@ def test_a_second_signal_ends_it_now(serve):
 
 
 def test_websockets_are_closed_with_1012(serve):
-    server = serve("--drain-within", "500ms")
+    server = serve(drain_within="500ms")
     with Wire(server) as wire:
         assert wire.upgrade("/c/x").status == 101
         server.terminate()

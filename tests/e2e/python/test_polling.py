@@ -33,7 +33,7 @@ def test_s44_a_short_poll_may_be_kept_only_by_the_one_who_asked(server):
     assert answer.headers["content-type"].split(";")[0] == "application/json"
     assert answer.headers["cache-control"] == "private, no-cache"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    long = server.client.get("/c/x", params={"wait": 0.05})
+    long = server.client.get("/c/x", params={"wait": 0})
     assert "no-store" in long.headers["cache-control"]
 
 
@@ -145,7 +145,7 @@ def test_a_long_poll_that_has_something_to_say_does_not_wait(server):
 
 def test_r6_a_long_poll_that_ends_empty_gives_a_cursor_not_below_its_own(server):
     cursor = server.publish("x", "seen")["id"]
-    page = server.poll("x", cursor=cursor, wait=0.2)
+    page = server.poll("x", cursor=cursor, wait=1)
     assert (page["messages"], page["gap"]) == ([], None)
     assert sequence(page["cursor"]) >= sequence(cursor)
     server.publish("x", "next")
@@ -161,7 +161,7 @@ def test_nothing_is_lost_between_one_long_poll_and_the_next(server):
     publisher = threading.Thread(target=lambda: [httpx.post(f"{server.url}/c/x", content=str(n), trust_env=False) for n in range(100)])
     publisher.start()
     while len(got) < 100:
-        page = server.poll("x", cursor=cursor, wait=PATIENCE)
+        page = server.poll("x", cursor=cursor, wait=10)
         assert page["messages"], "nothing came for a long time"
         got += data(page)
         cursor = page["cursor"]
@@ -183,7 +183,7 @@ def test_many_polls_share_one_connection(server):
             server.publish("x", str(n))
             wire.request("GET /c/x?tail=1")
             assert f'"data":"{n}"'.encode() in wire.response().body
-        wire.request("GET /c/x?wait=0.05")
+        wire.request("GET /c/x?wait=0")
         assert wire.response().status == 200
         wire.request("GET /c/x", "Connection: close")
         assert wire.response().status == 200

@@ -119,7 +119,7 @@ def test_s32_a_key_that_is_not_16_bytes_is_400(server, key):
 
 def test_s32_a_long_list_of_subprotocols_is_refused(server):
     with Wire(server) as wire:
-        assert wire.upgrade("/c/x", f"Sec-WebSocket-Protocol: {', '.join(['proto'] * 200)}").status == 400
+        assert wire.upgrade("/c/x", f"Sec-WebSocket-Protocol: {', '.join(['proto'] * 200)}").status == 431
 
 
 def test_a_subprotocol_we_do_not_speak_leaves_the_connection_raw(server):
