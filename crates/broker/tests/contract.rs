@@ -1,0 +1,426 @@
+//! The contract that every broker passes: one suite, one row for each backend at the end of the file.
+
+#![allow(clippy::unwrap_used)] // The suite's own words are not test functions, yet a panic is their report too.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tidewire_broker::memory::{Memory, Options};
+use tidewire_hub::admit::{Admit, ConnId, GapReason, Join, OutletId, Page, Subscribe, Transport};
+use tidewire_hub::broker::{Broker, Now};
+use tidewire_hub::channel::{Channel, ChannelSet};
+use tidewire_hub::deliver::{Command, Full, Outlet};
+use tidewire_hub::grant::Grant;
+use tidewire_hub::limits::{Limits, POLL_PAGE, PageLimit, Retention, STREAM_PAGE};
+use tidewire_hub::message::Payload;
+use tidewire_hub::position::{Cursor, Gen, Position, Start};
+use tidewire_hub::publish::{Key, Publish, Receipt};
+use tidewire_hub::reason::Reason;
+
+/// What a backend is made of, in a test's words.
+#[derive(Clone, Default)]
+struct Setting {
+    limits: Limits,
+    retention: Retention,
+}
+
+/// A broker with one outlet and a clock turned by hand.
+struct Bench {
+    broker: Box<dyn Broker>,
+    outlet: OutletId,
+    inbox: Arc<Inbox>,
+    now: Now,
+}
+
+#[derive(Default)]
+struct Inbox {
+    commands: Mutex<Vec<Command>>,
+    /// Messages that still fit.
+    room: Mutex<Option<usize>>,
+}
+
+impl Outlet for Inbox {
+    fn send(&self, command: Command) -> Result<(), Full> {
+        if let (Command::Deliver(_), Some(room)) = (&command, &mut *self.room.lock().unwrap()) {
+            *room = room.checked_sub(1).ok_or(Full)?;
+        }
+        self.commands.lock().unwrap().push(command);
+        Ok(())
+    }
+}
+
+impl Bench {
+    fn new(broker: Box<dyn Broker>) -> Bench {
+        let inbox = Arc::new(Inbox::default());
+        let outlet = broker.attach(inbox.clone());
+        Bench { broker, outlet, inbox, now: Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 } }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.monotonic_ms += time.as_millis() as u64;
+        self.broker.tick(self.now);
+    }
+
+    fn publish_as(&self, publish: Publish) -> Result<Receipt, Reason> {
+        let outcome = Arc::new(Mutex::new(None));
+        let told = outcome.clone();
+        self.broker.publish(publish, self.now, Box::new(move |result| *told.lock().unwrap() = Some(result)));
+        let outcome = outcome.lock().unwrap().take();
+        outcome.expect("the backend under test answers before the bench looks")
+    }
+
+    fn publish(&self, name: &str, text: &str) -> Position {
+        self.publish_as(publish(name, text)).unwrap().position
+    }
+
+    fn publish_all<'n>(&self, messages: impl IntoIterator<Item = (&'n str, String)>) {
+        for (name, text) in messages {
+            self.publish(name, &text);
+        }
+    }
+
+    fn subscribe(&self, names: &str, start: Start, join: Join, page: PageLimit) -> Admit {
+        let subscribe = Subscribe {
+            outlet: self.outlet,
+            conn: ConnId(7),
+            transport: Transport::Sse,
+            grant: Arc::new(Grant::everything("test")),
+            channels: ChannelSet::parse(names, 100).unwrap(),
+            start,
+            page,
+            join,
+            tag: None,
+        };
+        self.broker.subscribe(subscribe, self.now);
+        match self.take().pop() {
+            Some(Command::Admit(admit)) => *admit,
+            other => panic!("expected an Admit, got {other:?}"),
+        }
+    }
+
+    fn stream(&self, names: &str, start: Start) -> Admit {
+        self.subscribe(names, start, Join::WhenCaughtUp, STREAM_PAGE)
+    }
+
+    fn read(&self, names: &str, start: Start) -> Page {
+        self.subscribe(names, start, Join::Never, POLL_PAGE).page
+    }
+
+    fn take(&self) -> Vec<Command> {
+        std::mem::take(&mut *self.inbox.commands.lock().unwrap())
+    }
+
+    fn delivered(&self) -> Vec<String> {
+        let text = |command: Command| match command {
+            Command::Deliver(message) => message.payload.as_text().unwrap().to_owned(),
+            Command::Gap(gap) => format!("gap {:?} {:?}", gap.channels, gap.reason),
+            Command::Position(position) => format!("position {}", position.seq),
+            other => panic!("unexpected {other:?}"),
+        };
+        self.take().into_iter().map(text).collect()
+    }
+}
+
+fn publish(name: &str, text: &str) -> Publish {
+    Publish {
+        channel: Channel::parse(name).unwrap(),
+        event: None,
+        payload: Payload::text(text.to_owned().into()).unwrap(),
+        key: None,
+        publisher: "test".into(),
+    }
+}
+
+fn after(position: Position) -> Start {
+    Start::After(Cursor::At(position))
+}
+
+fn texts(page: &Page) -> Vec<&str> {
+    page.messages.iter().map(|message| message.payload.as_text().unwrap()).collect()
+}
+
+fn r1_subscribers_see_messages_in_the_order_of_their_ids(make: fn(Setting) -> Bench) {
+    let bench = make(Setting::default());
+    bench.stream("a,b", Start::Live);
+    let ids: Vec<u64> = ["a", "b", "a"].iter().map(|name| bench.publish(name, name).seq).collect();
+    assert!(ids.is_sorted());
+    assert_eq!(bench.delivered(), ["a", "b", "a"]);
+}
+
+fn r8_a_message_names_the_one_before_it_on_its_channel(make: fn(Setting) -> Bench) {
+    let bench = make(Setting::default());
+    let first = bench.publish("a", "1");
+    bench.publish("b", "2");
+    bench.publish("a", "3");
+    let page = bench.read("a", Start::Earliest);
+    assert_eq!(page.messages[1].prev, first.seq);
+}
+
+fn r9_history_and_feed_meet_without_hole_or_repeat(make: fn(Setting) -> Bench) {
+    let bench = make(Setting::default());
+    let first = bench.publish("a", "1");
+    bench.publish("b", "2");
+    bench.publish("a", "3");
+    let admit = bench.stream("a,b", after(first));
+    assert!(admit.joined && admit.page.gap.is_none());
+    assert_eq!(admit.page.start, Some(first));
+    assert_eq!(texts(&admit.page), ["2", "3"]);
+    bench.publish("a", "4");
+    assert_eq!(bench.delivered(), ["4"]);
+}
+
+fn r10_who_is_far_behind_gets_pages_and_joins_with_the_last(make: fn(Setting) -> Bench) {
+    let bench = make(Setting::default());
+    let begin = bench.stream("a", Start::Live).page.cursor;
+    bench.publish_all((0..600).map(|number| ("a", number.to_string())));
+    bench.take();
+    let (mut cursor, mut seen, mut pages) = (begin, Vec::new(), 0);
+    loop {
+        let admit = bench.stream("a", after(cursor));
+        pages += 1;
+        seen.extend(texts(&admit.page).iter().map(|text| text.parse::<usize>().unwrap()));
+        assert_eq!(admit.joined, !admit.page.more);
+        cursor = admit.page.cursor;
+        if admit.joined {
+            break;
+        }
+    }
+    assert_eq!((pages, seen), (3, (0..600).collect::<Vec<_>>()));
+}
+
+fn a_page_is_bounded_by_bytes_too_and_never_empty(make: fn(Setting) -> Bench) {
+    let bench = make(Setting::default());
+    bench.publish_all((0..3).map(|_| ("a", "x".repeat(60_000))));
+    let page = PageLimit { messages_max: 10, bytes_max: 130_000 };
+    let admit = bench.subscribe("a", Start::Earliest, Join::WhenCaughtUp, page);
+    assert_eq!((admit.page.messages.len(), admit.page.more, admit.joined), (2, true, false));
+    let page = PageLimit { messages_max: 10, bytes_max: 1 };
+    let admit = bench.subscribe("a", Start::Earliest, Join::WhenCaughtUp, page);
+    assert_eq!(admit.page.messages.len(), 1);
+}
+
+fn r5_a_trimmed_history_is_a_gap_that_says_where_it_is_whole_again(make: fn(Setting) -> Bench) {
+    let retention = Retention { messages_max: 2, ..Retention::default() };
+    let bench = make(Setting { retention, ..Setting::default() });
+    let first = bench.publish("a", "1");
+    let second = bench.publish("a", "2");
+    bench.publish_all((3..=4).map(|number| ("a", number.to_string())));
+    let lossless = bench.read("a", after(second));
+    assert!(lossless.gap.is_none(), "the last one trimmed was seen");
+    let page = bench.read("a", after(first));
+    let gap = page.gap.as_ref().unwrap();
+    assert_eq!((gap.reason, gap.cursor), (GapReason::Trimmed, second));
+    assert_eq!((page.start, texts(&page)), (Some(second), vec!["3", "4"]));
+}
+
+fn r5_a_gap_on_one_channel_begins_at_the_cursor_of_the_others(make: fn(Setting) -> Bench) {
+    let retention = Retention { messages_max: 1, ..Retention::default() };
+    let bench = make(Setting { retention, ..Setting::default() });
+    let first = bench.publish("a", "1");
+    bench.publish("b", "2");
+    bench.publish("a", "3");
+    bench.publish("a", "4");
+    let page = bench.read("a,b", after(first));
+    let gap = page.gap.as_ref().unwrap();
+    assert_eq!(gap.channels, [Channel::parse("a").unwrap()]);
+    assert_eq!((gap.cursor, texts(&page)), (first, vec!["2", "4"]));
+}
+
+fn r7_a_cursor_of_another_log_is_a_gap_and_everything_that_is_kept(make: fn(Setting) -> Bench) {
+    let bench = make(Setting::default());
+    let known = bench.publish("a", "1");
+    let foreign = Position { generation: Gen::from_random(12_345), seq: 1 };
+    let beyond = Position { seq: known.seq + 1, ..known };
+    for start in [after(foreign), after(beyond), Start::After(Cursor::Unreadable)] {
+        let page = bench.read("a", start);
+        let gap = page.gap.as_ref().unwrap();
+        assert_eq!(gap.reason, GapReason::Epoch);
+        assert!(gap.cursor.seq < known.seq);
+        assert_eq!(texts(&page), ["1"]);
+    }
+}
+
+fn r6_a_start_with_tail_or_earliest_has_no_position(make: fn(Setting) -> Bench) {
+    let bench = make(Setting::default());
+    bench.publish_all(["a", "b", "a"].map(|name| (name, name.to_owned())));
+    let page = bench.read("a,b", Start::Tail(2));
+    assert_eq!((page.start, texts(&page)), (None, vec!["b", "a"]));
+    assert_eq!(bench.read("a,b", Start::Earliest).start, None);
+    assert!(bench.read("c", Start::Tail(5)).messages.is_empty());
+}
+
+fn a_long_poll_joins_only_when_nothing_waits_for_it(make: fn(Setting) -> Bench) {
+    let bench = make(Setting::default());
+    let first = bench.publish("a", "1");
+    let waits = bench.subscribe("a", after(first), Join::WhenEmpty, POLL_PAGE);
+    assert!(waits.joined && waits.page.messages.is_empty());
+    bench.publish("a", "2");
+    bench.take();
+    let answered = bench.subscribe("a", after(first), Join::WhenEmpty, POLL_PAGE);
+    assert!(!answered.joined);
+    assert_eq!(texts(&answered.page), ["2"]);
+}
+
+fn r12_interest_ends_when_as_many_have_left_as_joined(make: fn(Setting) -> Bench) {
+    let bench = make(Setting::default());
+    let channel = Channel::parse("a").unwrap();
+    for _ in 0..2 {
+        bench.stream("a", Start::Live);
+    }
+    let leave =
+        || bench.broker.leave(bench.outlet, Transport::Sse, std::slice::from_ref(&channel), bench.now);
+    leave();
+    let receipt = bench.publish_as(publish("a", "1")).unwrap();
+    assert_eq!((receipt.receivers.sse, bench.delivered().len()), (1, 1));
+    leave();
+    bench.publish("a", "2");
+    assert!(bench.delivered().is_empty());
+}
+
+fn r13_an_outlet_that_was_full_catches_up_in_order(make: fn(Setting) -> Bench) {
+    let bench = make(Setting::default());
+    bench.stream("a,b", Start::Live);
+    *bench.inbox.room.lock().unwrap() = Some(1);
+    bench.publish_all(["a", "b", "c", "a"].map(|name| (name, name.to_owned())));
+    bench.broker.tick(bench.now);
+    assert_eq!(bench.delivered(), ["a"], "no position is told while a barrier is up");
+    *bench.inbox.room.lock().unwrap() = Some(1);
+    bench.broker.catch_up(bench.outlet, bench.now);
+    assert_eq!(bench.delivered(), ["b"], "it fills up again, and waits again");
+    *bench.inbox.room.lock().unwrap() = None;
+    bench.broker.catch_up(bench.outlet, bench.now);
+    bench.publish("b", "later");
+    assert_eq!(bench.delivered(), ["a", "later"]);
+}
+
+fn r13_what_was_trimmed_behind_a_barrier_is_announced(make: fn(Setting) -> Bench) {
+    let retention = Retention { messages_max: 1, ..Retention::default() };
+    let bench = make(Setting { retention, ..Setting::default() });
+    bench.stream("a,b", Start::Live);
+    *bench.inbox.room.lock().unwrap() = Some(0);
+    bench.publish_all(["1", "2", "3"].map(|text| ("a", text.to_owned())));
+    bench.publish("b", "4");
+    *bench.inbox.room.lock().unwrap() = None;
+    bench.broker.catch_up(bench.outlet, bench.now);
+    assert_eq!(bench.delivered(), ["gap [\"a\"] Trimmed", "3", "4"]);
+}
+
+fn r6_an_outlet_is_told_how_far_it_has_been_fed(make: fn(Setting) -> Bench) {
+    let mut bench = make(Setting::default());
+    let position = bench.publish("elsewhere", "1");
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.delivered(), [format!("position {}", position.seq)]);
+}
+
+fn messages_older_than_the_ttl_are_trimmed(make: fn(Setting) -> Bench) {
+    let mut bench = make(Setting::default());
+    let first = bench.publish("a", "1");
+    bench.pass(Duration::from_secs(3_599));
+    assert_eq!(bench.read("a", Start::Earliest).messages.len(), 1);
+    let second = bench.publish("a", "2");
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(texts(&bench.read("a", Start::Earliest)), ["2"]);
+    assert!(bench.read("a", after(first)).gap.is_none());
+    let before = Position { seq: 0, ..second };
+    assert_eq!(bench.read("a", after(before)).gap.unwrap().reason, GapReason::Trimmed);
+}
+
+fn s37_histories_keep_to_the_memory_budget_and_say_so(make: fn(Setting) -> Bench) {
+    let limits = Limits { memory_budget: 400_000, ..Limits::default() };
+    let bench = make(Setting { limits, ..Setting::default() });
+    let first = bench.publish("a", "first");
+    bench.publish_all((0..20).map(|_| ("b", "x".repeat(50_000))));
+    assert!(bench.broker.totals().bytes <= 300_000);
+    let before = Position { seq: first.seq - 1, ..first };
+    assert_eq!(bench.read("a", after(before)).gap.unwrap().reason, GapReason::Trimmed);
+}
+
+fn r22_a_repeated_key_happens_once_and_another_payload_conflicts(make: fn(Setting) -> Bench) {
+    let mut bench = make(Setting::default());
+    bench.stream("a,b", Start::Live);
+    let keyed = |text: &str| Publish { key: Key::parse("k1"), ..publish("a", text) };
+    let first = bench.publish_as(keyed("1")).unwrap();
+    assert_eq!(bench.publish_as(keyed("1")).unwrap().position, first.position);
+    assert_eq!(bench.publish_as(keyed("2")), Err(Reason::KeyReused));
+    let binary = Publish { payload: Payload::binary("1".into()), ..keyed("1") };
+    assert_eq!(bench.publish_as(binary), Err(Reason::KeyReused));
+    let elsewhere = Publish { channel: Channel::parse("b").unwrap(), ..keyed("2") };
+    assert!(bench.publish_as(elsewhere).is_ok(), "a key belongs to its channel");
+    let other = Publish { publisher: "other".into(), ..keyed("2") };
+    assert!(bench.publish_as(other).is_ok(), "a key belongs to its publisher");
+    assert_eq!(bench.delivered(), ["1", "2", "2"]);
+    bench.pass(Duration::from_secs(301));
+    assert_ne!(bench.publish_as(keyed("1")).unwrap().position, first.position);
+}
+
+fn r22_a_full_key_table_refuses_and_never_forgets_early(make: fn(Setting) -> Bench) {
+    let limits = Limits { keys_max: 1, ..Limits::default() };
+    let bench = make(Setting { limits, ..Setting::default() });
+    let keyed = |key: &str| Publish { key: Key::parse(key), ..publish("a", "1") };
+    let first = bench.publish_as(keyed("k1")).unwrap();
+    assert_eq!(bench.publish_as(keyed("k2")), Err(Reason::KeysFull));
+    assert_eq!(bench.publish_as(keyed("k1")).unwrap().position, first.position);
+}
+
+fn r23_a_drain_refuses_new_publishes_and_repeats_old_answers(make: fn(Setting) -> Bench) {
+    let bench = make(Setting::default());
+    let keyed = |key: &str| Publish { key: Key::parse(key), ..publish("a", "1") };
+    let first = bench.publish_as(keyed("k1")).unwrap();
+    bench.broker.drain();
+    assert_eq!(bench.publish_as(keyed("k2")), Err(Reason::Draining));
+    assert_eq!(bench.publish_as(keyed("k1")).unwrap().position, first.position);
+}
+
+fn channels_are_bounded_and_idle_ones_make_room(make: fn(Setting) -> Bench) {
+    let limits = Limits { channels_max: 2, ..Limits::default() };
+    let mut bench = make(Setting { limits, ..Setting::default() });
+    let old = bench.publish("a", "1");
+    bench.stream("b", Start::Live);
+    assert_eq!(bench.publish_as(publish("c", "2")), Err(Reason::ChannelsFull));
+    bench.pass(Duration::from_secs(3_601));
+    bench.publish("c", "3");
+    // Channel `a` was forgotten, and with it what it held: whoever comes from before that is told.
+    let before = Position { seq: old.seq - 1, ..old };
+    assert_eq!(bench.read("a", after(before)).gap.unwrap().reason, GapReason::Trimmed);
+    assert!(bench.read("a", after(old)).gap.is_none());
+}
+
+fn memory(setting: Setting) -> Bench {
+    let options = Options {
+        limits: Arc::new(setting.limits),
+        retention: setting.retention,
+        generation: Gen::from_random(0x5eed),
+    };
+    Bench::new(Box::new(Memory::new(&options)))
+}
+
+macro_rules! contract {
+    ($backend:ident: $($fact:ident)*) => {
+        mod $backend {
+            $(#[test] fn $fact() { super::$fact(super::$backend); })*
+        }
+    };
+}
+
+contract! { memory:
+    r1_subscribers_see_messages_in_the_order_of_their_ids
+    r5_a_gap_on_one_channel_begins_at_the_cursor_of_the_others
+    r5_a_trimmed_history_is_a_gap_that_says_where_it_is_whole_again
+    r6_a_start_with_tail_or_earliest_has_no_position
+    r6_an_outlet_is_told_how_far_it_has_been_fed
+    r7_a_cursor_of_another_log_is_a_gap_and_everything_that_is_kept
+    r8_a_message_names_the_one_before_it_on_its_channel
+    r9_history_and_feed_meet_without_hole_or_repeat
+    r10_who_is_far_behind_gets_pages_and_joins_with_the_last
+    r12_interest_ends_when_as_many_have_left_as_joined
+    r13_an_outlet_that_was_full_catches_up_in_order
+    r13_what_was_trimmed_behind_a_barrier_is_announced
+    r22_a_full_key_table_refuses_and_never_forgets_early
+    r22_a_repeated_key_happens_once_and_another_payload_conflicts
+    r23_a_drain_refuses_new_publishes_and_repeats_old_answers
+    s37_histories_keep_to_the_memory_budget_and_say_so
+    a_long_poll_joins_only_when_nothing_waits_for_it
+    a_page_is_bounded_by_bytes_too_and_never_empty
+    channels_are_bounded_and_idle_ones_make_room
+    messages_older_than_the_ttl_are_trimmed
+}
