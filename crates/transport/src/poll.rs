@@ -31,8 +31,9 @@ pub struct Poll {
 
 /// Appends the whole response: 200 with the page, or 304 where a short poll knows it already (RFC 9110 section 15.4.5).
 pub fn response(page: &Page, poll: &Poll, out: &mut Vec<u8>) {
-    // A gap is told every time and kept by no cache.
-    let etag = (!poll.long && page.gap.is_none()).then(|| etag(page.newest));
+    // A gap is told every time and kept by no cache. Nor is a page that has more behind it: its reader is about to ask
+    // for the next one, and a tag carried over to that question would answer it with nothing.
+    let etag = (!poll.long && page.gap.is_none() && !page.more).then(|| etag(page.newest));
     let known =
         etag.as_ref().zip(poll.if_none_match.as_ref()).is_some_and(|(etag, tags)| matches(tags, etag));
     if known {
