@@ -86,7 +86,7 @@ reasons! {
     RateLimited, "rate_limited", 429, 4429, Later, "Slow down.";
     /// The request head is larger than allowed.
     HeadTooLarge, "head_too_large", 431, 1009, Never, "Keep the head within 16 KiB and 100 headers.";
-    /// The server asked for something it does not do.
+    /// The client asked for something that the server does not do.
     Unsupported, "unsupported", 501, 1003, Never, "Read docs/protocol.md for what is supported.";
     /// The server is at a limit.
     Overloaded, "overloaded", 503, 1013, Later, "Come back after a random delay.";

@@ -7,7 +7,7 @@ use tidewire_hub::limits::Limits;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::http1::parse_head;
 use tidewire_transport::refusal::Refusal;
-use tidewire_transport::request::{Request, Route, route};
+use tidewire_transport::request::{Protocol, Request, Route, route};
 use tidewire_transport::websocket::decode::Item;
 use tidewire_transport::websocket::frame::{self, Opcode};
 
@@ -293,8 +293,10 @@ impl<K: Kernel> Shard<K> {
 
     fn frames_arrived(&mut self, index: u32, bytes: &mut [u8]) {
         let now = self.now();
-        let limits = self.limits.clone();
-        let story = self.slots.at(index).story();
+        let slot = self.slots.at(index);
+        let is_json = slot.form == Form::Ws(Protocol::V1);
+        let limits = if is_json { self.json_limits.clone() } else { self.limits.clone() };
+        let story = slot.story();
         let mut decoder = story.decoder.take().unwrap_or_default();
         let mut items = Vec::new();
         let outcome = decoder.push(bytes, &limits, &mut items);

@@ -41,6 +41,8 @@ pub struct Shard<K: Kernel> {
     pub(super) inbox: Arc<Inbox>,
     pub(super) control: Arc<dyn Control>,
     pub(super) limits: Arc<Limits>,
+    /// The same for `tidewire.v1`, whose frames hold a payload and the JSON around it.
+    pub(super) json_limits: Arc<Limits>,
     pub(super) counters: Arc<Counters>,
     pub(super) jitter: Jitter,
     pub(super) clock: Clock,
@@ -83,12 +85,17 @@ impl<K: Kernel> Shard<K> {
     #[must_use]
     pub fn new(kernel: K, parts: Parts) -> Shard<K> {
         let clock = Clock::starting_at(kernel.now_ms());
+        let mut json_limits = Limits::clone(&parts.limits);
+        // Room for a payload in base64 or with escapes; the payload itself is bounded when the frame is read.
+        json_limits.message_bytes_max =
+            json_limits.message_bytes_max.saturating_mul(2).saturating_add(4 << 10);
         Shard {
             kernel,
             outlet: parts.outlet,
             inbox: parts.inbox,
             control: parts.control,
             limits: parts.limits,
+            json_limits: Arc::new(json_limits),
             counters: parts.counters,
             jitter: Jitter(parts.seed | 1),
             clock,
