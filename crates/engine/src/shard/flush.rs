@@ -126,7 +126,7 @@ impl<K: Kernel> Shard<K> {
             Phase::Ending => self.linger(index),
             // A request may have waited for the answer before it to be sent (delivery rule R27).
             Phase::Head if slot.story.as_ref().is_some_and(|story| !story.inbound.is_empty()) => {
-                self.read_later(index)
+                self.read_later(index);
             }
             Phase::Paging => {
                 let Some(transport) = slot.form.transport() else { return };

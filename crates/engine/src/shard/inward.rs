@@ -314,7 +314,7 @@ impl<K: Kernel> Shard<K> {
                 Item::Text(bytes) => messages.push(Inbound { binary: false, bytes }),
                 Item::Binary(bytes) => messages.push(Inbound { binary: true, bytes }),
                 Item::Ping(_) | Item::Pong if !self.may_control(index, now) => {
-                    closing = Some(Reason::RateLimited)
+                    closing = Some(Reason::RateLimited);
                 }
                 Item::Ping(payload) => {
                     let mut pong = Vec::new();

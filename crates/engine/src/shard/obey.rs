@@ -39,7 +39,7 @@ impl<K: Kernel> Shard<K> {
                 Command::Admit(admit) => self.admit(*admit),
                 Command::Position(position) => self.position = Some(position),
                 Command::Refuse { conn, reason, detail, tag } => {
-                    self.refuse_asked(conn, reason, detail, tag.as_deref())
+                    self.refuse_asked(conn, reason, detail, tag.as_deref());
                 }
                 Command::Gap(gap) => self.tell_gap(&gap),
                 Command::Reply { conn, text } => self.reply(conn, &text),
