@@ -26,10 +26,12 @@ mod payload;
 mod publisher;
 mod report;
 mod server;
+mod sse;
 mod stream;
 mod subscriber;
 #[allow(unsafe_code)]
 mod sys;
+mod websocket;
 
 use std::process::ExitCode;
 

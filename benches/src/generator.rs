@@ -1,0 +1,318 @@
+//! The generator: one thread that publishes, subscribes and keeps the ledger.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddrV4;
+use std::time::{Duration, Instant};
+
+use crate::latency::Latency;
+use crate::ledger::{Ledger, Wrong};
+use crate::payload::Payload;
+use crate::publisher::{Answer, Publisher};
+use crate::stream::Seen;
+use crate::subscriber::{self, Subscriber, Transport, Turn};
+use crate::sys::Epoll;
+
+/// Subscribers and publishers of one server, driven by calls of [`Generator::turn`].
+pub struct Generator {
+    epoll: Epoll,
+    target: SocketAddrV4,
+    /// What every subscriber sends.
+    request: Vec<u8>,
+    /// `None` once the server ended one.
+    subscribers: Vec<Option<Subscriber>>,
+    publishers: Vec<Publisher>,
+    /// Publishers without an unanswered message. They take turns, so that none is idle long enough to be closed.
+    idle: VecDeque<usize>,
+    /// Due times of messages that found every publisher busy.
+    late: VecDeque<u64>,
+    tally: Tally,
+    /// Scratch for what is ready, and for one read.
+    tokens: Vec<u64>,
+    buffer: Vec<u8>,
+}
+
+/// What a run came to so far.
+pub struct Tally {
+    /// Who has seen what.
+    pub ledger: Ledger,
+    /// Of all deliveries since the end of the warm-up.
+    pub latency: Latency,
+    /// Subscribers whose request was accepted.
+    pub accepted: usize,
+    /// Subscribers that the server ended.
+    pub cut: u64,
+    /// Publishes answered with anything but 200.
+    pub refused: u64,
+    /// Gap events.
+    pub gaps: u64,
+    /// Reads that held something.
+    pub reads: u64,
+    clock: Instant,
+    seen_ns: u64,
+}
+
+/// Everything that must not happen, in one run or in many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Judged by the ledger.
+    pub wrong: Wrong,
+    /// Streams that the server ended.
+    pub cut: u64,
+    /// Publishes that were refused.
+    pub refused: u64,
+    /// Gaps that were announced.
+    pub gaps: u64,
+}
+
+/// Tokens from here on are publishers.
+const PUBLISHERS: u64 = 1 << 32;
+/// Small enough that a saturating run refills between turns, large enough to share the cost of a wait.
+const TURN_MAX: usize = 256;
+/// Connections that neither succeed nor fail for this long are a failure of the run.
+const STALLED: Duration = Duration::from_secs(20);
+
+impl Generator {
+    /// Nothing connected yet.
+    pub fn new(target: SocketAddrV4, transport: Transport) -> io::Result<Generator> {
+        Ok(Generator {
+            epoll: Epoll::new(TURN_MAX)?,
+            target,
+            request: subscriber::request(transport, target),
+            subscribers: Vec::new(),
+            publishers: Vec::new(),
+            idle: VecDeque::new(),
+            late: VecDeque::new(),
+            tally: Tally::new(),
+            tokens: Vec::new(),
+            buffer: vec![0; 256 << 10],
+        })
+    }
+
+    /// Opens `count` subscribers, `outstanding_max` of them at a time between connect and accepted.
+    pub fn subscribe(&mut self, count: usize, outstanding_max: usize) -> io::Result<()> {
+        self.tally.accepted = 0;
+        self.tally.ledger.expect_readers(count);
+        let (mut progress, mut at) = (Instant::now(), 0);
+        while self.tally.accepted < count {
+            while self.subscribers.len() < count.min(self.tally.accepted + outstanding_max) {
+                let index = self.subscribers.len();
+                let one = Subscriber::connect(index, self.target, &self.epoll, index as u64)?;
+                self.subscribers.push(Some(one));
+            }
+            self.turn(Duration::from_millis(100))?;
+            if self.tally.accepted > at {
+                (progress, at) = (Instant::now(), self.tally.accepted);
+            }
+            if self.tally.cut > 0 || progress.elapsed() > STALLED {
+                let (cut, accepted) = (self.tally.cut, self.tally.accepted);
+                let what = format!("{accepted} of {count} subscribers were accepted, {cut} were turned away");
+                return Err(io::Error::other(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes every subscriber. The ledger of this generator is of no more use.
+    pub fn leave(&mut self) {
+        self.subscribers.clear();
+    }
+
+    /// Opens keep-alive connections to publish on.
+    pub fn open_publishers(&mut self, count: usize) -> io::Result<()> {
+        for index in 0..count {
+            let token = PUBLISHERS + index as u64;
+            self.publishers.push(Publisher::connect(self.target, &self.epoll, token)?);
+            self.idle.push_back(index);
+        }
+        Ok(())
+    }
+
+    /// Publishes a message that was due at `due_ns`: now, or as soon as a publisher is free.
+    pub fn publish(&mut self, due_ns: u64) -> io::Result<()> {
+        let Some(publisher) = self.idle.pop_front() else {
+            self.late.push_back(due_ns);
+            return Ok(());
+        };
+        let number = self.tally.ledger.publish(publisher);
+        self.publishers[publisher].publish(Payload { number, due_ns })
+    }
+
+    /// Whether a publish would leave at once.
+    pub fn has_idle_publisher(&self) -> bool {
+        !self.idle.is_empty()
+    }
+
+    /// Messages that were due, and are not yet seen by every subscriber.
+    pub fn outstanding(&self) -> usize {
+        self.tally.ledger.outstanding() + self.late.len()
+    }
+
+    /// Nanoseconds on the clock that payloads carry.
+    pub fn now_ns(&self) -> u64 {
+        self.tally.now_ns()
+    }
+
+    /// What this run came to so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Forgets the latencies of the warm-up.
+    pub fn end_warm_up(&mut self) {
+        self.tally.latency.clear();
+    }
+
+    /// Takes turns until the clock shows `until_ns`, or `done` says so after a turn.
+    pub fn run_until(&mut self, until_ns: u64, done: impl Fn(&Generator) -> bool) -> io::Result<()> {
+        while !done(self) {
+            let left = until_ns.saturating_sub(self.now_ns());
+            if left == 0 {
+                break;
+            }
+            self.turn(Duration::from_nanos(left))?;
+        }
+        Ok(())
+    }
+
+    /// Takes turns for a while, whatever happens.
+    pub fn run_for(&mut self, time: Duration) -> io::Result<()> {
+        self.run_until(self.now_ns() + time.as_nanos() as u64, |_| false)
+    }
+
+    /// Waits for something to happen and handles it: at most [`TURN_MAX`] sockets.
+    pub fn turn(&mut self, timeout: Duration) -> io::Result<()> {
+        let mut tokens = std::mem::take(&mut self.tokens);
+        self.epoll.wait(&mut tokens, Some(timeout))?;
+        for &token in &tokens {
+            match token.checked_sub(PUBLISHERS) {
+                None => self.turn_subscriber(token)?,
+                Some(publisher) => self.turn_publisher(publisher as usize)?,
+            }
+        }
+        self.tokens = tokens;
+        Ok(())
+    }
+
+    fn turn_subscriber(&mut self, token: u64) -> io::Result<()> {
+        let index = token as usize;
+        let Some(one) = self.subscribers.get_mut(index).and_then(Option::as_mut) else { return Ok(()) };
+        if !one.has_asked() {
+            return one.ask(&self.request, &self.epoll, token);
+        }
+        self.tally.seen_ns = self.tally.now_ns();
+        match one.read(&mut self.buffer, &mut |seen| self.tally.tell(index, seen)) {
+            Turn::Quiet => {}
+            Turn::Read => self.tally.reads += 1,
+            Turn::Ended => {
+                self.subscribers[index] = None;
+                self.tally.cut += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn turn_publisher(&mut self, index: usize) -> io::Result<()> {
+        match self.publishers[index].read(&mut self.buffer)? {
+            Answer::Incomplete => return Ok(()),
+            Answer::Published => {}
+            Answer::Refused => self.tally.refused += 1,
+        }
+        self.idle.push_back(index);
+        match self.late.pop_front() {
+            Some(due_ns) => self.publish(due_ns),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Tally {
+    fn new() -> Tally {
+        Tally {
+            ledger: Ledger::default(),
+            latency: Latency::new(),
+            accepted: 0,
+            cut: 0,
+            refused: 0,
+            gaps: 0,
+            reads: 0,
+            clock: Instant::now(),
+            seen_ns: 0,
+        }
+    }
+
+    /// What went wrong, if nothing more arrives.
+    pub fn faults(&self) -> Faults {
+        Faults { wrong: self.ledger.wrong(), cut: self.cut, refused: self.refused, gaps: self.gaps }
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.clock.elapsed().as_nanos() as u64
+    }
+
+    fn tell(&mut self, reader: usize, seen: Seen<'_>) {
+        match seen {
+            Seen::Accepted => self.accepted += 1,
+            Seen::Gap => self.gaps += 1,
+            Seen::Message(data) => match Payload::decode(data) {
+                Some(payload) => {
+                    self.latency.record(payload.due_ns, self.seen_ns);
+                    self.ledger.deliver(reader, payload.number);
+                }
+                None => self.ledger.corrupt(),
+            },
+            // The subscriber answers pings and reports its own end.
+            Seen::Ping(_) | Seen::Ended => {}
+        }
+    }
+}
+
+impl Faults {
+    /// Adds those of another run.
+    pub fn add(&mut self, more: Faults) {
+        self.wrong.lost += more.wrong.lost;
+        self.wrong.duplicated += more.wrong.duplicated;
+        self.wrong.out_of_order += more.wrong.out_of_order;
+        self.wrong.corrupt += more.wrong.corrupt;
+        self.cut += more.cut;
+        self.refused += more.refused;
+        self.gaps += more.gaps;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+
+    use super::*;
+    use crate::floor;
+
+    /// Runs the generator against the floor, in this process.
+    fn check(transport: Transport) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let SocketAddr::V4(target) = listener.local_addr().unwrap() else { panic!("bound to IPv4") };
+        // It serves until the test process ends.
+        std::thread::spawn(move || floor::run(&listener));
+        let mut generator = Generator::new(target, transport).unwrap();
+        generator.subscribe(20, 4).unwrap();
+        generator.open_publishers(2).unwrap();
+        for _ in 0..10 {
+            generator.publish(generator.now_ns()).unwrap();
+        }
+        let limit = generator.now_ns() + 10_000_000_000;
+        generator.run_until(limit, |generator| generator.outstanding() == 0).unwrap();
+        assert_eq!(generator.tally().faults(), Faults::default());
+        assert_eq!(generator.tally().ledger.delivered(), 200);
+        assert!(generator.tally().latency.quantile_ms(1.0, 0).is_finite());
+    }
+
+    #[test]
+    fn the_floor_delivers_everything_once_and_in_order_over_sse() {
+        check(Transport::Sse);
+    }
+
+    #[test]
+    fn the_floor_delivers_everything_once_and_in_order_over_websocket() {
+        check(Transport::WebSocket);
+    }
+}

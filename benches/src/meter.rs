@@ -1,0 +1,160 @@
+//! What a server costs, read from `/proc`: CPU in nanoseconds, memory, open files.
+
+use std::fs;
+use std::io;
+use std::time::Instant;
+
+use crate::server::{GENERATOR_CORE, SERVER_CORE};
+
+/// CPU time of the server and of the generator, and the wall clock, at one instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    server_ns: u64,
+    generator_ns: u64,
+    /// Of the whole machine, on the two cores that a run uses.
+    server_core_ns: u64,
+    generator_core_ns: u64,
+    at: Instant,
+}
+
+/// What passed between two readings.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    /// CPU seconds of the server, its threads and children.
+    pub server_s: f64,
+    /// CPU seconds of the generator.
+    pub generator_s: f64,
+    /// Seconds that others took from one of the two cores, whichever lost more: the noise of the machine.
+    pub others_s: f64,
+    /// Seconds on the wall.
+    pub wall_s: f64,
+}
+
+impl Reading {
+    /// Reads both meters now.
+    pub fn take(server: u32) -> io::Result<Reading> {
+        Ok(Reading {
+            server_ns: tree_cpu_ns(server)?,
+            generator_ns: threads_cpu_ns(std::process::id())?,
+            server_core_ns: core_cpu_ns(SERVER_CORE)?,
+            generator_core_ns: core_cpu_ns(GENERATOR_CORE)?,
+            at: Instant::now(),
+        })
+    }
+
+    /// What passed since then.
+    pub fn spent_until(self, later: Reading) -> Spent {
+        let seconds = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e9;
+        let server_s = seconds(self.server_ns, later.server_ns);
+        let generator_s = seconds(self.generator_ns, later.generator_ns);
+        let server_core_s = seconds(self.server_core_ns, later.server_core_ns);
+        let generator_core_s = seconds(self.generator_core_ns, later.generator_core_ns);
+        Spent {
+            server_s,
+            generator_s,
+            // Cores are counted in ticks and threads in nanoseconds, so the difference may fall below nothing.
+            others_s: (server_core_s - server_s).max(generator_core_s - generator_s).max(0.0),
+            wall_s: later.at.duration_since(self.at).as_secs_f64(),
+        }
+    }
+}
+
+impl Spent {
+    /// How busy the server's core was, in percent.
+    pub fn server_percent(self) -> f64 {
+        100.0 * self.server_s / self.wall_s
+    }
+
+    /// How busy the generator's core was, in percent.
+    pub fn generator_percent(self) -> f64 {
+        100.0 * self.generator_s / self.wall_s
+    }
+
+    /// How much of a core others took, in percent.
+    pub fn others_percent(self) -> f64 {
+        100.0 * self.others_s / self.wall_s
+    }
+}
+
+/// What a process holds at one instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Holding {
+    /// Proportional set size in KiB: shared pages are split among those who share them.
+    pub pss_kib: f64,
+    /// Kernel memory of the whole machine in KiB, both ends of every connection in it.
+    pub slab_kib: f64,
+    /// Open files.
+    pub files: u64,
+}
+
+impl Holding {
+    /// Reads one process.
+    pub fn take(process: u32) -> io::Result<Holding> {
+        Ok(Holding {
+            pss_kib: kib_field(&format!("/proc/{process}/smaps_rollup"), "Pss:")?,
+            slab_kib: kib_field("/proc/meminfo", "Slab:")?,
+            files: fs::read_dir(format!("/proc/{process}/fd"))?.count() as u64,
+        })
+    }
+}
+
+/// CPU of a process and all its descendants. A thread that ended has taken its figure with it, so readings belong
+/// around phases in which a server keeps its threads.
+fn tree_cpu_ns(process: u32) -> io::Result<u64> {
+    let mut sum = threads_cpu_ns(process)?;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let children = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+        for child in children.split_ascii_whitespace().filter_map(|id| id.parse().ok()) {
+            // A child may end between the two reads.
+            sum += tree_cpu_ns(child).unwrap_or(0);
+        }
+    }
+    Ok(sum)
+}
+
+fn threads_cpu_ns(process: u32) -> io::Result<u64> {
+    let mut sum = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may end between the two reads.
+        let Ok(line) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let on_cpu = line.split_ascii_whitespace().next().and_then(|field| field.parse::<u64>().ok());
+        sum += on_cpu.ok_or_else(|| io::Error::other("schedstat does not begin with nanoseconds"))?;
+    }
+    Ok(sum)
+}
+
+/// Busy time of one core, whoever it worked for, and time that the hypervisor took from it.
+fn core_cpu_ns(core: usize) -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("cpu{core} ")));
+    let line = line.ok_or_else(|| io::Error::other(format!("/proc/stat has no core {core}")))?;
+    // user nice system idle iowait irq softirq steal, in ticks of 10 ms (proc(5)).
+    let ticks =
+        line.split_ascii_whitespace().take(8).enumerate().filter(|(field, _)| !matches!(field, 3 | 4));
+    Ok(ticks.filter_map(|(_, value)| value.parse::<u64>().ok()).sum::<u64>() * 10_000_000)
+}
+
+fn kib_field(path: &str, name: &str) -> io::Result<f64> {
+    let text = fs::read_to_string(path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok());
+    value.ok_or_else(|| io::Error::other(format!("{path} has no {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_uses_cpu_memory_and_files() {
+        let process = std::process::id();
+        let before = Reading::take(process).unwrap();
+        let mut sum = 0_u64;
+        while tree_cpu_ns(process).unwrap() == before.server_ns {
+            sum = std::hint::black_box(sum + 1);
+        }
+        assert!(before.spent_until(Reading::take(process).unwrap()).server_s > 0.0);
+        let holding = Holding::take(process).unwrap();
+        assert!(holding.pss_kib > 0.0 && holding.slab_kib > 0.0 && holding.files > 2);
+    }
+}

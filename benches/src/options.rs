@@ -1,0 +1,221 @@
+//! The command line.
+
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::server::Kind;
+use crate::subscriber::Transport;
+
+/// What `--help` prints.
+pub const USAGE: &str = "\
+Tidewire beside the floor, measured in one run.
+
+usage: tidewire-benches COMMAND [OPTIONS]
+
+commands
+  fan         one publisher's schedule to many subscribers: CPU per delivery, latency
+  saturate    as many deliveries a second as the server makes, four and sixteen messages outstanding
+  idle        memory and open files: fresh, connected, after all have left
+  connect     CPU per accepted connection
+  all         the four above
+  floor       serve as the floor, on --listen ADDRESS
+
+options
+  --server floor|tidewire|both   both
+  --transport sse|ws|both        both
+  --rounds N                     3: each round measures every server once, in turn
+  --binary PATH                  tidewire beside this binary
+  --subscribers N                1000, for fan and saturate
+  --rate N                       50 messages a second, for fan
+  --seconds N                    10 for fan, 5 for saturate, after a second of warm-up
+  --outstanding N                4 and 16, for saturate
+  --connections N                15000 for idle, 10000 for connect
+  --cycles N                     3: how often idle opens and closes all
+  --show-server                  let the servers write to this terminal
+
+Exits with 1 when anything was lost, duplicated, out of order, corrupt, cut or refused; never for a slow figure.
+";
+
+/// What was asked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Print the usage.
+    Help,
+    /// Be the floor.
+    Floor {
+        /// Where to listen.
+        listen: SocketAddrV4,
+    },
+    /// Measure.
+    Measure(Plan),
+}
+
+/// What to measure. Options not given are `None` where each figure has its own default.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// In this order.
+    pub figures: Vec<Figure>,
+    /// In this order within a round.
+    pub servers: Vec<Kind>,
+    /// In this order.
+    pub transports: Vec<Transport>,
+    /// How often each figure is taken.
+    pub rounds: usize,
+    /// The server under test.
+    pub tidewire: PathBuf,
+    /// Of fan and saturate.
+    pub subscribers: usize,
+    /// Messages a second of fan.
+    pub rate: usize,
+    /// How long fan and saturate measure.
+    pub seconds: Option<usize>,
+    /// Messages outstanding in saturate.
+    pub outstanding: Vec<usize>,
+    /// Connections of idle and connect.
+    pub connections: Option<usize>,
+    /// How often idle opens and closes all.
+    pub cycles: usize,
+    /// Whether servers may write to the terminal.
+    pub show_server: bool,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// CPU per delivery and latency on a fixed schedule.
+    Fan,
+    /// Deliveries a second.
+    Saturate,
+    /// Memory and open files.
+    Idle,
+    /// CPU per connection.
+    Connect,
+}
+
+/// Reads the arguments after the program's name. The error is a sentence for the user.
+pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
+    let mut arguments = arguments;
+    let command = arguments.next().ok_or("a command is missing")?;
+    let figures = match command.as_str() {
+        "-h" | "--help" | "help" => return Ok(Asked::Help),
+        "floor" => Vec::new(),
+        "fan" => vec![Figure::Fan],
+        "saturate" => vec![Figure::Saturate],
+        "idle" => vec![Figure::Idle],
+        "connect" => vec![Figure::Connect],
+        "all" => vec![Figure::Fan, Figure::Saturate, Figure::Idle, Figure::Connect],
+        other => return Err(format!("there is no command {other:?}")),
+    };
+    let mut plan = Plan { figures, ..Plan::default() };
+    let mut listen = None;
+    while let Some(name) = arguments.next() {
+        match name.as_str() {
+            "-h" | "--help" => return Ok(Asked::Help),
+            "--show-server" => {
+                plan.show_server = true;
+                continue;
+            }
+            _ => {}
+        }
+        let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
+        match name.as_str() {
+            "--listen" => listen = Some(read::<SocketAddrV4>(&name, &value)?),
+            "--server" => plan.servers = choose(&name, &value, &SERVERS)?,
+            "--transport" => plan.transports = choose(&name, &value, &TRANSPORTS)?,
+            "--rounds" => plan.rounds = count(&name, &value)?,
+            "--binary" => plan.tidewire = PathBuf::from(value),
+            "--subscribers" => plan.subscribers = count(&name, &value)?,
+            "--rate" => plan.rate = count(&name, &value)?,
+            "--seconds" => plan.seconds = Some(count(&name, &value)?),
+            "--outstanding" => plan.outstanding = vec![count(&name, &value)?],
+            "--connections" => plan.connections = Some(count(&name, &value)?),
+            "--cycles" => plan.cycles = count(&name, &value)?,
+            _ => return Err(format!("there is no option {name}")),
+        }
+    }
+    match (command.as_str(), listen) {
+        ("floor", Some(listen)) => Ok(Asked::Floor { listen }),
+        ("floor", None) => Err("floor needs --listen ADDRESS".to_owned()),
+        _ => Ok(Asked::Measure(plan)),
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        // Cargo puts both binaries into one directory.
+        let beside = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join("tidewire")));
+        Plan {
+            figures: Vec::new(),
+            servers: SERVERS.map(|(_, kind)| kind).to_vec(),
+            transports: TRANSPORTS.map(|(_, transport)| transport).to_vec(),
+            rounds: 3,
+            tidewire: beside.unwrap_or_else(|| PathBuf::from("tidewire")),
+            subscribers: 1_000,
+            rate: 50,
+            seconds: None,
+            outstanding: vec![4, 16],
+            connections: None,
+            cycles: 3,
+            show_server: false,
+        }
+    }
+}
+
+const SERVERS: [(&str, Kind); 2] = [("floor", Kind::Floor), ("tidewire", Kind::Tidewire)];
+const TRANSPORTS: [(&str, Transport); 2] = [("sse", Transport::Sse), ("ws", Transport::WebSocket)];
+
+fn choose<T: Copy>(name: &str, value: &str, among: &[(&str, T)]) -> Result<Vec<T>, String> {
+    let chosen: Vec<T> =
+        among.iter().filter(|(word, _)| value == "both" || value == *word).map(|(_, one)| *one).collect();
+    if chosen.is_empty() { Err(format!("{name} does not know {value:?}")) } else { Ok(chosen) }
+}
+
+fn read<T: FromStr>(name: &str, value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| format!("{name} cannot be {value:?}"))
+}
+
+fn count(name: &str, value: &str) -> Result<usize, String> {
+    match read(name, value)? {
+        0 => Err(format!("{name} cannot be 0")),
+        count => Ok(count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(line: &str) -> Result<Asked, String> {
+        parse(line.split_ascii_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn all_means_four_figures_of_both_servers_over_both_transports() {
+        let Ok(Asked::Measure(plan)) = ask("all") else { panic!("a plan") };
+        assert_eq!(
+            (plan.figures.len(), plan.servers.len(), plan.transports.len(), plan.rounds),
+            (4, 2, 2, 3)
+        );
+    }
+
+    #[test]
+    fn options_narrow_the_plan() {
+        let Ok(Asked::Measure(plan)) = ask("fan --server floor --transport ws --rounds 1 --show-server")
+        else {
+            panic!("a plan")
+        };
+        assert_eq!(plan.servers, [Kind::Floor]);
+        assert_eq!(plan.transports, [Transport::WebSocket]);
+        assert_eq!((plan.rounds, plan.show_server), (1, true));
+    }
+
+    #[test]
+    fn what_is_unknown_missing_or_zero_is_refused_with_its_name() {
+        for line in
+            ["", "fly", "fan --fast 1", "fan --rounds", "fan --rounds 0", "fan --server nginx", "floor"]
+        {
+            assert!(ask(line).is_err(), "{line}");
+        }
+    }
+}
