@@ -173,11 +173,9 @@ fn follow_size_line(size: u64, line_bytes: usize, part: SizePart, byte: u8) -> R
     }
     let next = |size, part| Ok(State::ChunkSize { size, line_bytes: line_bytes + 1, part });
     match (part, byte) {
-        (SizePart::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+        (SizePart::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if line_bytes < SIZE_DIGITS_MAX => {
             let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
-            let size =
-                size.checked_mul(16).ok_or_else(|| malformed("the size of a chunk is beyond 64 bits"))?;
-            next(size + digit, SizePart::Digits)
+            next(size << 4 | digit, SizePart::Digits)
         }
         (SizePart::Digits, b';') if line_bytes > 0 => next(size, SizePart::Extension),
         (SizePart::Digits, b'\r') if line_bytes > 0 => next(size, SizePart::AfterCr),
@@ -185,11 +183,14 @@ fn follow_size_line(size: u64, line_bytes: usize, part: SizePart, byte: u8) -> R
         (SizePart::Extension, b'\t' | b' '..=b'~') => next(size, SizePart::Extension),
         (SizePart::AfterCr, b'\n') if size == 0 => Ok(State::LineEnd { last: true, after_cr: false }),
         (SizePart::AfterCr, b'\n') => Ok(State::ChunkData { left: size }),
-        _ => Err(malformed("the size line of a chunk is not hexadecimal digits and a line end")),
+        _ => Err(malformed("the size line of a chunk is not 1 to 16 hexadecimal digits and a line end")),
     }
 }
 
 const CHUNK_SIZE: State = State::ChunkSize { size: 0, line_bytes: 0, part: SizePart::Digits };
+
+/// The most digits of a chunk's size: 64 bits. Readers differ in what they make of more, even of zeros.
+const SIZE_DIGITS_MAX: usize = 16;
 
 /// The longest size line, its extension included. Extensions mean nothing to us and may be skipped, not piled up.
 const SIZE_LINE_BYTES_MAX: usize = 256;
