@@ -99,3 +99,48 @@ impl Outlet for Inbox {
         Ok(())
     }
 }
+
+/// Every interleaving of a sender and an outlet that is about to sleep; a lost wake-up is a deadlock that loom reports.
+/// Run by `cargo xtask unit` with `--cfg tidewire_loom`.
+#[cfg(all(test, tidewire_loom))]
+mod tests {
+    use super::*;
+    use loom::sync::{Arc as LoomArc, Condvar, Mutex as LoomMutex};
+    use tidewire_hub::admit::ConnId;
+
+    #[test]
+    fn r31_no_command_sleeps_in_the_inbox() {
+        loom::model(|| {
+            let inbox = Inbox::with_bounds(8, 8);
+            let bell = LoomArc::new((LoomMutex::new(false), Condvar::new()));
+            let ringer = bell.clone();
+            inbox.wake_with(Box::new(move || {
+                *ringer.0.lock().unwrap() = true;
+                ringer.1.notify_one();
+            }));
+            let senders: Vec<_> = (0..2)
+                .map(|number| {
+                    let inbox = inbox.clone();
+                    loom::thread::spawn(move || {
+                        inbox.send(Command::Continue { conn: ConnId(number) }).unwrap()
+                    })
+                })
+                .collect();
+            let mut taken = Vec::new();
+            let mut count = 0;
+            while count < 2 {
+                if inbox.may_sleep() {
+                    let mut rung = bell.0.lock().unwrap();
+                    while !std::mem::take(&mut *rung) {
+                        rung = bell.1.wait(rung).unwrap();
+                    }
+                }
+                inbox.take(&mut taken);
+                count += taken.drain(..).count();
+            }
+            for sender in senders {
+                sender.join().unwrap();
+            }
+        });
+    }
+}
