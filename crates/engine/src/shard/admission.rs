@@ -175,21 +175,28 @@ impl<K: Kernel> Shard<K> {
 
     /// Answers a `subscribe` frame with an `ack` that holds what a poll would (delivery rule R11).
     fn add_channels(&mut self, index: u32, admit: &Admit) {
-        let ack = v1::ack_subscribe(admit.tag.as_deref(), &admit.page, admit.joined);
-        let mut bytes = Vec::with_capacity(ack.len() + 10);
-        frame::write(Opcode::Text, ack.as_bytes(), &mut bytes);
+        let tag = admit.tag.as_deref();
+        let slot = self.slots.at(index);
+        let seated =
+            |channel: &&Channel| slot.seats.iter().any(|seat| self.members.channel(*seat) == *channel);
+        let (again, new): (Vec<&Channel>, Vec<&Channel>) = admit.channels.iter().partition(seated);
+        let channels_max = self.limits.channels_per_connection_max;
+        let answer = if slot.seats.len() + new.len() <= channels_max {
+            v1::ack_subscribe(tag, &admit.page, admit.joined)
+        } else {
+            let detail = format!("this connection would have more than {channels_max} channels");
+            v1::error(tag, Reason::ChannelCount, &detail)
+        };
+        let joins = admit.joined && slot.seats.len() + new.len() <= channels_max;
+        // Its channels are a set: what was counted for one it has already is taken back, and so is a refused one.
+        let back = if joins { again } else { admit.channels.iter().collect() };
+        let back: Vec<Channel> = back.into_iter().filter(|_| admit.joined).cloned().collect();
+        let new = ChannelSet::new(new.into_iter().filter(|_| joins).cloned());
+        let mut bytes = Vec::with_capacity(answer.len() + 10);
+        frame::write(Opcode::Text, answer.as_bytes(), &mut bytes);
         self.queue(index, bytes, Kind::History);
-        if admit.joined {
-            let slot = self.slots.at(index);
-            let seated =
-                |channel: &&Channel| slot.seats.iter().any(|seat| self.members.channel(*seat) == *channel);
-            let (again, new): (Vec<&Channel>, Vec<&Channel>) = admit.channels.iter().partition(seated);
-            let again: Vec<Channel> = again.into_iter().cloned().collect();
-            let new = ChannelSet::new(new.into_iter().cloned());
-            // Its channels are a set: what was counted twice is taken back once.
-            self.depart_unseated(admit.transport, again);
-            self.seat(index, &new);
-        }
+        self.depart_unseated(admit.transport, back);
+        self.seat(index, &new);
     }
 
     fn seat(&mut self, index: u32, channels: &ChannelSet) {

@@ -120,7 +120,6 @@ impl<K: Kernel> Shard<K> {
 
     /// Everything queued has left.
     fn drained(&mut self, index: u32) {
-        let conn = self.slots.conn(index);
         let slot = self.slots.at(index);
         match slot.phase {
             Phase::Ending => self.linger(index),
@@ -128,18 +127,23 @@ impl<K: Kernel> Shard<K> {
             Phase::Head if slot.story.as_ref().is_some_and(|story| !story.inbound.is_empty()) => {
                 self.read_later(index);
             }
-            Phase::Paging => {
-                let Some(transport) = slot.form.transport() else { return };
-                let story = slot.story();
-                let (Some(grant), Some(pager)) = (story.grant.clone(), &mut story.pager) else { return };
-                if !std::mem::replace(&mut pager.asked, true) {
-                    let (channels, cursor) = (pager.channels.clone(), pager.cursor);
-                    let (outlet, grant, channels) = (self.outlet, &grant, &channels);
-                    self.control.handle(Event::Drained { outlet, conn, grant, transport, channels, cursor });
-                }
-            }
+            Phase::Paging => self.ask_for_more(index),
             Phase::Live if matches!(slot.form, Form::Sse(..)) => slot.story = None,
             _ => {}
+        }
+    }
+
+    /// The page before has left, so the next one may come (delivery rule R10).
+    fn ask_for_more(&mut self, index: u32) {
+        let conn = self.slots.conn(index);
+        let slot = self.slots.at(index);
+        let Some(transport) = slot.form.transport() else { return };
+        let story = slot.story();
+        let (Some(grant), Some(pager)) = (story.grant.clone(), &mut story.pager) else { return };
+        if !std::mem::replace(&mut pager.asked, true) {
+            let (channels, cursor) = (pager.channels.clone(), pager.cursor);
+            let (outlet, grant, channels) = (self.outlet, &grant, &channels);
+            self.control.handle(Event::Drained { outlet, conn, grant, transport, channels, cursor });
         }
     }
 

@@ -263,6 +263,11 @@ impl<K: Kernel> Shard<K> {
     }
 
     fn ask(&mut self, index: u32, request: Box<Request>) {
+        if self.wave.is_some() {
+            // It came on a connection that was open already; the wave would not find it again.
+            let refusal = Refusal::new(Reason::Draining, Reason::Draining.hint());
+            return self.refuse(index, &refusal, Some(&request));
+        }
         let conn = self.slots.conn(index);
         let slot = self.slots.at(index);
         slot.phase = Phase::Asked;

@@ -175,10 +175,14 @@ const _: () = assert!(size_of::<Slot<i32>>() <= 144);
 /// Slots in a page of memory, which is given back when all of them are free.
 const PAGE: usize = 256;
 
+/// A page without a free slot.
+const FULL: [u64; PAGE / 64] = [u64::MAX; PAGE / 64];
+
 /// All slots of a shard.
 pub(super) struct Slots<S> {
     pages: Vec<Option<Box<[Slot<S>]>>>,
-    used: Vec<u16>,
+    /// A bit for every slot in use, page by page.
+    used: Vec<[u64; PAGE / 64]>,
     /// No page before this one has a free slot.
     lowest: usize,
     count: usize,
@@ -197,33 +201,35 @@ impl<S> Slots<S> {
         self.count
     }
 
-    /// Puts a connection into a free slot.
+    /// Puts a connection into the first free slot, so that pages at the end empty first.
     pub(super) fn insert(&mut self, socket: S) -> u32 {
-        while self.used.get(self.lowest).is_some_and(|used| usize::from(*used) == PAGE) {
+        while self.used.get(self.lowest).is_some_and(|used| *used == FULL) {
             self.lowest += 1;
         }
         if self.lowest == self.pages.len() {
             self.pages.push(None);
-            self.used.push(0);
+            self.used.push([0; PAGE / 64]);
         }
-        let page = self.pages[self.lowest].get_or_insert_with(|| (0..PAGE).map(|_| Slot::free()).collect());
-        let at =
-            page.iter().position(|slot| slot.phase == Phase::Free).expect("a page in use by fewer has room");
+        let used = &mut self.used[self.lowest];
+        let word = used.iter().position(|word| *word != u64::MAX).expect("the page is not full");
+        let bit = used[word].trailing_ones() as usize;
+        used[word] |= 1 << bit;
+        let at = word * 64 + bit;
         self.generation = self.generation.wrapping_add(1);
+        let page = self.pages[self.lowest].get_or_insert_with(|| (0..PAGE).map(|_| Slot::free()).collect());
         page[at] =
             Slot { socket: Some(socket), generation: self.generation, phase: Phase::Head, ..Slot::free() };
-        self.used[self.lowest] += 1;
         self.count += 1;
         (self.lowest * PAGE + at) as u32
     }
 
     /// Frees a slot and hands back its socket.
     pub(super) fn remove(&mut self, index: u32) -> Option<S> {
-        let page = index as usize / PAGE;
+        let (page, at) = (index as usize / PAGE, index as usize % PAGE);
         let socket = std::mem::replace(self.at(index), Slot::free()).socket;
-        self.used[page] -= 1;
+        self.used[page][at / 64] &= !(1 << (at % 64));
         self.count -= 1;
-        if self.used[page] == 0 {
+        if self.used[page] == [0; PAGE / 64] {
             self.pages[page] = None;
         }
         self.lowest = self.lowest.min(page);
