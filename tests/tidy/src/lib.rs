@@ -1,0 +1,1 @@
+//! The house rules that no compiler checks; see `tests/tidy.rs`.
