@@ -49,7 +49,7 @@ fn collect(table: &toml::Table, names: &mut BTreeSet<String>) {
         match key.as_str() {
             "dependencies" | "dev-dependencies" => names.extend(value.keys().cloned()),
             "target" => {
-                value.values().filter_map(toml::Value::as_table).for_each(|table| collect(table, names))
+                value.values().filter_map(toml::Value::as_table).for_each(|table| collect(table, names));
             }
             _ => {}
         }
