@@ -161,7 +161,9 @@ test("a draining server sends browsers to the next process: EventSource returns,
   assert.equal((await page.heard.find(({ code }) => code)).code, 1012);
   await server.gone;
   await server.start();
-  await page.heard.find(({ type }) => type === "$ready");
+  await server.receivers("prices", { sse: 1 });
+  await server.publish("prices", "the next process");
+  await page.heard.find(({ data }) => data === "the next process");
   assert.ok(!page.heard.all.some(({ type }) => type === "closed"));
 });
 

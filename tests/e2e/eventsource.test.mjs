@@ -210,6 +210,8 @@ test("a draining server ends streams cleanly and EventSource comes back to the n
   server.terminate();
   assert.deepEqual(await server.gone, { code: 0, signal: null }, server.said);
   await server.start();
-  await heard.find(({ type }) => type === "$ready");
-  assert.equal(source.readyState, source.OPEN, "it never closed for good");
+  await server.receivers("prices", { sse: 1 });
+  await server.publish("prices", "the next process");
+  await heard.find(({ data }) => data === "the next process");
+  assert.equal(source.readyState, source.OPEN);
 });

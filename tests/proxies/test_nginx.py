@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 from httpx_sse import connect_sse
-from stage import PATIENCE, eventually
+from stage import PATIENCE, dispatched, eventually
 from websockets.sync.client import connect
 from wire import Wire
 
@@ -25,7 +25,7 @@ def test_f26_the_first_event_and_every_other_pass_at_once(server, behind, site):
     of events this small, so a deadline of 50 ms for the quickest of several tells the two apart on a busy machine."""
     proxy = behind(server, site)
     with open_stream(proxy.client, "/c/x") as source:
-        events = source.iter_sse()
+        events = dispatched(source)
         assert next(events).event == "$ready"
         took = []
         for n in range(10):
@@ -57,7 +57,7 @@ def test_a_stream_resumes_through_nginx(server, behind, site):
     cursor = server.publish("x", "seen")["id"]
     missed = [server.publish("x", str(n))["id"] for n in range(300)]
     with open_stream(proxy.client, "/c/x", Last_Event_ID=cursor) as source:
-        events = source.iter_sse()
+        events = dispatched(source)
         assert next(events).event == "$ready"
         assert [next(events).id for _ in missed] == missed
 
@@ -94,7 +94,7 @@ def test_streams_and_sockets_on_kept_upstream_connections_work_like_any_other(se
     for n in range(10):
         assert proxy.client.post("/c/x", content=str(n)).status_code == 200
     with open_stream(proxy.client, "/c/x?tail=1") as source:
-        events = source.iter_sse()
+        events = dispatched(source)
         assert [next(events).event, next(events).data] == ["$ready", "9"]
         assert proxy.client.post("/c/x", content="live").json()["receivers"]["sse"] == 1
         assert next(events).data == "live"
@@ -128,7 +128,7 @@ def test_f28_while_we_are_away_the_recommended_configuration_keeps_event_sources
     assert recommended.client.post("/c/x", content="x").status_code == 503
     server.start()
     with open_stream(recommended.client, "/c/x") as source:
-        assert next(source.iter_sse()).event == "$ready"
+        assert next(dispatched(source)).event == "$ready"
 
 
 def test_f2_a_drain_ends_streams_through_nginx_as_cleanly_as_without(serve, behind):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from httpx_sse import EventSource, ServerSentEvent
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("TIDEWIRE_BIN", str(REPOSITORY / "target/release/tidewire"))
@@ -111,6 +112,11 @@ def serve() -> Iterator[Callable[..., Tidewire]]:
 def server(serve: Callable[..., Tidewire]) -> Tidewire:
     """A server with nothing set."""
     return serve()
+
+
+def dispatched(source: EventSource) -> Iterator[ServerSentEvent]:
+    """The events that a browser would fire: httpx-sse also yields blocks without data, such as a lone `retry:`."""
+    return (event for event in source.iter_sse() if event.data)
 
 
 def eventually(what: str, condition: Callable[[], bool]) -> None:

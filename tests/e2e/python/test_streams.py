@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 from httpx_sse import connect_sse
-from stage import PATIENCE, eventually
+from stage import PATIENCE, dispatched, eventually
 from wire import Wire
 
 STREAM = "Accept: text/event-stream"
@@ -18,7 +18,7 @@ def test_httpx_sse_hears_what_was_missed_and_then_what_is_live(server):
         httpx.Client(timeout=PATIENCE, trust_env=False) as client,
         connect_sse(client, "GET", f"{server.url}/c/x", headers={"Last-Event-ID": cursor}) as source,
     ):
-        events = source.iter_sse()
+        events = dispatched(source)
         ready = next(events)
         assert (ready.event, json.loads(ready.data)) == ("$ready", {"channels": ["x"], "cursor": cursor})
         missed = next(events)
