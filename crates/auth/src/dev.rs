@@ -36,10 +36,6 @@ impl DevGate {
 
 impl Gate for DevGate {
     fn check(&self, asked: &Asked<'_>) -> Result<Arc<Grant>, Reason> {
-        // An IPv4 client on a dual-stack listener shows as `::ffff:127.0.0.1`.
-        if !self.public && !asked.peer.to_canonical().is_loopback() {
-            return Err(Reason::Forbidden);
-        }
         // Only HTTP/1.0 may come without a Host, and no browser speaks it: there is no name to have been rebound.
         let host = match asked.host {
             Some(host) => Some(Authority::parse(host).ok_or(Reason::HostRefused)?),
@@ -48,10 +44,15 @@ impl Gate for DevGate {
         if !self.public && host.is_some_and(|host| !host.is_loopback()) {
             return Err(Reason::HostRefused);
         }
-        match asked.origin {
-            Some(origin) if !self.allows_origin(origin, host.as_ref()) => Err(Reason::OriginRefused),
-            _ => Ok(self.everything.clone()),
+        if asked.origin.is_some_and(|origin| !self.allows_origin(origin, host.as_ref())) {
+            return Err(Reason::OriginRefused);
         }
+        // Last, because every refusal but the two above names the page's origin, which must be one of ours (S7).
+        // An IPv4 client on a dual-stack listener shows as `::ffff:127.0.0.1`.
+        if !self.public && !asked.peer.to_canonical().is_loopback() {
+            return Err(Reason::Forbidden);
+        }
+        Ok(self.everything.clone())
     }
 }
 
@@ -86,6 +87,12 @@ mod tests {
         for peer in ["10.0.0.2", "192.168.1.9", "2001:db8::1", "::ffff:10.0.0.2"] {
             assert_eq!(check(false, peer, Some("localhost:8080"), None), Err(Reason::Forbidden), "{peer}");
         }
+    }
+
+    #[test]
+    fn s7_a_page_is_told_why_only_if_it_is_one_of_ours() {
+        let refused = check(false, "10.0.0.2", Some("localhost"), Some("https://evil.example"));
+        assert_eq!(refused, Err(Reason::OriginRefused));
     }
 
     #[test]

@@ -1,5 +1,33 @@
 //! The control plane: configuration, HTTP API, metrics, pages. The only room that knows all the others.
+//!
+//! ```text
+//! sockets ──> event loops (engine) ──Event──> control ──> gate, broker ──Command──> the same event loops
+//!                  │ what is no subscription                  ^
+//!                  v                                          │ publish
+//!                http ──> guard ──> hyper ──> api ────────────┘
+//!                                              │ subscriptions on hyper's connections
+//!                                              └──> pipes ──> one more event loop
+//! ```
+//!
+//! [`serve`] puts all of it together and reads like a contents page.
 
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod census;
+pub mod clock;
 pub mod config;
+pub mod control;
+pub mod demo;
+pub mod drain;
+pub mod health;
+pub mod http;
+pub mod metrics;
+pub mod node;
+pub mod outlets;
+pub mod ready_box;
+pub mod refusals;
+pub mod serve;
+
+pub use config::Settings;
+pub use serve::{Fatal, run};

@@ -1,0 +1,93 @@
+//! Pages and what they load, embedded in the binary. Nothing comes from anywhere else, and the browser is told so.
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
+use rust_embed::{EmbeddedFile, RustEmbed};
+use tidewire_hub::reason::Reason;
+
+use super::problem::Problem;
+
+#[derive(RustEmbed)]
+#[folder = "../../demo"]
+struct Demo;
+
+#[derive(RustEmbed)]
+#[folder = "inspector"]
+struct Inspector;
+
+/// No inline script, no inline style, nothing from elsewhere (security rule S51).
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
+                      img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+
+/// `GET /` with `--demo`.
+pub(super) async fn demo_page(headers: HeaderMap) -> Response<Body> {
+    serve::<Demo>("index.html", &headers)
+}
+
+/// `GET /demo/{file}` with `--demo`.
+pub(super) async fn demo_file(Path(file): Path<String>, headers: HeaderMap) -> Response<Body> {
+    serve::<Demo>(&file, &headers)
+}
+
+/// `GET /c/{channels}` with `Accept: text/html`.
+pub(super) fn inspector(headers: &HeaderMap) -> Response<Body> {
+    serve::<Inspector>("index.html", headers)
+}
+
+/// `GET /inspector/{file}`.
+pub(super) async fn inspector_file(Path(file): Path<String>, headers: HeaderMap) -> Response<Body> {
+    serve::<Inspector>(&file, &headers)
+}
+
+fn serve<Files: RustEmbed>(name: &str, headers: &HeaderMap) -> Response<Body> {
+    let Some((file, kind)) = content_type(name).and_then(|kind| Some((Files::get(name)?, kind))) else {
+        return Problem::new(Reason::NotFound, "there is no such file").into_response();
+    };
+    let etag = etag(&file);
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, &etag));
+    let mut response =
+        if known { StatusCode::NOT_MODIFIED.into_response() } else { file.data.into_response() };
+    let fields = response.headers_mut();
+    let fixed = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-cache"),
+        // So that the page's EventSource opens a connection of its own, which the engine then holds, and does not
+        // ride on this one (`delivery.md`, simpler thing 6).
+        (header::CONNECTION, "close"),
+    ];
+    for (name, value) in fixed {
+        fields.insert(name, HeaderValue::from_static(value));
+    }
+    if let Ok(etag) = HeaderValue::try_from(etag) {
+        fields.insert(header::ETAG, etag);
+    }
+    response
+}
+
+fn content_type(name: &str) -> Option<&'static str> {
+    Some(match name.rsplit_once('.')?.1 {
+        "html" => "text/html; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "js" => "text/javascript; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        _ => return None,
+    })
+}
+
+/// The beginning of the content's SHA-256: enough to tell two versions of a file apart.
+fn etag(file: &EmbeddedFile) -> String {
+    let digest: String = file.metadata.sha256_hash()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{digest}\"")
+}
+
+fn names(tags: &HeaderValue, etag: &str) -> bool {
+    let tags = tags.to_str().unwrap_or_default();
+    tags.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|tag| tag == etag || tag == "*")
+}

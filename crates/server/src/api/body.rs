@@ -1,0 +1,116 @@
+//! Request bodies: bounded in bytes and in time, whatever their length says (security rules S33 and S37).
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use tidewire_hub::reason::Reason;
+use tidewire_transport::refusal::Refusal;
+use tokio::time::{Instant, timeout_at};
+
+/// What a body that comes more slowly than [`BYTES_PER_SECOND_MIN`] is granted at its start.
+const GRACE: Duration = Duration::from_secs(5);
+/// The slowest pace of a body (S33).
+const BYTES_PER_SECOND_MIN: u64 = 1_024;
+
+/// Reads a body of at most `bytes_max`, within `time_max` and at no less than 1 KiB/s.
+///
+/// # Errors
+/// `too_large`, `timeout`, or `malformed_request` when the connection breaks.
+pub(super) async fn read(mut body: Body, bytes_max: usize, time_max: Duration) -> Result<Bytes, Refusal> {
+    let begun = Instant::now();
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    loop {
+        let received = first.len() + rest.len();
+        let earned = Duration::from_secs(received as u64 / BYTES_PER_SECOND_MIN);
+        let deadline = begun + (GRACE + earned).min(time_max);
+        let frame = timeout_at(deadline, body.frame())
+            .await
+            .map_err(|_| Refusal::new(Reason::Timeout, format!("the body stopped after {received} bytes")))?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|_| Refusal::new(Reason::MalformedRequest, "the body ended too early"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > bytes_max - received {
+            return Err(Refusal::new(Reason::TooLarge, format!("the body has more than {bytes_max} bytes")));
+        }
+        // Most bodies arrive in one piece, and that piece is the payload: no copy.
+        if received == 0 {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&rest);
+    Ok(whole.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Frame;
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    /// A body in pieces; at the end it ends, or stalls.
+    struct Pieces {
+        pieces: VecDeque<Bytes>,
+        stalls: bool,
+    }
+
+    impl http_body::Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.pieces.pop_front() {
+                Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                None if self.stalls => Poll::Pending,
+                None => Poll::Ready(None),
+            }
+        }
+    }
+
+    fn body(pieces: &[&'static str], stalls: bool) -> Body {
+        let pieces = pieces.iter().map(|piece| Bytes::from_static(piece.as_bytes())).collect();
+        Body::new(Pieces { pieces, stalls })
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_body_is_whole_however_it_was_cut() {
+        for cut in [&["abc"][..], &["a", "b", "c"], &["", "ab", "", "c"]] {
+            assert_eq!(read(body(cut, false), 3, LONG).await.unwrap(), "abc");
+        }
+        assert_eq!(read(Body::empty(), 3, LONG).await.unwrap(), "");
+    }
+
+    #[tokio::test]
+    async fn s37_a_body_beyond_its_bound_is_too_large() {
+        for cut in [&["abcd"][..], &["abc", "d"]] {
+            assert_eq!(read(body(cut, true), 3, LONG).await.unwrap_err().reason, Reason::TooLarge);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s33_a_body_that_stops_is_a_timeout() {
+        let begun = Instant::now();
+        assert_eq!(read(body(&["abc"], true), 9, LONG).await.unwrap_err().reason, Reason::Timeout);
+        assert_eq!(begun.elapsed(), GRACE);
+        let refusal = read(body(&["abc"], true), 9, Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(refusal.reason, Reason::Timeout);
+        assert_eq!(begun.elapsed(), GRACE + Duration::from_secs(1));
+    }
+}

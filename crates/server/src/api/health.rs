@@ -1,0 +1,38 @@
+//! `/livez`, `/readyz` and `/metrics`: for machines that watch us.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+
+use super::Parts;
+use super::publish::no_store;
+use crate::health::Phase;
+
+/// `GET /livez`: whoever can answer is alive.
+pub(super) async fn livez() -> Response<Body> {
+    json(StatusCode::OK, "{\"status\":\"alive\"}".to_owned())
+}
+
+/// `GET /readyz`: 503 while starting and draining, so that a balancer sends new clients elsewhere.
+pub(super) async fn readyz(State(parts): State<Parts>) -> Response<Body> {
+    let phase = parts.node.health.phase();
+    let status = if phase == Phase::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, format!("{{\"status\":\"{}\"}}", phase.as_str()))
+}
+
+/// `GET /metrics`: the counters in the OpenMetrics text format.
+pub(super) async fn metrics(State(parts): State<Parts>) -> Response<Body> {
+    let mut response = Response::new(Body::from(parts.metrics.text()));
+    let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format));
+    no_store(response.headers_mut());
+    response
+}
+
+fn json(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    no_store(response.headers_mut());
+    response
+}

@@ -1,0 +1,21 @@
+//! What the API server answers: publishes, the control API, health, pages. Subscriptions are relayed to an outlet.
+//!
+//! ```text
+//! request -> door (who are you, where are you from) -> router -> one file per answer
+//! ```
+
+pub mod assets;
+pub mod batch;
+mod body;
+pub mod channel;
+pub mod control;
+mod door;
+pub mod health;
+mod problem;
+pub mod publish;
+pub mod relay;
+pub mod router;
+
+pub use door::Peer;
+pub use problem::Problem;
+pub use router::{Parts, admin_router, router};

@@ -1,0 +1,50 @@
+//! Refusals as responses: `application/problem+json`, each with a trace id of its own (RFC 9457, security rule S52).
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use tidewire_hub::reason::Reason;
+use tidewire_transport::refusal::{self, Refusal};
+
+/// A refusal on its way to the client.
+#[derive(Clone, Debug)]
+pub struct Problem(pub Refusal);
+
+impl Problem {
+    /// Says `reason` with `detail` in the request's own terms.
+    #[must_use]
+    pub fn new(reason: Reason, detail: impl Into<Box<str>>) -> Problem {
+        Problem(Refusal::new(reason, detail))
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        Problem(refusal)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let Problem(Refusal { reason, detail }) = self;
+        let trace = trace_id();
+        tracing::debug!(trace_id = trace, code = reason.code(), "refused");
+        let mut response = Response::new(Body::from(refusal::problem_json(reason, &detail, Some(&trace))));
+        *response.status_mut() =
+            StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        for (name, value) in refusal::extra_headers(reason) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+/// 64 random bits in hexadecimal: what a user can quote and an operator can find in the log.
+fn trace_id() -> String {
+    // Without randomness the id is useless, but the refusal is not.
+    format!("{:016x}", getrandom::u64().unwrap_or_default())
+}

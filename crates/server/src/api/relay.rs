@@ -1,0 +1,266 @@
+//! Subscriptions on a connection that hyper holds: relayed through a pipe to an outlet, which speaks for itself.
+//!
+//! A browser that loaded a page opens its EventSource on the same connection, a proxy keeps its upstream connections,
+//! and not every system has epoll. All of them meet the same shard code as a socket of the engine does:
+//!
+//! ```text
+//! hyper's request --> head as bytes --> pipe --> shard
+//! hyper's response <-- head parsed  <-- pipe <-- shard       the rest is the body, or a WebSocket's bytes
+//! ```
+//!
+//! Streams and polls are asked for in HTTP/1.0, so that the shard ends their bodies by closing and hyper frames them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tidewire_engine::pipes::PipeEnd;
+use tidewire_hub::reason::Reason;
+use tidewire_transport::sse;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::channel::has_token;
+use super::door;
+use super::problem::Problem;
+use super::{Parts, Peer};
+use crate::refusals;
+
+/// The socket below a request, for who must notice that its client has gone. The accept loop puts it there.
+#[derive(Clone, Debug)]
+pub struct Wire(pub Arc<TcpStream>);
+
+/// Beyond what any head of our own takes.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const HEADERS_MAX: usize = 32;
+/// Bytes taken from the pipe at once. They lie on the stack while they wait for nothing.
+const READ_BYTES: usize = 8 << 10;
+
+/// Answers a subscription with what an outlet says.
+pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Response<Body>, Problem> {
+    let Some(Peer(peer)) = request.extensions().get().copied() else {
+        return Err(Problem::new(Reason::Internal, "the connection has no peer address"));
+    };
+    let upgrades = has_token(request.headers(), &header::UPGRADE, "websocket");
+    let mut pipe = Piped(parts.pipes.open(peer));
+    // The shard may refuse and close before it has read everything; its answer still counts.
+    let _ = pipe.write_all(&head_bytes(&request, upgrades)).await;
+    let Some((head, rest)) = read_head(&mut pipe).await else { return gone(parts, &request) };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = head.status;
+    let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = if switched { head.fields } else { end_to_end(head.fields) };
+    if switched {
+        if let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() {
+            tokio::spawn(carry(upgrade, pipe, rest));
+            return Ok(response);
+        }
+        return Err(Problem::new(Reason::Internal, "the connection cannot be upgraded"));
+    }
+    // FIN ends a stream, not a poll that is still to be answered (delivery rule R29).
+    let is_stream = has_token(response.headers(), &header::CONTENT_TYPE, "text/event-stream");
+    let watched = request.extensions_mut().remove::<Wire>().filter(|_| is_stream);
+    *response.body_mut() = Body::new(PipeBody { pipe, first: rest, client_gone: watched.map(client_gone) });
+    Ok(response)
+}
+
+/// The request as the shard reads it. What hyper deals with itself is left out.
+fn head_bytes(request: &Request, upgrades: bool) -> Vec<u8> {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let version = if upgrades { "1.1" } else { "1.0" };
+    let mut head = format!("GET {target} HTTP/{version}\r\n").into_bytes();
+    let mut write = |name: &[u8], value: &[u8]| {
+        for piece in [name, b": ", value, b"\r\n"] {
+            head.extend_from_slice(piece);
+        }
+    };
+    for (name, value) in request.headers() {
+        if !is_hop_by_hop(name) {
+            write(name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    // HTTP/2 names the host in its target.
+    if let (None, Some(authority)) = (request.headers().get(header::HOST), request.uri().authority()) {
+        write(b"host", authority.as_str().as_bytes());
+    }
+    if upgrades {
+        write(b"connection", b"upgrade");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// `Upgrade` stays: where it is sent, it is the point of the request.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [header::CONNECTION, header::TE, header::TRAILER].contains(name) || *name == "keep-alive"
+}
+
+struct ResponseHead {
+    status: StatusCode,
+    fields: HeaderMap,
+}
+
+/// The shard's response head, and what came behind it. Nothing where the outlet has ended.
+async fn read_head(pipe: &mut Piped) -> Option<(ResponseHead, Bytes)> {
+    let mut bytes = BytesMut::with_capacity(1024);
+    while bytes.len() < HEAD_BYTES_MAX {
+        if pipe.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+        let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut fields);
+        let httparse::Status::Complete(length) = response.parse(&bytes).ok()? else { continue };
+        let status = StatusCode::from_u16(response.code?).ok()?;
+        let mut fields = HeaderMap::new();
+        for field in response.headers.iter() {
+            fields.append(HeaderName::try_from(field.name).ok()?, HeaderValue::from_bytes(field.value).ok()?);
+        }
+        return Some((ResponseHead { status, fields }, bytes.split_off(length).freeze()));
+    }
+    None
+}
+
+/// Without what belongs to the pipe: hyper has its own ideas of framing and of keeping alive.
+fn end_to_end(mut fields: HeaderMap) -> HeaderMap {
+    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+        fields.remove(name);
+    }
+    fields.remove("keep-alive");
+    fields
+}
+
+/// The outlet has ended, which is the end of this node. An EventSource is told to come back, as ever.
+fn gone(parts: &Parts, request: &Request) -> Result<Response<Body>, Problem> {
+    if !has_token(request.headers(), &header::ACCEPT, "text/event-stream") {
+        return Err(Problem::new(Reason::Draining, "this node is going away"));
+    }
+    let asked = door::asked(request)?;
+    refusals::pass(&*parts.node.gate, &asked)?;
+    let mut body = Vec::new();
+    sse::retry(
+        sse::Body::UntilClose,
+        u64::try_from(parts.node.limits.retry.as_millis()).unwrap_or(2_000),
+        &mut body,
+    );
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    if let Some(origin) = request.headers().get(header::ORIGIN) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    Ok(response)
+}
+
+/// Carries a WebSocket's bytes both ways until the outlet ends it or the client has gone.
+async fn carry(upgrade: OnUpgrade, pipe: Piped, first: Bytes) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let (mut client_read, mut client_write) = tokio::io::split(TokioIo::new(upgraded));
+    let (mut pipe_read, mut pipe_write) = tokio::io::split(pipe);
+    let down = async {
+        client_write.write_all(&first).await?;
+        client_write.flush().await?;
+        tokio::io::copy(&mut pipe_read, &mut client_write).await?;
+        client_write.shutdown().await
+    };
+    let up = async {
+        let broken = tokio::io::copy(&mut client_read, &mut pipe_write).await.is_err();
+        let _ = pipe_write.shutdown().await;
+        if !broken {
+            // The client has ended its half; how to take that is for the outlet to say.
+            std::future::pending::<()>().await;
+        }
+    };
+    // Either way the pipe is dropped, and the slot behind it is free.
+    tokio::select! {
+        _ = down => {}
+        () = up => {}
+    }
+}
+
+type Gone = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// Resolves once something arrives from a client that should be silent: true if it is the end.
+fn client_gone(Wire(socket): Wire) -> Gone {
+    Box::pin(async move { socket.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed()) })
+}
+
+/// A response body out of a pipe.
+struct PipeBody {
+    pipe: Piped,
+    first: Bytes,
+    client_gone: Option<Gone>,
+}
+
+impl http_body::Body for PipeBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
+        if !self.first.is_empty() {
+            return Poll::Ready(Some(Ok(http_body::Frame::data(std::mem::take(&mut self.first)))));
+        }
+        if let Some(watch) = &mut self.client_gone {
+            match watch.as_mut().poll(context) {
+                Poll::Ready(true) => return Poll::Ready(None),
+                // A client that sends more while its stream runs: its end will show when something is written.
+                Poll::Ready(false) => self.client_gone = None,
+                Poll::Pending => {}
+            }
+        }
+        let mut bytes = [0; READ_BYTES];
+        match self.pipe.0.poll_read(context, &mut bytes) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(0)) => Poll::Ready(None),
+            Poll::Ready(Ok(count)) => {
+                Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::copy_from_slice(&bytes[..count])))))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
+        }
+    }
+}
+
+/// A pipe as tokio sees it.
+struct Piped(PipeEnd);
+
+impl AsyncRead for Piped {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let count = std::task::ready!(self.0.poll_read(context, buffer.initialize_unfilled()))?;
+        buffer.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Piped {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.0.poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.0.finish();
+        Poll::Ready(Ok(()))
+    }
+}

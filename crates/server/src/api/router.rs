@@ -1,0 +1,77 @@
+//! The table of addresses.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{any, get, post};
+use tidewire_engine::pipes::Pipes;
+use tidewire_hub::reason::Reason;
+
+use super::door::door;
+use super::problem::Problem;
+use super::{assets, batch, channel, control, health};
+use crate::metrics::Metrics;
+use crate::node::Node;
+
+/// What the answers are made from.
+#[derive(Clone)]
+pub struct Parts {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The way to an outlet.
+    pub pipes: Pipes,
+    /// What `/metrics` shows.
+    pub metrics: Arc<Metrics>,
+    /// Whether the demo page is served.
+    pub demo: bool,
+}
+
+/// Everything that clients may ask for; with `admin`, what machines that watch us ask for too.
+#[must_use]
+pub fn router(parts: Parts, admin: bool) -> Router {
+    let mut routes = Router::new()
+        .route("/c/", any(channel::no_channel))
+        .route("/c/{*channels}", any(channel::channel))
+        .route("/v1/publish", post(batch::batch))
+        .route("/v1/channels", get(control::channels))
+        .route("/v1/channels/{channel}/history", get(control::history))
+        .route("/inspector/{file}", get(assets::inspector_file));
+    if parts.demo {
+        routes = routes.route("/", get(assets::demo_page)).route("/demo/{file}", get(assets::demo_file));
+    }
+    if admin {
+        routes = routes.merge(watched());
+    }
+    behind_the_door(routes, parts)
+}
+
+/// What the admin listener answers.
+#[must_use]
+pub fn admin_router(parts: Parts) -> Router {
+    behind_the_door(watched(), parts)
+}
+
+fn watched() -> Router<Parts> {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+}
+
+fn behind_the_door(routes: Router<Parts>, parts: Parts) -> Router {
+    let node = parts.node.clone();
+    routes
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(node, door))
+        .with_state(parts)
+}
+
+async fn not_found() -> Problem {
+    Problem::new(Reason::NotFound, "there is nothing at this address")
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(Reason::MethodNotAllowed, "this address does not know that method")
+}

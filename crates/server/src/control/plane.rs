@@ -1,0 +1,130 @@
+//! The plane itself: every event an outlet reports, and where it is decided.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tidewire_engine::{Control, Event};
+use tidewire_hub::admit::{Join, OutletId, Subscribe};
+use tidewire_hub::deliver::{Command, Outlet};
+use tidewire_hub::limits::STREAM_PAGE;
+use tidewire_hub::position::{Cursor, Start};
+
+use super::joins::Joins;
+use crate::census::Census;
+use crate::node::Node;
+
+/// Decides on events.
+#[derive(Clone)]
+pub struct Plane {
+    pub(super) node: Arc<Node>,
+    pub(super) census: Arc<Census>,
+    pub(super) joins: Arc<Joins>,
+    outlets: Arc<HashMap<OutletId, Arc<dyn Outlet>>>,
+}
+
+impl Plane {
+    /// A plane for these outlets. Events of any other are not answered.
+    #[must_use]
+    pub fn new(node: Arc<Node>, census: Arc<Census>, outlets: HashMap<OutletId, Arc<dyn Outlet>>) -> Plane {
+        let joins = Arc::new(Joins::new(node.limits.joins_per_minute_max));
+        Plane { node, census, joins, outlets: Arc::new(outlets) }
+    }
+
+    /// Lets time pass. Called about once a second.
+    pub fn tick(&self) {
+        self.joins.forget_the_idle();
+        self.node.broker.tick(self.node.clock.now());
+    }
+
+    /// Tells every outlet to end its connections within this time.
+    pub fn drain(&self, within: std::time::Duration) {
+        for outlet in self.outlets.keys() {
+            self.send(*outlet, Command::Drain { within });
+        }
+    }
+
+    pub(super) fn send(&self, outlet: OutletId, command: Command) {
+        if let Some(outlet) = self.outlets.get(&outlet) {
+            // Only a `Deliver` can find an inbox full, and only the broker sends those.
+            let _ = outlet.send(command);
+        }
+    }
+}
+
+impl Control for Plane {
+    fn handle(&self, event: Event<'_>) {
+        let now = self.node.clock.now();
+        match event {
+            Event::Arrived { outlet, conn, peer, request } => self.arrived(outlet, conn, peer, request),
+            Event::Received { outlet, conn, grant, request, messages } => {
+                self.received(outlet, conn, grant, request, messages);
+            }
+            Event::Drained { outlet, conn, grant, transport, channels, cursor } => {
+                // Each page is a resume (delivery rule R10).
+                let start = Start::After(Cursor::At(cursor));
+                let (grant, channels, join) = (grant.clone(), channels.clone(), Join::WhenCaughtUp);
+                let page = STREAM_PAGE;
+                let next =
+                    Subscribe { outlet, conn, transport, grant, channels, start, page, join, tag: None };
+                self.node.broker.subscribe(next, now);
+            }
+            Event::Departed { outlet, transport, channels } => {
+                self.node.broker.leave(outlet, transport, &channels, now);
+            }
+            Event::Emptied { outlet } => self.node.broker.catch_up(outlet, now),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::{Rig, raw, receipt, request};
+    use super::*;
+    use tidewire_hub::admit::{ConnId, Transport};
+    use tidewire_hub::channel::ChannelSet;
+    use tidewire_hub::grant::Grant;
+
+    const HERE: &str = "127.0.0.1:5000";
+
+    #[test]
+    fn every_transport_is_asked_of_the_broker_in_its_own_manner() {
+        let rig = Rig::new();
+        rig.arrive(HERE, &request("a,b?tail=5", "Accept: text/event-stream\r\n"));
+        rig.arrive(HERE, &raw("a"));
+        rig.arrive(HERE, &request("a?wait=5", ""));
+        rig.arrive(HERE, &request("a", ""));
+        assert_eq!(
+            rig.subscribed(),
+            ["a,b Tail(5) - WhenCaughtUp", "a Live - WhenCaughtUp", "a Live - WhenEmpty", "a Live - Never"]
+        );
+        assert!(rig.commands().is_empty());
+    }
+
+    #[test]
+    fn s6_who_the_gate_refuses_never_reaches_the_broker() {
+        let rig = Rig::new();
+        rig.arrive("10.0.0.1:5000", &request("a", ""));
+        rig.arrive(HERE, &request("a", "Origin: https://evil.example\r\n"));
+        assert_eq!(rig.commands(), ["refuse forbidden", "refuse origin_refused"]);
+        assert!(rig.subscribed().is_empty());
+    }
+
+    #[test]
+    fn s39_one_connection_too_many_is_refused() {
+        let rig = Rig::new();
+        let _two = [rig.plane.census.count(), rig.plane.census.count()];
+        rig.arrive(HERE, &request("a", ""));
+        assert_eq!(rig.commands(), ["refuse overloaded"]);
+    }
+
+    #[test]
+    fn r10_a_drained_page_is_followed_by_a_resume_from_its_end() {
+        let rig = Rig::new();
+        let (outlet, conn, transport) = (OutletId(0), ConnId(1), Transport::Sse);
+        let (grant, channels) = (&Arc::new(Grant::everything("test")), &ChannelSet::parse("a", 1).unwrap());
+        let cursor = receipt().position;
+        rig.plane.handle(Event::Drained { outlet, conn, grant, transport, channels, cursor });
+        let start = Start::After(Cursor::At(cursor));
+        assert_eq!(rig.subscribed(), [format!("a {start:?} - WhenCaughtUp")]);
+    }
+}

@@ -1,0 +1,105 @@
+//! Going away: red light, last messages, an orderly end for everybody, and a bound on the time it takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidewire_engine::Counters;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::census::Census;
+use crate::control::Plane;
+use crate::health::Phase;
+use crate::node::Node;
+use crate::outlets::Loops;
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everybody had left.
+    Empty,
+    /// The time was over.
+    TimeOver,
+    /// A second signal came.
+    CutShort,
+}
+
+/// How often the drain looks whether everybody has left.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What is left of the time for the last connections to read their last bytes after the wave of ends.
+const TAIL: Duration = Duration::from_millis(500);
+
+/// Drains the node within `within`.
+pub async fn drain(
+    node: &Arc<Node>,
+    plane: &Plane,
+    census: &Arc<Census>,
+    loops: &Loops,
+    pipes: &Counters,
+    closing: &watch::Sender<bool>,
+    within: Duration,
+) -> Ending {
+    let due = Instant::now() + within;
+    node.health.enter(Phase::Draining);
+    // Nobody could read a message that is published now (delivery rule R23).
+    node.broker.drain();
+    plane.drain(within.saturating_sub(TAIL.min(within / 4)));
+    let subscribers_left = async {
+        while loops.running() > 0 || pipes.open.get() > 0 {
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    let _ = timeout_at(due, subscribers_left).await;
+    // Kept-alive connections have been answered with 503 until now. Whatever is being answered is still finished.
+    closing.send_replace(true);
+    let all_left = async {
+        while census.connections() > 0 {
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    match timeout_at(due, all_left).await {
+        Ok(()) => Ending::Empty,
+        Err(_) => Ending::TimeOver,
+    }
+}
+
+/// The signals that ask a node to end: SIGTERM and SIGINT, or Ctrl-C elsewhere.
+pub struct Signals {
+    #[cfg(unix)]
+    both: [tokio::signal::unix::Signal; 2],
+}
+
+impl Signals {
+    /// Listens from now on, so that none is lost before anybody waits for it.
+    ///
+    /// # Errors
+    /// The system does not let us listen.
+    pub fn listen() -> std::io::Result<Signals> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+
+            Ok(Signals { both: [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?] })
+        }
+        #[cfg(not(unix))]
+        Ok(Signals {})
+    }
+
+    /// Resolves at the next one.
+    pub async fn next(&mut self) {
+        #[cfg(unix)]
+        {
+            let [terminate, interrupt] = &mut self.both;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        #[cfg(not(unix))]
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Without a way to be told, only a kill ends us.
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The guard between a socket and hyper: it holds every request of a connection to the same strictness as the first,
+//! ends who is too slow, and closes so that the last answer arrives (security rules S33 and S42, delivery rule R29).
+
+use std::future::Future as _;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use tidewire_hub::limits::Limits;
+use tidewire_hub::reason::Reason;
+use tidewire_transport::framing::Framing;
+use tidewire_transport::refusal::{self, Refusal};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+/// How long a client may take nothing of what is written to it. Streams have stricter bounds of their own.
+const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Whether a request is being answered: set when hyper has read its head, cleared with the end of the answer's body.
+pub(super) type Answering = Arc<AtomicBool>;
+
+/// A guarded connection.
+pub(super) struct Guard {
+    socket: Arc<TcpStream>,
+    /// Read by the engine before it handed the connection over, and not yet by hyper.
+    before: Bytes,
+    framing: Framing,
+    limits: Arc<Limits>,
+    answering: Answering,
+    /// When the head that is being read must be whole.
+    head_due: Option<Pin<Box<Sleep>>>,
+    /// When the client must have taken something of what is written.
+    write_due: Option<Pin<Box<Sleep>>>,
+    /// When discarding input after our end is over.
+    linger_due: Option<Pin<Box<Sleep>>>,
+    input: Input,
+    /// Something that hyper wrote waits for the client to take it.
+    blocked: bool,
+}
+
+/// How far the client's side of the connection has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// It may send.
+    Open,
+    /// It has ended, in its way or in ours. hyper reads the end of the stream, finishes what it answers, and closes.
+    Ended,
+}
+
+impl Guard {
+    /// Guards `socket`. `first_due` is when its first byte must be here, or its first head if some of it already is.
+    pub(super) fn new(
+        socket: Arc<TcpStream>,
+        before: Bytes,
+        first_due: Duration,
+        limits: Arc<Limits>,
+        answering: Answering,
+    ) -> Guard {
+        let framing = Framing::new();
+        let head_due = Some(Box::pin(sleep(first_due)));
+        let (write_due, linger_due, input, blocked) = (None, None, Input::Open, false);
+        Guard { socket, before, framing, limits, answering, head_due, write_due, linger_due, input, blocked }
+    }
+
+    /// Follows bytes that hyper is about to read. On an offence they are dropped, and so is all that follows.
+    fn follow(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let was_between = self.framing.is_between_requests();
+        self.framing.push(bytes, &self.limits)?;
+        let answering = self.answering.load(Ordering::Acquire);
+        if self.framing.is_between_requests() || self.framing.is_switched() || answering {
+            self.head_due = None;
+        } else if was_between && self.head_due.is_none() {
+            self.head_due = Some(Box::pin(sleep(self.limits.head_max)));
+        } else if let Some(due) = self.head_due.as_mut().filter(|_| was_between) {
+            // The first byte is here in time; its head has the rest of what a head may take.
+            let begun = due.deadline() - self.limits.first_byte_max.min(self.limits.head_max);
+            due.as_mut().reset(begun + self.limits.head_max);
+        }
+        Ok(())
+    }
+
+    /// Ends the client's side, telling it why where nothing else is being said to it.
+    fn end_input(&mut self, refusal: Option<&Refusal>) {
+        self.input = Input::Ended;
+        self.head_due = None;
+        if let Some(refusal) = refusal {
+            tracing::debug!(code = refusal.reason.code(), detail = %refusal.detail, "connection ended");
+            if !self.answering.load(Ordering::Acquire) && !self.blocked {
+                // A socket to which nothing was written takes these few hundred bytes at once; were it not so, the
+                // client has a closed connection, which says the same in other words.
+                let _ = self.socket.try_write(&refusal::http_response(refusal, None, None, true));
+            }
+        }
+    }
+
+    /// Reads and throws away until the client has ended its side, so that closing does not reset the connection under
+    /// an answer that is still on its way.
+    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let due = self.linger_due.get_or_insert_with(|| Box::pin(sleep(self.limits.linger_max)));
+        if due.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut discarded = [0; 4096];
+        loop {
+            if ready!(self.socket.poll_read_ready(context)).is_err() {
+                return Poll::Ready(());
+            }
+            match self.socket.try_read(&mut discarded) {
+                Ok(0) => return Poll::Ready(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn poll_input(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+        if self.before.has_remaining() {
+            let count = self.before.len().min(buffer.remaining());
+            buffer.put_slice(&self.before[..count]);
+            self.before.advance(count);
+            return Poll::Ready(Ok(count));
+        }
+        loop {
+            ready!(self.socket.poll_read_ready(context))?;
+            match self.socket.try_read(buffer.initialize_unfilled()) {
+                Ok(count) => {
+                    buffer.advance(count);
+                    return Poll::Ready(Ok(count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn poll_output(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if self.socket.poll_write_ready(context)?.is_pending() {
+                self.blocked = true;
+                let due = self.write_due.get_or_insert_with(|| Box::pin(sleep(STALL_MAX)));
+                ready!(due.as_mut().poll(context));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            match write(&self.socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => {
+                    self.blocked = false;
+                    self.write_due = None;
+                    return Poll::Ready(outcome);
+                }
+            }
+        }
+    }
+}
+
+impl AsyncRead for Guard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.input == Input::Ended {
+            return Poll::Ready(Ok(()));
+        }
+        let filled = buffer.filled().len();
+        if let Poll::Ready(count) = self.poll_input(context, buffer) {
+            if count? == 0 {
+                self.input = Input::Ended;
+                return Poll::Ready(Ok(()));
+            }
+            if let Err(refusal) = self.follow(&buffer.filled()[filled..]) {
+                buffer.set_filled(filled);
+                self.end_input(Some(&refusal));
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let Some(due) = &mut self.head_due else { return Poll::Pending };
+        ready!(due.as_mut().poll(context));
+        // Who has sent nothing gets nothing: most such connections are a browser's that it opened to spare.
+        let too_late = Refusal::new(Reason::Timeout, "the head of the request took too long");
+        let refusal = (!self.framing.is_between_requests()).then_some(&too_late);
+        self.end_input(refusal);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Guard {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_output(context, |socket| socket.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_output(context, |socket| socket.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger_due.is_none() {
+            // A client that is gone cannot be told; there is nothing to do about that.
+            let _ = socket2::SockRef::from(&*self.socket).shutdown(Shutdown::Write);
+        }
+        self.poll_discard(context).map(Ok)
+    }
+}

@@ -1,0 +1,11 @@
+//! HTTP/1.1 connections on tokio: those that the engine hands over, and those that we accept ourselves where there is
+//! no engine.
+//!
+//! ```text
+//! socket -> guard (S42 framing, S33 deadlines, orderly end) -> hyper -> api
+//! ```
+
+mod guard;
+mod serve;
+
+pub use serve::{Http, Incoming};

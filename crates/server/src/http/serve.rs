@@ -1,0 +1,222 @@
+//! Serving: one connection from hand-over to its end, and the accept loop for listeners that the engine does not have.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use hyper::body::Incoming as IncomingBody;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tidewire_hub::limits::Limits;
+use tidewire_hub::reason::Reason;
+use tidewire_transport::refusal::{self, Refusal};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use super::guard::{Answering, Guard};
+use crate::api::{Peer, relay::Wire};
+use crate::census::{Census, Counted};
+use crate::health::{Health, Phase};
+
+/// A connection, with what has been read of it.
+pub struct Incoming {
+    /// The socket, non-blocking.
+    pub socket: std::net::TcpStream,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// Read before its time.
+    pub bytes: Bytes,
+    /// When its first byte must be here, or its first head where some of it already is.
+    pub first_due: Duration,
+}
+
+/// Serves connections.
+#[derive(Clone)]
+pub struct Http {
+    limits: Arc<Limits>,
+    census: Arc<Census>,
+    health: Arc<Health>,
+    router: Router,
+    /// Turns true when connections that answer nothing shall close.
+    closing: watch::Receiver<bool>,
+}
+
+impl Http {
+    /// A server of `router`'s answers. `closing` turns true at the end of a drain.
+    #[must_use]
+    pub fn new(
+        limits: Arc<Limits>,
+        census: Arc<Census>,
+        health: Arc<Health>,
+        router: Router,
+        closing: watch::Receiver<bool>,
+    ) -> Http {
+        Http { limits, census, health, router, closing }
+    }
+
+    /// Accepts until the drain's end. For listeners that no event loop has.
+    pub async fn accept(self, listener: TcpListener) {
+        let mut closing = self.closing.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = closed(&mut closing) => return,
+            };
+            match accepted.and_then(|(socket, peer)| Ok((socket.into_std()?, peer))) {
+                Ok((socket, peer)) => {
+                    let _ = socket.set_nodelay(true);
+                    let incoming =
+                        Incoming { socket, peer, bytes: Bytes::new(), first_due: self.limits.first_byte_max };
+                    tokio::spawn(self.clone().serve(incoming));
+                }
+                // The client gave up while it waited in the queue.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                // Out of file descriptors, most likely; trying again at once would only burn the core (S39).
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// Serves one connection to its end.
+    pub async fn serve(self, incoming: Incoming) {
+        let Incoming { socket, peer, bytes, first_due } = incoming;
+        let counted = self.census.count();
+        let Ok(socket) = TcpStream::from_std(socket) else { return };
+        if self.census.is_over() {
+            let refusal = Refusal::new(Reason::Overloaded, "this node has as many connections as it may");
+            let _ = socket.try_write(&refusal::http_response(&refusal, None, None, true));
+            return;
+        }
+        let socket = Arc::new(socket);
+        let answering = Answering::default();
+        let guard = Guard::new(socket.clone(), bytes, first_due, self.limits.clone(), answering.clone());
+        let requests = Requests {
+            router: self.router.clone(),
+            health: self.health.clone(),
+            answering,
+            peer: Peer(peer),
+            wire: Wire(socket),
+            counted: Arc::new(counted),
+        };
+        let service = hyper::service::service_fn(move |request| requests.clone().answer(request));
+        let connection = self.builder().serve_connection(TokioIo::new(guard), service).with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let mut closing = self.closing.clone();
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = closed(&mut closing) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%peer, %error, "connection broke");
+        }
+    }
+
+    fn builder(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            // Runs from the end of one answer to the end of the next head, so it is the idle time; the guard sees to
+            // slow heads.
+            .header_read_timeout(self.limits.keep_alive_max)
+            .max_buf_size(self.limits.head_bytes_max.clamp(MAX_BUF_MIN, MAX_BUF_MAX))
+            .max_headers(self.limits.headers_max.min(HEADERS_CEILING))
+            // FIN does not end an unanswered publish or poll (delivery rule R29).
+            .half_close(true);
+        builder
+    }
+}
+
+/// Resolves when connections shall close, which is also when nobody is left to say so.
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// hyper keeps bodies in the same buffer, and refuses to work with less than 8 KiB.
+const MAX_BUF_MIN: usize = 64 << 10;
+const MAX_BUF_MAX: usize = 16 << 20;
+const HEADERS_CEILING: usize = 1_000;
+
+/// What the requests of one connection have in common.
+#[derive(Clone)]
+struct Requests {
+    router: Router,
+    health: Arc<Health>,
+    answering: Answering,
+    peer: Peer,
+    wire: Wire,
+    /// Held by every answer too, so that a WebSocket still counts when hyper is done with its connection.
+    counted: Arc<Counted>,
+}
+
+impl Requests {
+    async fn answer(self, request: Request<IncomingBody>) -> Result<Response<Tracked>, Infallible> {
+        self.answering.store(true, Ordering::Release);
+        let mut request = request.map(Body::new);
+        let switches = request.headers().contains_key(header::UPGRADE);
+        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.wire.clone());
+        request.extensions_mut().insert(self.counted.clone());
+        let mut response = match self.router.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        // What follows a head that asked for an upgrade has not been looked at by the guard (S42); and a node that
+        // goes away lets nobody settle in.
+        let unswitched = switches && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        if unswitched || self.health.phase() == Phase::Draining {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let answering = self.answering;
+        Ok(response.map(|body| Tracked { body, _ends: Ends(answering) }))
+    }
+}
+
+/// A body that says when it has ended.
+struct Tracked {
+    body: Body,
+    _ends: Ends,
+}
+
+struct Ends(Arc<AtomicBool>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

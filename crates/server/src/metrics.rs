@@ -1,0 +1,90 @@
+//! Metrics: plain counters, summed when somebody looks. A shared counter would cost more than a delivery.
+
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, text};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use tidewire_engine::Counters;
+use tidewire_hub::broker::Broker;
+
+use crate::census::Census;
+
+/// What `/metrics` shows.
+pub struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    /// Metrics over these sources.
+    #[must_use]
+    pub fn new(outlets: Vec<Arc<Counters>>, broker: Arc<dyn Broker>, census: Arc<Census>) -> Metrics {
+        let mut registry = Registry::with_prefix("tidewire");
+        registry.register_collector(Box::new(Sources { outlets, broker, census }));
+        Metrics { registry }
+    }
+
+    /// The OpenMetrics text of this moment.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = String::with_capacity(4096);
+        // Writing into a string cannot fail, and every descriptor is ours.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}
+
+struct Sources {
+    outlets: Vec<Arc<Counters>>,
+    broker: Arc<dyn Broker>,
+    census: Arc<Census>,
+}
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Sources {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let mut sums: Vec<(&'static str, u64)> = Vec::new();
+        for outlet in &self.outlets {
+            for (at, (name, number)) in outlet.snapshot().enumerate() {
+                match sums.get_mut(at) {
+                    Some(sum) => sum.1 = sum.1.wrapping_add(number),
+                    None => sums.push((name, number)),
+                }
+            }
+        }
+        for (name, number) in sums {
+            let help = format!("Of all outlets: {}", name.replace('_', " "));
+            if name.starts_with("open") || name.starts_with("queued") {
+                gauge(&mut encoder, name, &help, number)?;
+            } else {
+                counter(&mut encoder, name, &help, number)?;
+            }
+        }
+        let totals = self.broker.totals();
+        counter(&mut encoder, "published", "Messages placed", totals.published)?;
+        counter(&mut encoder, "barriers", "Barriers raised", totals.barriers)?;
+        gauge(&mut encoder, "channels", "Channels known", totals.channels as u64)?;
+        gauge(&mut encoder, "history_messages", "Messages kept", totals.messages as u64)?;
+        gauge(&mut encoder, "history_bytes", "Bytes kept, overhead included", totals.bytes as u64)?;
+        gauge(&mut encoder, "idempotency_keys", "Idempotency keys remembered", totals.keys as u64)?;
+        gauge(&mut encoder, "http_connections", "Connections of the API server", self.census.http() as u64)?;
+        gauge(&mut encoder, "connections", "Connections of the node", self.census.connections() as u64)
+    }
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, number: u64) -> std::fmt::Result {
+    let metric = ConstCounter::new(number);
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, number: u64) -> std::fmt::Result {
+    let metric = ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}

@@ -1,0 +1,122 @@
+//! The outlets of a node: event loops over sockets, and one over pipes for what the API server holds.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tidewire_engine::pipes::{self, Pipes};
+use tidewire_engine::{Control, Counters, Inbox};
+use tidewire_hub::admit::OutletId;
+use tidewire_hub::broker::Broker;
+use tidewire_hub::deliver::Outlet;
+use tidewire_hub::limits::Limits;
+
+use crate::http::Http;
+
+/// An outlet that the broker knows and no thread serves yet.
+pub struct Seat {
+    id: OutletId,
+    inbox: Arc<Inbox>,
+    counters: Arc<Counters>,
+}
+
+impl Seat {
+    /// Makes a new outlet known to the broker.
+    #[must_use]
+    pub fn new(broker: &dyn Broker, limits: &Limits) -> Seat {
+        let inbox = Inbox::new(limits);
+        Seat { id: broker.attach(inbox.clone()), inbox, counters: Arc::default() }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    /// The inboxes of these outlets by their names.
+    #[must_use]
+    pub fn inboxes<'a>(seats: impl IntoIterator<Item = &'a Seat>) -> HashMap<OutletId, Arc<dyn Outlet>> {
+        seats.into_iter().map(|seat| (seat.id, seat.inbox.clone() as Arc<dyn Outlet>)).collect()
+    }
+
+    /// Starts the outlet over pipes.
+    ///
+    /// # Errors
+    /// The system has no thread for it.
+    pub fn run_pipes(self, control: Arc<dyn Control>, limits: Arc<Limits>) -> io::Result<Pipes> {
+        let Seat { id: outlet, inbox, counters } = self;
+        pipes::spawn(pipes::Options { outlet, inbox, control, limits, counters })
+    }
+}
+
+/// Event loops over sockets that still run.
+#[derive(Clone, Debug, Default)]
+pub struct Loops(Arc<AtomicUsize>);
+
+impl Loops {
+    /// How many still run. A loop ends with its last connection after a drain.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Starts an event loop for each seat and listener; what is no subscription goes to `http`.
+    ///
+    /// # Errors
+    /// The kernel has no descriptor or thread for one of them.
+    #[cfg(target_os = "linux")]
+    pub fn run(
+        &self,
+        seats: Vec<Seat>,
+        listeners: Vec<std::net::TcpListener>,
+        control: &Arc<dyn Control>,
+        limits: &Arc<Limits>,
+        http: &Http,
+    ) -> io::Result<()> {
+        use tidewire_engine::sockets;
+
+        for (seat, listener) in seats.into_iter().zip(listeners) {
+            let Seat { id: outlet, inbox, counters } = seat;
+            let (control, limits, hand_off) = (control.clone(), limits.clone(), hand_off(http.clone()));
+            let options = sockets::Options { outlet, inbox, listener, control, limits, counters, hand_off };
+            let thread = sockets::spawn(options)?;
+            self.0.fetch_add(1, Ordering::AcqRel);
+            let running = self.0.clone();
+            std::thread::Builder::new().name(format!("tidewire-wait-{}", outlet.0)).spawn(move || {
+                // A loop that panicked for good has ended as well.
+                let _ = thread.join();
+                running.fetch_sub(1, Ordering::AcqRel);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// There are no event loops over sockets on this system.
+    ///
+    /// # Errors
+    /// None.
+    #[cfg(not(target_os = "linux"))]
+    pub fn run(
+        &self,
+        _: Vec<Seat>,
+        _: Vec<std::net::TcpListener>,
+        _: &Arc<dyn Control>,
+        _: &Arc<Limits>,
+        _: &Http,
+    ) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Takes connections out of an event loop's hands. Bounded by `connections_max`, not by a queue.
+#[cfg(target_os = "linux")]
+fn hand_off(http: Http) -> Box<dyn Fn(tidewire_engine::HandOff) + Send> {
+    let runtime = tokio::runtime::Handle::current();
+    Box::new(move |handed| {
+        let tidewire_engine::HandOff { stream: socket, peer, bytes, deadline: first_due } = handed;
+        let incoming = crate::http::Incoming { socket, peer, bytes: bytes.into(), first_due };
+        runtime.spawn(http.clone().serve(incoming));
+    })
+}

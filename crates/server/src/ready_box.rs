@@ -1,0 +1,101 @@
+//! What a developer sees when a node has started: lines to paste, and how to get out of dev mode.
+
+use std::fmt;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// The box that dev mode prints.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadyBox {
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// Where machines that watch us connect, if that is elsewhere.
+    pub admin: Option<SocketAddr>,
+    /// Whether other machines may connect.
+    pub public: bool,
+    /// Whether there is a demo page.
+    pub demo: bool,
+}
+
+impl ReadyBox {
+    /// Prints it. A closed standard output is no reason not to serve.
+    pub fn print(&self) {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(self.to_string().as_bytes()).and_then(|()| out.flush());
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let at = reachable(self.address);
+        let page = if self.demo { format!("http://{at}/") } else { format!("http://{at}/c/prices") };
+        let admin = reachable(self.admin.unwrap_or(self.address));
+        let reach = if self.public {
+            "Anybody who can reach this machine may publish and subscribe: --dev-public."
+        } else {
+            "Only this machine may connect, and everybody on it may do everything."
+        };
+        vec![
+            format!("Tidewire {} is ready on http://{at} in dev mode.", env!("CARGO_PKG_VERSION")),
+            reach.to_owned(),
+            "Messages live in memory and end with this process.".to_owned(),
+            String::new(),
+            format!("page         {page}"),
+            format!("publish      curl -d hello http://{at}/c/prices"),
+            format!("subscribe    curl -N -H 'Accept: text/event-stream' http://{at}/c/prices"),
+            format!(
+                "EventSource  new EventSource(\"http://{at}/c/prices\").onmessage = e => console.log(e.data)"
+            ),
+            format!(
+                "WebSocket    new WebSocket(\"ws://{at}/c/prices\").onmessage = e => console.log(e.data)"
+            ),
+            format!("health       http://{admin}/readyz  http://{admin}/metrics"),
+            String::new(),
+            "To leave dev mode, configure who may do what under `auth`; this version has no `auth` yet."
+                .to_owned(),
+        ]
+    }
+}
+
+impl fmt::Display for ReadyBox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.lines();
+        let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+        let edge = "─".repeat(width + 2);
+        writeln!(f, "┌{edge}┐")?;
+        for line in &lines {
+            writeln!(f, "│ {line:width$} │")?;
+        }
+        writeln!(f, "└{edge}┘")
+    }
+}
+
+/// An address that a client on this machine can use: nobody connects to "every address".
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if ip.is_unspecified() => (IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()).into(),
+        _ => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_box_holds_lines_that_can_be_pasted() {
+        let shown =
+            ReadyBox { address: "127.0.0.1:8080".parse().unwrap(), admin: None, public: false, demo: true };
+        let shown = shown.to_string();
+        assert!(shown.contains("curl -d hello http://127.0.0.1:8080/c/prices"));
+        assert!(shown.contains("new EventSource(\"http://127.0.0.1:8080/c/prices\")"));
+        assert!(shown.contains("page         http://127.0.0.1:8080/ "));
+        let widths: Vec<usize> = shown.lines().map(|line| line.chars().count()).collect();
+        assert!(widths.iter().all(|width| *width == widths[0]), "the right edge is straight");
+    }
+
+    #[test]
+    fn nobody_is_sent_to_every_address() {
+        let shown =
+            ReadyBox { address: "0.0.0.0:1".parse().unwrap(), admin: None, public: true, demo: false };
+        assert!(!shown.to_string().contains("0.0.0.0") && shown.to_string().contains("--dev-public"));
+    }
+}

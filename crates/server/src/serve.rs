@@ -1,0 +1,166 @@
+//! The composition root: everything that a node is made of, in the order it comes to life.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidewire_auth::dev::DevGate;
+use tidewire_broker::memory::{self, Memory};
+use tidewire_engine::Control;
+use tidewire_hub::broker::Broker;
+use tidewire_hub::position::Gen;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::api::{self, Parts};
+use crate::census::Census;
+use crate::config::Settings;
+use crate::control::Plane;
+use crate::demo;
+use crate::drain::{self, Ending, Signals};
+use crate::health::Phase;
+use crate::http::Http;
+use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::outlets::{Loops, Seat};
+use crate::ready_box::ReadyBox;
+
+/// Why a node could not start. Exit code 1.
+#[derive(Debug)]
+pub enum Fatal {
+    /// The address is taken, or not ours to take.
+    Listen(SocketAddr, io::Error),
+    /// The system has no room for a thread, a descriptor or a random number.
+    System(io::Error),
+}
+
+impl std::fmt::Display for Fatal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fatal::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "{address} is in use: another process listens there; stop it, or choose another --listen"
+                )
+            }
+            Fatal::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Fatal::System(error) => write!(f, "cannot start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Fatal {}
+
+impl From<io::Error> for Fatal {
+    fn from(error: io::Error) -> Fatal {
+        Fatal::System(error)
+    }
+}
+
+/// Runs a node until it is told to end and has drained, or is told twice.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(settings: &Settings) -> Result<Ending, Fatal> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Publishes and pages; subscribers are the event loops' own business.
+        .worker_threads(if settings.engine_listens() { settings.shards.min(2) } else { settings.shards })
+        .thread_name("tidewire-api")
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
+    let mut signals = Signals::listen()?;
+    let limits = Arc::new(settings.limits.clone());
+
+    // Where clients come in. First, because a taken address is the likeliest mistake.
+    let mut listeners = listen(settings)?;
+    let address =
+        listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(settings.listen);
+    let admin = settings.admin_listen.map(|address| bind(address)).transpose()?;
+
+    // Where messages are kept, and who listens to them.
+    let generation = Gen::from_random(getrandom::u64().map_err(io::Error::from)?);
+    let options = memory::Options { limits: limits.clone(), retention: settings.history, generation };
+    let broker: Arc<dyn Broker> = Arc::new(Memory::new(&options));
+    let loops = if settings.engine_listens() { listeners.len() } else { 0 };
+    let sockets: Vec<Seat> = (0..loops).map(|_| Seat::new(&*broker, &limits)).collect();
+    let pipes = Seat::new(&*broker, &limits);
+
+    // Who decides.
+    let gate = Arc::new(DevGate::new(settings.dev_public));
+    let node = Arc::new(Node::new(gate, broker.clone(), limits.clone()));
+    let census = Census::new(sockets.iter().map(Seat::counters).collect(), limits.connections_max);
+    let plane = Plane::new(node.clone(), census.clone(), Seat::inboxes(sockets.iter().chain([&pipes])));
+    let control: Arc<dyn Control> = Arc::new(plane.clone());
+
+    // What is answered to requests that are no subscriptions.
+    let pipe_counters = pipes.counters();
+    let counters = sockets.iter().chain([&pipes]).map(Seat::counters).collect();
+    let metrics = Arc::new(Metrics::new(counters, broker, census.clone()));
+    let pipes = pipes.run_pipes(control.clone(), limits.clone())?;
+    let parts = Parts { node: node.clone(), pipes, metrics, demo: settings.demo };
+    let (closing, closes) = watch::channel(false);
+    let http =
+        |router| Http::new(limits.clone(), census.clone(), node.health.clone(), router, closes.clone());
+    let public = http(api::router(parts.clone(), admin.is_none()));
+
+    // Now they may come.
+    let running = Loops::default();
+    if settings.engine_listens() {
+        running.run(sockets, std::mem::take(&mut listeners), &control, &limits, &public)?;
+    }
+    for listener in listeners {
+        tokio::spawn(public.clone().accept(tokio::net::TcpListener::from_std(listener)?));
+    }
+    let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    if let Some(admin) = admin {
+        tokio::spawn(http(api::admin_router(parts)).accept(tokio::net::TcpListener::from_std(admin)?));
+    }
+    tokio::spawn(tick(plane.clone()));
+    if settings.demo {
+        tokio::spawn(demo::publish(node.clone()));
+    }
+    node.health.enter(Phase::Ready);
+    ReadyBox { address, admin: admin_address, public: settings.dev_public, demo: settings.demo }.print();
+
+    signals.next().await;
+    let within = settings.drain_within();
+    tracing::info!(?within, "draining");
+    tokio::select! {
+        ending = drain::drain(&node, &plane, &census, &running, &pipe_counters, &closing, within) => Ok(ending),
+        () = signals.next() => Ok(Ending::CutShort),
+    }
+}
+
+/// Lets time pass for everybody who has no clock.
+async fn tick(plane: Plane) {
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        plane.tick();
+    }
+}
+
+/// One listener for each event loop, or one for hyper.
+fn listen(settings: &Settings) -> Result<Vec<TcpListener>, Fatal> {
+    #[cfg(target_os = "linux")]
+    if settings.engine_listens() {
+        let listeners = tidewire_engine::sockets::listen(settings.listen, settings.shards, false);
+        return listeners.map_err(|error| Fatal::Listen(settings.listen, error));
+    }
+    Ok(vec![bind(settings.listen)?])
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, Fatal> {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|error| Fatal::Listen(address, error))
+}
