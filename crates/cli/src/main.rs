@@ -1,1 +1,33 @@
-fn main() {}
+//! The binary `tidewire`: a server, and what one types to talk to it.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod backoff;
+mod exit;
+mod get;
+mod history;
+mod http;
+mod publish;
+mod serve;
+mod show;
+mod sse;
+mod subscribe;
+mod target;
+mod ws;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+
+fn main() -> std::process::ExitCode {
+    let Cli { command, serve } = Cli::parse();
+    let outcome = match command {
+        None => serve::run(&serve),
+        Some(Command::Serve(serve)) => serve::run(&serve),
+        Some(Command::Pub(publish)) => exit::block_on(publish::run(publish)),
+        Some(Command::Sub(subscribe)) => exit::block_on(subscribe::run(subscribe)),
+        Some(Command::History(history)) => exit::block_on(history::run(history)),
+    };
+    exit::code(outcome)
+}

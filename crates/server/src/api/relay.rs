@@ -10,6 +10,7 @@
 //!
 //! Streams and polls are asked for in HTTP/1.0, so that the shard ends their bodies by closing and hyper frames them.
 
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -190,7 +191,19 @@ type Gone = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// Resolves once something arrives from a client that should be silent: true if it is the end.
 fn client_gone(Wire(socket): Wire) -> Gone {
-    Box::pin(async move { socket.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed()) })
+    Box::pin(async move {
+        loop {
+            let Ok(_) = socket.ready(Interest::READABLE).await else { return true };
+            // What is remembered as readable may have been read since. To look without taking tells, and where there
+            // is nothing to see, tokio forgets what it remembered.
+            let look = || socket2::SockRef::from(&*socket).peek(&mut [MaybeUninit::uninit()]);
+            match socket.try_io(Interest::READABLE, look) {
+                Ok(count) => return count == 0,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return true,
+            }
+        }
+    })
 }
 
 /// A response body out of a pipe.

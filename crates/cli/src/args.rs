@@ -1,0 +1,143 @@
+//! The command line, as it is typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Real-time delivery to browsers over SSE, WebSocket and polling.
+#[derive(Debug, Parser)]
+#[command(name = "tidewire", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a server. The default.
+    Serve(Serve),
+    /// Publish a message.
+    Pub(Publish),
+    /// Follow channels, across cuts.
+    Sub(Subscribe),
+    /// Show what a channel keeps.
+    History(History),
+}
+
+/// Flags beat the environment (`TIDEWIRE_LIMITS__HEARTBEAT=5s`), which beats the file, which beats the defaults.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Serve {
+    /// Where clients connect [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Where /livez, /readyz and /metrics answer [default: where clients connect]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin_listen: Option<String>,
+    /// Dev mode: this machine only, no credentials, everything in memory [default: on]
+    #[arg(long)]
+    pub dev: bool,
+    /// Let other machines reach dev mode
+    #[arg(long)]
+    pub dev_public: bool,
+    /// Serve and feed the demo page at /
+    #[arg(long)]
+    pub demo: bool,
+    /// How long connections may take to leave [default: 2s in dev mode, else 10s]
+    #[arg(long, value_name = "DURATION")]
+    pub drain_within: Option<String>,
+    /// Log lines to standard error, as `level` or `target=level,…` [default: warn]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// A configuration file [default: tidewire.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "TIDEWIRE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Any configuration key, as often as needed
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// The server to talk to.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Server {
+    /// The server's address
+    #[arg(long, env = "TIDEWIRE_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// A token or API key
+    #[arg(long, env = "TIDEWIRE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Publish {
+    /// Where to
+    pub channel: String,
+    /// What; `-` or nothing reads standard input
+    #[arg(conflicts_with = "file")]
+    pub data: Option<String>,
+    /// What the event is called
+    #[arg(long)]
+    pub event: Option<String>,
+    /// Makes a repetition harmless
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Publish bytes instead of text
+    #[arg(long)]
+    pub binary: bool,
+    /// Publish what a file holds
+    #[arg(long)]
+    pub file: Option<PathBuf>,
+    /// Print the receipt as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Subscribe {
+    /// One channel, or several joined by commas
+    pub channels: String,
+    /// How to receive
+    #[arg(long, value_enum, default_value_t = Transport::Sse)]
+    pub transport: Transport,
+    /// One JSON object a line, gaps included
+    #[arg(long)]
+    pub json: bool,
+    /// Begin after this id, or `earliest`
+    #[arg(long, conflicts_with = "tail")]
+    pub cursor: Option<String>,
+    /// Begin with the newest so many messages
+    #[arg(long)]
+    pub tail: Option<u32>,
+    /// End after so many messages
+    #[arg(long, short = 'n')]
+    pub count: Option<u64>,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    Sse,
+    Ws,
+    Poll,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct History {
+    /// Whose
+    pub channel: String,
+    /// One JSON object a line, gaps included
+    #[arg(long)]
+    pub json: bool,
+    /// The newest so many messages
+    #[arg(long)]
+    pub limit: Option<u32>,
+    /// Begin after this id
+    #[arg(long)]
+    pub cursor: Option<String>,
+    #[command(flatten)]
+    pub server: Server,
+}

@@ -1,0 +1,97 @@
+//! Server-Sent Events, read as browsers read them (WHATWG HTML, "Parsing an event stream").
+
+/// Events out of bytes, in any pieces.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    line: Vec<u8>,
+    /// The last byte was a CR, so an LF now belongs to it.
+    after_cr: bool,
+    kind: String,
+    data: String,
+    id: String,
+    /// The id of the last block that ended.
+    pub last_id: String,
+    /// What `retry:` advised, in milliseconds.
+    pub retry_ms: Option<u64>,
+}
+
+/// A dispatched event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub kind: String,
+    pub data: String,
+}
+
+impl Events {
+    /// Reads on.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Event> {
+        let mut events = Vec::new();
+        for byte in bytes {
+            let after_cr = std::mem::replace(&mut self.after_cr, *byte == b'\r');
+            match byte {
+                b'\n' if after_cr => {}
+                b'\r' | b'\n' => {
+                    let line = std::mem::take(&mut self.line);
+                    events.extend(self.end_of_line(&String::from_utf8_lossy(&line)));
+                }
+                _ => self.line.push(*byte),
+            }
+        }
+        events
+    }
+
+    fn end_of_line(&mut self, line: &str) -> Option<Event> {
+        if line.is_empty() {
+            return self.dispatch();
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => value.clone_into(&mut self.kind),
+            "data" => {
+                self.data.push_str(value);
+                self.data.push('\n');
+            }
+            "id" if !value.contains('\0') => value.clone_into(&mut self.id),
+            "retry" => self.retry_ms = value.parse().ok().or(self.retry_ms),
+            _ => {}
+        }
+        None
+    }
+
+    fn dispatch(&mut self) -> Option<Event> {
+        self.last_id.clone_from(&self.id);
+        let (kind, mut data) = (std::mem::take(&mut self.kind), std::mem::take(&mut self.data));
+        if data.is_empty() {
+            return None;
+        }
+        data.pop();
+        Some(Event { kind: if kind.is_empty() { "message".into() } else { kind }, data })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_split_of_a_stream_gives_the_same_events() {
+        let stream = b": hi\r\nretry: 1500\n\nevent: $ready\ndata: {}\nid: 1.1\n\ndata: a\rdata:  b\r\rid: 1.2\r\n\r\ndata\n\n";
+        let event = |kind: &str, data: &str| Event { kind: kind.into(), data: data.into() };
+        let expected = [event("$ready", "{}"), event("message", "a\n b"), event("message", "")];
+        for cut in 0..stream.len() {
+            let mut events = Events::default();
+            let mut seen = events.push(&stream[..cut]);
+            seen.extend(events.push(&stream[cut..]));
+            assert_eq!(seen, expected, "cut at {cut}");
+            assert_eq!((events.last_id.as_str(), events.retry_ms), ("1.2", Some(1_500)));
+        }
+    }
+
+    #[test]
+    fn an_id_counts_only_once_its_block_has_ended() {
+        let mut events = Events::default();
+        events.push(b"id: 1.1\n\nid: 1.2\ndata: x");
+        assert_eq!(events.last_id, "1.1");
+    }
+}

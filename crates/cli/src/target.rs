@@ -1,0 +1,107 @@
+//! The server that a command talks to, and how its addresses are written.
+
+use hyper::Uri;
+
+use crate::args::Server;
+use crate::exit::Failure;
+
+/// A server, its address read.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// As `Host` says it.
+    pub authority: String,
+    pub host: String,
+    pub port: u16,
+    /// What stands before every path, without a slash at its end.
+    base: String,
+    pub token: Option<String>,
+}
+
+impl Target {
+    /// Reads the address.
+    pub(crate) fn of(server: &Server) -> Result<Target, Failure> {
+        let wrong = |why: &str| Failure::Usage(format!("the address `{}` {why}", server.url));
+        let uri: Uri =
+            server.url.parse().map_err(|_| wrong("cannot be read; write http://127.0.0.1:8080"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(wrong("needs TLS, which this version does not speak")),
+            _ => return Err(wrong("does not begin with http://")),
+        }
+        let authority = uri.authority().ok_or_else(|| wrong("names no host"))?;
+        let base = uri.path().trim_end_matches('/').to_owned();
+        Ok(Target {
+            host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port: authority.port_u16().unwrap_or(80),
+            authority: authority.as_str().to_owned(),
+            base,
+            token: server.token.clone(),
+        })
+    }
+
+    /// The target of a request: what follows the host.
+    pub(crate) fn path(&self, path: &str, query: &[(&str, &str)]) -> String {
+        let mut target = format!("{}{path}", self.base);
+        for (at, (key, value)) in query.iter().enumerate() {
+            target.push(if at == 0 { '?' } else { '&' });
+            target.push_str(key);
+            target.push('=');
+            target.push_str(&escape(value, ""));
+        }
+        target
+    }
+
+    /// The path of channels. The server says what is wrong with a name; we only make sure that it arrives.
+    pub(crate) fn channels(channels: &str) -> String {
+        format!("/c/{}", escape(channels, ",:@=+~"))
+    }
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986 section 2.3) and those in `also`.
+fn escape(text: &str, also: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let plain =
+            byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || also.as_bytes().contains(&byte);
+        if plain {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(url: &str) -> Result<Target, Failure> {
+        Target::of(&Server { url: url.into(), token: None })
+    }
+
+    #[test]
+    fn an_address_has_a_host_a_port_and_perhaps_a_path() {
+        let plain = target("http://localhost").unwrap();
+        assert_eq!((plain.host.as_str(), plain.port), ("localhost", 80));
+        let full = target("http://[::1]:8080/live/").unwrap();
+        assert_eq!((full.host.as_str(), full.port, full.authority.as_str()), ("::1", 8080, "[::1]:8080"));
+        assert_eq!(full.path("/c/a", &[("cursor", "a b&c")]), "/live/c/a?cursor=a%20b%26c");
+    }
+
+    #[test]
+    fn what_cannot_be_talked_to_says_why() {
+        for (url, why) in
+            [("https://a", "TLS"), ("ftp://a", "http://"), ("127.0.0.1:8080", "http://"), ("", "read")]
+        {
+            let Err(Failure::Usage(what)) = target(url) else { panic!("{url:?}") };
+            assert!(what.contains(why), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_bad_channel_name_reaches_the_server_whole() {
+        assert_eq!(Target::channels("a,b:c"), "/c/a,b:c");
+        assert_eq!(Target::channels("a b/é?"), "/c/a%20b%2F%C3%A9%3F");
+    }
+}
