@@ -1,5 +1,6 @@
 //! `tidewire serve`: gathers the settings, and runs a node.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use tidewire_server::config::sources::Flag;
@@ -77,6 +78,10 @@ fn flags(args: &Serve) -> Result<Vec<Flag>, Failure> {
 fn log_to_stderr(settings: &Settings) -> Result<(), Failure> {
     let filter = settings.log.parse::<tracing_subscriber::EnvFilter>();
     let filter = filter.map_err(|error| Failure::Configuration(format!("`log`: {error}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     Ok(())
 }

@@ -31,6 +31,7 @@ use super::channel::has_token;
 use super::door;
 use super::problem::Problem;
 use super::{Parts, Peer};
+use crate::census::Counted;
 use crate::refusals;
 
 /// The socket below a request, for who must notice that its client has gone. The accept loop puts it there.
@@ -56,10 +57,12 @@ pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Respons
     let mut response = Response::new(Body::empty());
     *response.status_mut() = head.status;
     let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    *response.headers_mut() = if switched { head.fields } else { end_to_end(head.fields) };
+    let upgrade_matters = switched || head.status == StatusCode::UPGRADE_REQUIRED;
+    *response.headers_mut() = if upgrade_matters { head.fields } else { end_to_end(head.fields) };
     if switched {
         if let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() {
-            tokio::spawn(carry(upgrade, pipe, rest));
+            let counted = request.extensions_mut().remove::<Arc<Counted>>();
+            tokio::spawn(carry(upgrade, pipe, rest, counted));
             return Ok(response);
         }
         return Err(Problem::new(Reason::Internal, "the connection cannot be upgraded"));
@@ -162,7 +165,9 @@ fn gone(parts: &Parts, request: &Request) -> Result<Response<Body>, Problem> {
 }
 
 /// Carries a WebSocket's bytes both ways until the outlet ends it or the client has gone.
-async fn carry(upgrade: OnUpgrade, pipe: Piped, first: Bytes) {
+///
+/// It holds its place in the census: for hyper the connection is over.
+async fn carry(upgrade: OnUpgrade, pipe: Piped, first: Bytes, _counted: Option<Arc<Counted>>) {
     let Ok(upgraded) = upgrade.await else { return };
     let (mut client_read, mut client_write) = tokio::io::split(TokioIo::new(upgraded));
     let (mut pipe_read, mut pipe_write) = tokio::io::split(pipe);

@@ -178,9 +178,11 @@ impl Requests {
         };
         // What follows a head that asked for an upgrade has not been looked at by the guard (S42); and a node that
         // goes away lets nobody settle in.
-        let unswitched = switches && response.status() != StatusCode::SWITCHING_PROTOCOLS;
-        if unswitched || self.health.phase() == Phase::Draining {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !switched && (switches || self.health.phase() == Phase::Draining) {
+            let names_upgrade = response.headers().contains_key(header::UPGRADE);
+            let connection = HeaderValue::from_static(if names_upgrade { "close, upgrade" } else { "close" });
+            response.headers_mut().insert(header::CONNECTION, connection);
         }
         let answering = self.answering;
         Ok(response.map(|body| Tracked { body, _ends: Ends(answering) }))
