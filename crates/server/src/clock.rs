@@ -1,27 +1,50 @@
 //! The only clock of a node. Everything below the server gets time as an argument (invariant 1).
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tidewire_hub::broker::Now;
 
 /// Tells the moment of a call.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    started: Instant,
+#[derive(Clone)]
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System { started: Instant },
+    Hand(Arc<dyn Fn() -> Now + Send + Sync>),
 }
 
 impl Clock {
-    /// A clock whose steady side begins now.
+    /// The system's clock. Its steady side begins now.
     #[must_use]
     pub fn start() -> Clock {
-        Clock { started: Instant::now() }
+        Clock(Source::System { started: Instant::now() })
+    }
+
+    /// A clock that somebody else turns: the simulation's.
+    #[must_use]
+    pub fn by_hand(now: impl Fn() -> Now + Send + Sync + 'static) -> Clock {
+        Clock(Source::Hand(Arc::new(now)))
     }
 
     /// Now, on both sides.
     #[must_use]
     pub fn now(&self) -> Now {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Now { monotonic_ms: millis(self.started.elapsed()), wall_ms: millis(since_1970) }
+        match &self.0 {
+            Source::System { started } => {
+                let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                Now { monotonic_ms: millis(started.elapsed()), wall_ms: millis(since_1970) }
+            }
+            Source::Hand(now) => now(),
+        }
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Clock").field(&self.now()).finish()
     }
 }
 
