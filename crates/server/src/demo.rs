@@ -36,7 +36,7 @@ pub async fn publish(node: Arc<Node>) {
         let publish = Publish { channel, event: None, payload, key: None, publisher };
         match node.publish(publish).await {
             Ok(receipt) => {
-                subscribers = receipt.receivers.sse + receipt.receivers.ws + receipt.receivers.poll
+                subscribers = receipt.receivers.sse + receipt.receivers.ws + receipt.receivers.poll;
             }
             // While draining every publish is refused, and the next one would be too.
             Err(refusal) if refusal.reason == tidewire_hub::reason::Reason::Draining => return,

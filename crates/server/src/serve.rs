@@ -80,7 +80,7 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
     let mut listeners = listen(settings)?;
     let address =
         listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(settings.listen);
-    let admin = settings.admin_listen.map(|address| bind(address)).transpose()?;
+    let admin = settings.admin_listen.map(bind).transpose()?;
 
     // Where messages are kept, and who listens to them.
     let generation = Gen::from_random(getrandom::u64().map_err(io::Error::from)?);

@@ -28,7 +28,6 @@ pub struct Parts {
 }
 
 /// Everything that clients may ask for; with `admin`, what machines that watch us ask for too.
-#[must_use]
 pub fn router(parts: Parts, admin: bool) -> Router {
     let mut routes = Router::new()
         .route("/c/", any(channel::no_channel))
@@ -47,7 +46,6 @@ pub fn router(parts: Parts, admin: bool) -> Router {
 }
 
 /// What the admin listener answers.
-#[must_use]
 pub fn admin_router(parts: Parts) -> Router {
     behind_the_door(watched(), parts)
 }

@@ -16,7 +16,7 @@ use crate::{node, refusals};
 
 impl Turn {
     /// Answers one frame, or says what is to be published.
-    pub(super) fn frame(&self, message: Inbound) -> Step {
+    pub(super) fn frame(&self, message: &Inbound) -> Step {
         if message.binary {
             return Step::Close(Reason::Unsupported);
         }

@@ -132,7 +132,7 @@ impl Turn {
     fn step(&self, message: Inbound) -> Step {
         match self.protocol {
             Protocol::Raw => self.raw(message),
-            Protocol::V1 => self.frame(message),
+            Protocol::V1 => self.frame(&message),
         }
     }
 

@@ -150,9 +150,8 @@ impl Broker for Notes {
         let payload = String::from_utf8_lossy(publish.payload.as_bytes()).into_owned();
         self.published.lock().unwrap().push(format!("{} {payload}", publish.channel));
         let refusal = *self.refusal.lock().unwrap();
-        match self.waiting.lock().unwrap().as_mut() {
-            Some(waiting) => return waiting.push(done),
-            None => {}
+        if let Some(waiting) = self.waiting.lock().unwrap().as_mut() {
+            return waiting.push(done);
         }
         done(refusal.map_or(Ok(receipt()), Err));
     }
