@@ -6,10 +6,10 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import test from "node:test";
 
 import { eventually } from "./harness/heard.mjs";
@@ -24,7 +24,8 @@ test("the README's first five minutes work as they are written", { skip: nothing
   const folder = mkdtempSync(join(tmpdir(), "tidewire-readme-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const server = await tidewire(t, { port });
-  const environment = { ...process.env, PATH: `${dirname(binary)}:${process.env.PATH}`, TIDEWIRE_URL: server.url };
+  symlinkSync(binary, join(folder, "tidewire"));
+  const environment = { ...process.env, PATH: `${folder}:${process.env.PATH}`, TIDEWIRE_URL: server.url };
   let printed = "";
 
   for (const { info, lines } of blocks) {

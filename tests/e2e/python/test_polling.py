@@ -169,12 +169,23 @@ def test_nothing_is_lost_between_one_long_poll_and_the_next(server):
     assert got == [str(n) for n in range(100)]
 
 
-def test_a_client_that_gives_up_waiting_frees_its_slot(server):
-    server.publish("x", "makes the channel known")
+def test_a_client_that_dies_waiting_frees_its_slot(server):
+    cursor = server.publish("x", "makes the channel known")["id"]
     with Wire(server) as wire:
-        wire.request(f"GET /c/x?wait=30&cursor={server.poll('x')['cursor']}")
+        wire.request(f"GET /c/x?wait=30&cursor={cursor}")
         eventually("the poll waits", lambda: receivers(server, "x") == 1)
+        wire.reset()
     eventually("it is gone", lambda: receivers(server, "x") == 0)
+
+
+def test_r29_a_client_that_has_said_all_it_will_say_still_gets_its_answer(server):
+    cursor = server.publish("x", "makes the channel known")["id"]
+    with Wire(server) as wire:
+        wire.request(f"GET /c/x?wait=30&cursor={cursor}")
+        wire.finish()
+        eventually("the poll waits", lambda: receivers(server, "x") == 1)
+        server.publish("x", "here it is")
+        assert b"here it is" in wire.response().body
 
 
 def test_many_polls_share_one_connection(server):

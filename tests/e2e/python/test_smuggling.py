@@ -1,6 +1,7 @@
 """S42, S43: what two parsers could read in two ways is refused, answered once, and the connection ends."""
 
 import json
+import re
 
 import pytest
 from wire import Wire
@@ -63,7 +64,7 @@ def test_s42_is_refused(server, name, place):
         wire.send(attack + f"POST /c/smuggled HTTP/1.1\r\nHost: {wire.host}\r\nContent-Length: 1\r\n\r\n!".encode())
         answer = wire.head()
         assert answer.status in (400, 501), answer
-        assert "HTTP/1." not in wire.rest().decode("latin-1"), "what followed was answered too"
+        assert not re.search(rb"HTTP/1\.\d \d{3} ", wire.rest()), "what followed was answered too"
     assert server.texts("smuggled") == []
 
 

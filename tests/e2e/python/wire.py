@@ -46,6 +46,15 @@ class Wire:
             headers = (f"Host: {self.host}", *headers)
         self.send("\r\n".join([line, *headers, "", ""]).encode("latin-1") + body)
 
+    def finish(self) -> None:
+        """Sends FIN: no more will be sent, but an answer would still be read."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Sends RST, as a process that dies with unread input does."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
     def head(self) -> Response:
         """Reads a response head; the body stays to be read."""
         text = self.until(b"\r\n\r\n").decode("latin-1")
