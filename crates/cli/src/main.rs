@@ -1,7 +1,9 @@
 //! The binary `tidewire`: a server, and what one types to talk to it.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+#[cfg(not(target_env = "msvc"))]
+mod allocator;
 mod args;
 mod backoff;
 mod exit;
