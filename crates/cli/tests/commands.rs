@@ -1,5 +1,7 @@
 //! The binary as it is typed: a server, a publisher and subscribers, and the exit codes that scripts rely on.
 
+#![allow(clippy::unwrap_used, reason = "a test may unwrap: its panic is its report")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};

@@ -1,5 +1,7 @@
 //! The API as its callers meet it: requests through the whole router, before a real broker and a real outlet.
 
+#![allow(clippy::unwrap_used, reason = "a test may unwrap: its panic is its report")]
+
 use std::sync::Arc;
 
 use axum::body::Body;

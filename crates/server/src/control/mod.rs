@@ -4,7 +4,7 @@
 //! outlet --Event--> Plane --> gate (who may) --> broker (what happens) --Command--> the same outlet's inbox
 //! ```
 //!
-//! [`Plane::handle`] runs on the outlet's own thread. Nothing in it blocks: what the broker answers later goes on
+//! [`Plane`] runs on the outlet's own thread. Nothing in it blocks: what the broker answers later goes on
 //! from the broker's callback.
 
 mod arrive;

@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tidewire_hub::limits::Limits;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::refusal::{self, Refusal};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
@@ -96,9 +97,7 @@ impl Http {
         let counted = self.census.count();
         let Ok(socket) = TcpStream::from_std(socket) else { return };
         if self.census.is_over() {
-            let refusal = Refusal::new(Reason::Overloaded, "this node has as many connections as it may");
-            let _ = socket.try_write(&refusal::http_response(&refusal, None, None, true));
-            return;
+            return turn_away(socket, self.limits.linger_max).await;
         }
         let socket = Arc::new(socket);
         let answering = Answering::default();
@@ -140,6 +139,18 @@ impl Http {
             .half_close(true);
         builder
     }
+}
+
+/// Tells a client that there is no room for it, and gives it a moment to read that.
+async fn turn_away(mut socket: TcpStream, linger_max: Duration) {
+    let refusal = Refusal::new(Reason::Overloaded, "this node has as many connections as it may");
+    let told = async {
+        socket.write_all(&refusal::http_response(&refusal, None, None, true)).await?;
+        socket.shutdown().await?;
+        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+    };
+    // Whatever comes of it, the connection ends here.
+    let _ = tokio::time::timeout(linger_max, told).await;
 }
 
 /// Resolves when connections shall close, which is also when nobody is left to say so.

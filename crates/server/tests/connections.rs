@@ -1,0 +1,191 @@
+//! Connections of the API server as their clients meet them: framing, deadlines, orderly ends. Real sockets, and waits
+//! that end with what they wait for.
+
+#![allow(clippy::unwrap_used, reason = "a test may unwrap: its panic is its report")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use tidewire_hub::limits::Limits;
+use tidewire_server::census::Census;
+use tidewire_server::health::{Health, Phase};
+use tidewire_server::http::{Http, Incoming};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+struct Rig {
+    http: Http,
+    census: Arc<Census>,
+    health: Arc<Health>,
+    closing: watch::Sender<bool>,
+    listener: TcpListener,
+}
+
+impl Rig {
+    async fn new(limits: Limits) -> Rig {
+        let census = Census::new(Vec::new(), limits.connections_max);
+        let health = Arc::new(Health::default());
+        let (closing, closes) = watch::channel(false);
+        let router = Router::new()
+            .route("/hello", get(async || "hello"))
+            .route("/echo", post(async |body: Bytes| body));
+        let http = Http::new(Arc::new(limits), census.clone(), health.clone(), router, closes);
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Rig { http, census, health, closing, listener }
+    }
+
+    /// A client of a connection that is served after `before` was read from it by somebody else.
+    async fn client(&self, before: &'static str) -> TcpStream {
+        let address: SocketAddr = self.listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), self.listener.accept());
+        let (socket, peer) = accepted.unwrap();
+        let socket = socket.into_std().unwrap();
+        let (bytes, first_due) = (Bytes::from_static(before.as_bytes()), Duration::from_millis(300));
+        tokio::spawn(self.http.clone().serve(Incoming { socket, peer, bytes, first_due }));
+        client.unwrap()
+    }
+}
+
+const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// Reads up to the end of the first "hello".
+async fn hello(client: &mut TcpStream) -> String {
+    let mut text = String::new();
+    while !text.ends_with("\r\n\r\nhello") {
+        let mut bytes = [0; 512];
+        let count = client.read(&mut bytes).await.unwrap();
+        assert!(count > 0, "ended after {text:?}");
+        text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+    }
+    text
+}
+
+/// Everything up to the end of the connection.
+async fn rest(client: &mut TcpStream) -> String {
+    let mut text = String::new();
+    client.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+#[tokio::test]
+async fn r27_what_was_read_before_the_hand_over_is_answered() {
+    let rig = Rig::new(Limits::default()).await;
+    let mut client = rig.client(HELLO).await;
+    assert!(hello(&mut client).await.starts_with("HTTP/1.1 200 OK\r\n"));
+    client.write_all(HELLO.as_bytes()).await.unwrap();
+    hello(&mut client).await;
+}
+
+#[tokio::test]
+async fn s42_the_second_request_of_a_connection_is_held_to_the_rules_of_the_first() {
+    let rig = Rig::new(Limits::default()).await;
+    for bad in [
+        "GET /hello HTTP/1.1\nHost: localhost\n\n",
+        "GET /hello HTTP/1.1\r\nHost : localhost\r\n\r\n",
+        "GET /hello HTTP/1.1\r\nHost: localhost\r\nX: a\r\n b\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "GET /a/../hello HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ] {
+        let mut client = rig.client(HELLO).await;
+        hello(&mut client).await;
+        client.write_all(bad.as_bytes()).await.unwrap();
+        let answer = rest(&mut client).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains("application/problem+json"),
+            "{bad:?}: {answer}"
+        );
+        assert_eq!(
+            answer.matches("\r\n\r\n").count(),
+            1,
+            "what is hidden behind it is not answered: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn s42_what_follows_an_upgrade_that_was_not_made_is_not_read_as_a_request() {
+    let rig = Rig::new(Limits::default()).await;
+    let mut client = rig.client("").await;
+    let upgrade =
+        "GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    client.write_all(format!("{upgrade}{HELLO}").as_bytes()).await.unwrap();
+    let answer = rest(&mut client).await;
+    assert_eq!(answer.matches("hello").count(), 1, "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
+async fn s33_who_says_nothing_is_cut_without_a_word() {
+    let rig = Rig::new(Limits::default()).await;
+    assert_eq!(rest(&mut rig.client("").await).await, "");
+}
+
+#[tokio::test]
+async fn s33_a_head_that_does_not_end_is_a_timeout() {
+    let limits = Limits {
+        first_byte_max: Duration::from_millis(300),
+        head_max: Duration::from_millis(400),
+        ..Limits::default()
+    };
+    let rig = Rig::new(limits).await;
+    let mut client = rig.client(HELLO).await;
+    hello(&mut client).await;
+    client.write_all(b"GET /hello HT").await.unwrap();
+    assert!(rest(&mut client).await.starts_with("HTTP/1.1 408 "));
+
+    let mut client = rig.client("").await;
+    client.write_all(b"G").await.unwrap();
+    assert!(
+        rest(&mut client).await.starts_with("HTTP/1.1 408 "),
+        "the first byte alone buys no more than a head's time"
+    );
+}
+
+#[tokio::test]
+async fn r29_a_publish_whose_client_has_finished_speaking_is_still_answered() {
+    let rig = Rig::new(Limits::default()).await;
+    let mut client = rig.client("").await;
+    client
+        .write_all(b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nping")
+        .await
+        .unwrap();
+    client.shutdown().await.unwrap();
+    assert!(rest(&mut client).await.ends_with("\r\n\r\nping"));
+}
+
+#[tokio::test]
+async fn s39_one_connection_too_many_is_told_so() {
+    let rig = Rig::new(Limits { connections_max: 1, ..Limits::default() }).await;
+    let mut first = rig.client(HELLO).await;
+    hello(&mut first).await;
+    assert!(rest(&mut rig.client(HELLO).await).await.starts_with("HTTP/1.1 503 "));
+    hello(&mut {
+        first.write_all(HELLO.as_bytes()).await.unwrap();
+        first
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_draining_node_ends_each_connection_with_its_next_answer_and_the_idle_ones_at_last() {
+    let rig = Rig::new(Limits::default()).await;
+    let (mut asks, mut idles) = (rig.client(HELLO).await, rig.client(HELLO).await);
+    hello(&mut asks).await;
+    hello(&mut idles).await;
+    rig.health.enter(Phase::Draining);
+    asks.write_all(HELLO.as_bytes()).await.unwrap();
+    let answer = rest(&mut asks).await;
+    assert!(answer.contains("connection: close") && answer.ends_with("hello"), "{answer}");
+    rig.closing.send_replace(true);
+    assert_eq!(rest(&mut idles).await, "");
+    drop((asks, idles));
+    while rig.census.connections() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
