@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::channel::Channel;
+
 /// Every bound of a node. Defaults are those of `security.md` E; each field is a configuration key of its own name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -65,6 +67,18 @@ pub struct Limits {
     pub retry: Duration,
     /// How long an orderly end may take after our last byte. Default 2 s (R29).
     pub linger_max: Duration,
+    /// Namespaces whose slow readers skip to the newest message of each channel, with a gap in place of the others,
+    /// rather than being ended: for tickers and cursors. A connection is spared only if all of its channels are in
+    /// one. Default none.
+    pub conflate: Vec<Box<str>>,
+}
+
+impl Limits {
+    /// Whether slow readers of `channel` skip to its newest message.
+    #[must_use]
+    pub fn conflates(&self, channel: &Channel) -> bool {
+        self.conflate.iter().any(|namespace| **namespace == *channel.namespace())
+    }
 }
 
 impl Default for Limits {
@@ -100,6 +114,7 @@ impl Default for Limits {
             poll_wait_max: Duration::from_secs(60),
             retry: Duration::from_secs(2),
             linger_max: Duration::from_secs(2),
+            conflate: Vec::new(),
         }
     }
 }

@@ -15,6 +15,7 @@ use tidewire_transport::{poll, v1};
 use crate::event::Event;
 use crate::kernel::Kernel;
 
+use super::flush::gap_bytes;
 use super::queue::Kind;
 use super::slot::{Form, NEVER, Pager, Phase};
 use super::time::ticks;
@@ -129,18 +130,14 @@ impl<K: Kernel> Shard<K> {
     fn next_page(&mut self, index: u32, admit: Admit) {
         if let Some(gap) = &admit.page.gap {
             self.counters.gaps.add(1);
-            let mut bytes = Vec::new();
-            match self.slots.at(index).form {
-                Form::Sse(_, body) => sse::gap(body, gap, &mut bytes),
-                Form::Ws(Protocol::V1) => frame::write(Opcode::Text, v1::gap(gap).as_bytes(), &mut bytes),
-                _ => {
-                    if admit.joined {
-                        self.depart_unseated(admit.transport, admit.channels.to_vec());
-                    }
-                    return self.end_at(index, Reason::Gap, gap.cursor);
+            let form = self.slots.at(index).form;
+            if form == Form::Ws(Protocol::Raw) {
+                if admit.joined {
+                    self.depart_unseated(admit.transport, admit.channels.to_vec());
                 }
+                return self.end_at(index, Reason::Gap, gap.cursor);
             }
-            self.queue(index, bytes, Kind::History);
+            self.queue(index, gap_bytes(form, gap), Kind::History);
         }
         self.take_page(index, admit);
     }

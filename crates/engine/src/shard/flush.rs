@@ -2,11 +2,16 @@
 
 use std::io::{self, IoSlice};
 
+use tidewire_hub::admit::{Gap, GapReason};
 use tidewire_hub::reason::Reason;
+use tidewire_transport::request::Protocol;
+use tidewire_transport::websocket::frame::{self, Opcode};
+use tidewire_transport::{sse, v1};
 
 use crate::event::Event;
 use crate::kernel::Kernel;
 
+use super::members::Seat;
 use super::obey::{PASS_ENTRIES, PASS_MESSAGES};
 use super::queue::{Kind, Queue};
 use super::slot::{Form, Phase};
@@ -155,10 +160,37 @@ impl<K: Kernel> Shard<K> {
         bounded && (slot.queue.live_bytes() > bytes_max || slot.queue.live_count() > count_max)
     }
 
-    /// Ends a subscriber that reads too slowly. It costs only itself (invariant 6).
+    /// Deals with a subscriber that reads too slowly: it skips to the newest messages where its channels allow that,
+    /// and is ended otherwise. It costs only itself (invariant 6).
     pub(super) fn slow(&mut self, index: u32) {
         self.counters.slow_consumers.add(1);
-        self.end(index, Reason::SlowConsumer);
+        let skipped = self.skip_to_newest(index) && !self.is_over(index);
+        let now = self.clock.tick();
+        match self.patience_ends(index) {
+            // One that takes nothing at all is ended either way.
+            Some(end) if skipped && end > now => self.due_sooner(index, end),
+            _ => self.end(index, Reason::SlowConsumer),
+        }
+    }
+
+    /// Skips to the newest message of each channel, with a gap in place of the others. False where the connection's
+    /// channels do not all allow it, its format cannot say it, or there is nothing to skip.
+    fn skip_to_newest(&mut self, index: u32) -> bool {
+        let now = self.clock.tick();
+        let slot = self.slots.at(index);
+        let form = slot.form;
+        let tells = matches!(form, Form::Sse(..) | Form::Ws(Protocol::V1)) && slot.phase == Phase::Live;
+        let allowed = |seat: &Seat| self.limits.conflates(self.members.channel(*seat));
+        if !tells || slot.seats.is_empty() || !slot.seats.iter().all(allowed) {
+            return false;
+        }
+        let frames = &self.frames;
+        let skipped = slot.queue.conflate(now, |cursor, channels| {
+            let gap = Gap { channels, reason: GapReason::SlowConsumer, cursor };
+            frames.control(gap_bytes(form, &gap))
+        });
+        self.counters.gaps.add(u64::from(skipped));
+        skipped
     }
 
     /// Queues take more than their share of the memory budget: those who have waited longest go first (rule S35).
@@ -178,6 +210,17 @@ impl<K: Kernel> Shard<K> {
             self.slow(index);
         }
     }
+}
+
+/// A gap as a stream or a `tidewire.v1` WebSocket is told it; nothing for the formats that cannot be told inside.
+pub(super) fn gap_bytes(form: Form, gap: &Gap) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match form {
+        Form::Sse(_, body) => sse::gap(body, gap, &mut bytes),
+        Form::Ws(Protocol::V1) => frame::write(Opcode::Text, v1::gap(gap).as_bytes(), &mut bytes),
+        Form::Ws(Protocol::Raw) | Form::Poll | Form::Unknown => {}
+    }
+    bytes
 }
 
 /// Offers what waits to a socket: how many bytes were offered, and what came of it.

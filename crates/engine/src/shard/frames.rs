@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tidewire_hub::channel::Channel;
 use tidewire_hub::message::Message;
 use tidewire_hub::position::Position;
 use tidewire_transport::encoding::{Encoding, encode};
@@ -18,7 +19,7 @@ pub(super) struct Frame(Rc<Inner>);
 
 struct Inner {
     bytes: Box<[u8]>,
-    position: Option<Position>,
+    message: Option<(Position, Channel)>,
     meter: Meter,
 }
 
@@ -29,7 +30,12 @@ impl Frame {
 
     /// The position of the message in it, if it is one.
     pub(super) fn position(&self) -> Option<Position> {
-        self.0.position
+        self.0.message.as_ref().map(|(position, _)| *position)
+    }
+
+    /// The channel of the message in it, if it is one.
+    pub(super) fn channel(&self) -> Option<&Channel> {
+        self.0.message.as_ref().map(|(_, channel)| channel)
     }
 }
 
@@ -64,7 +70,7 @@ impl Frames {
         let bytes = encode(message, encoding).into_boxed_slice();
         self.encoded += 1;
         let cost = bytes.len();
-        let frame = seal(bytes, Some(message.position), &self.meter);
+        let frame = seal(bytes, Some((message.position, message.channel.clone())), &self.meter);
         *place = Some(frame.clone());
         self.ages.push_back((message.position, cost));
         self.cached_bytes += cost;
@@ -93,7 +99,7 @@ impl Frames {
     }
 }
 
-fn seal(bytes: Box<[u8]>, position: Option<Position>, meter: &Meter) -> Frame {
+fn seal(bytes: Box<[u8]>, message: Option<(Position, Channel)>, meter: &Meter) -> Frame {
     meter.0.set(meter.0.get() + bytes.len());
-    Frame(Rc::new(Inner { bytes, position, meter: meter.clone() }))
+    Frame(Rc::new(Inner { bytes, message, meter: meter.clone() }))
 }

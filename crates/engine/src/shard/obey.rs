@@ -12,11 +12,12 @@ use tidewire_hub::reason::Reason;
 use tidewire_transport::encoding::Encoding;
 use tidewire_transport::refusal::Refusal;
 use tidewire_transport::request::Protocol;
+use tidewire_transport::v1;
 use tidewire_transport::websocket::frame::{self, Opcode};
-use tidewire_transport::{sse, v1};
 
 use crate::kernel::Kernel;
 
+use super::flush::gap_bytes;
 use super::frames::Frame;
 use super::queue::Kind;
 use super::slot::{Form, Phase};
@@ -93,21 +94,17 @@ impl<K: Kernel> Shard<K> {
             let channels = slot.seats.iter().map(|seat| self.members.channel(*seat));
             let channels = channels.filter(|channel| gap.channels.contains(channel)).cloned().collect();
             let own = Gap { channels, reason: gap.reason, cursor: gap.cursor };
-            let mut bytes = Vec::new();
             match slot.form {
-                Form::Sse(_, body) => sse::gap(body, &own, &mut bytes),
-                Form::Ws(Protocol::V1) => frame::write(Opcode::Text, v1::gap(&own).as_bytes(), &mut bytes),
-                Form::Ws(Protocol::Raw) => {
-                    self.end_at(index, Reason::Gap, own.cursor);
-                    continue;
+                Form::Sse(..) | Form::Ws(Protocol::V1) => {
+                    let bytes = gap_bytes(slot.form, &own);
+                    self.queue(index, bytes, Kind::Live);
                 }
+                Form::Ws(Protocol::Raw) => self.end_at(index, Reason::Gap, own.cursor),
                 Form::Poll | Form::Unknown => {
                     slot.story().gap = Some(own);
                     self.soil(index);
-                    continue;
                 }
             }
-            self.queue(index, bytes, Kind::Live);
         }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use tidewire_hub::channel::Channel;
 use tidewire_hub::position::Position;
 
 use super::frames::Frame;
@@ -91,6 +92,42 @@ impl Queue {
         dropped.iter().find_map(|waiting| waiting.frame.position())
     }
 
+    /// Skips to the newest message of every channel (`docs/protocol.md`, "Gaps"). What is not a message stays, and so
+    /// does a frame that has begun to leave. `gap` makes the frame that takes the place and the id of the first message
+    /// dropped. False where there was nothing to drop.
+    pub(super) fn conflate(&mut self, now: Tick, gap: impl FnOnce(Position, Vec<Channel>) -> Frame) -> bool {
+        let all: Vec<Waiting> = self
+            .first
+            .take()
+            .into_iter()
+            .chain(self.rest.take().into_iter().flat_map(|rest| *rest))
+            .collect();
+        let leaving = usize::from(self.written > 0);
+        let mut newest: Vec<&Channel> = Vec::new();
+        let mut kept = vec![true; all.len()];
+        for (at, waiting) in all.iter().enumerate().skip(leaving).rev() {
+            if let Some(channel) = waiting.frame.channel() {
+                kept[at] = !newest.contains(&channel);
+                newest.push(channel);
+            }
+        }
+        let dropped = || all.iter().zip(&kept).filter(|(_, kept)| !**kept).map(|(waiting, _)| &waiting.frame);
+        let mut channels: Vec<Channel> = dropped().filter_map(Frame::channel).cloned().collect();
+        channels.sort_unstable();
+        channels.dedup();
+        let mut gap = dropped().next().and_then(Frame::position).map(|first| gap(first, channels));
+        let conflated = gap.is_some();
+        (self.live_count, self.live_bytes) = (0, 0);
+        for (waiting, kept) in all.into_iter().zip(kept) {
+            match (kept, gap.take_if(|_| !kept)) {
+                (true, _) => self.push(waiting.frame, waiting.kind, waiting.since),
+                (false, Some(gap)) => self.push(gap, Kind::Live, now),
+                (false, None) => {}
+            }
+        }
+        conflated
+    }
+
     /// Messages waiting that nobody asked to catch up with.
     pub(super) fn live_count(&self) -> usize {
         self.live_count as usize
@@ -126,5 +163,68 @@ impl Queue {
             self.live_count -= 1;
             self.live_bytes -= waiting.frame.bytes().len();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frames::Frames;
+    use super::*;
+    use std::sync::Arc;
+    use tidewire_hub::message::{Message, Payload};
+    use tidewire_hub::position::Gen;
+    use tidewire_transport::encoding::Encoding;
+
+    fn frame(frames: &mut Frames, name: &str, seq: u64) -> Frame {
+        let message = Message {
+            channel: Channel::parse(name).unwrap(),
+            position: Position { generation: Gen::from_random(1), seq },
+            prev: 0,
+            event: None,
+            payload: Payload::binary(format!("{name}{seq}").into_bytes().into()),
+            time_ms: 0,
+        };
+        frames.of(&Arc::new(message), Encoding::WsRaw)
+    }
+
+    fn contents(queue: &Queue) -> Vec<String> {
+        queue
+            .slices()
+            .map(|slice| String::from_utf8_lossy(&slice).trim_start_matches(['\u{fffd}', '\u{2}']).to_owned())
+            .collect()
+    }
+
+    fn filled(frames: &mut Frames) -> Queue {
+        let mut queue = Queue::default();
+        for (name, seq) in [("a", 1), ("b", 2), ("a", 3), ("a", 4)] {
+            queue.push(frame(frames, name, seq), Kind::Live, 0);
+        }
+        queue
+    }
+
+    #[test]
+    fn r5_a_gap_takes_the_place_and_the_id_of_the_first_message_dropped() {
+        let mut frames = Frames::default();
+        let mut queue = filled(&mut frames);
+        let gap = |first: Position, channels: Vec<Channel>| {
+            frames.control(format!("gap {} {channels:?}", first.seq).into_bytes())
+        };
+        assert!(queue.conflate(9, gap));
+        assert_eq!(contents(&queue), ["gap 1 [\"a\"]", "b2", "a4"]);
+        assert_eq!(queue.live_count(), 3);
+        assert!(!queue.conflate(9, |_, _| unreachable!("one message a channel is left")));
+    }
+
+    #[test]
+    fn r14_a_frame_that_has_begun_to_leave_is_finished() {
+        let mut frames = Frames::default();
+        let mut queue = filled(&mut frames);
+        queue.advance(1);
+        assert!(queue.conflate(9, |first, _| frames.control(format!("gap {}", first.seq).into_bytes())));
+        assert_eq!(contents(&queue)[1..], ["b2", "gap 3", "a4"]);
+        let mut queue = filled(&mut frames);
+        queue.advance(1);
+        assert_eq!(queue.cut().unwrap().seq, 2);
+        assert_eq!((queue.live_count(), contents(&queue).len()), (1, 1));
     }
 }

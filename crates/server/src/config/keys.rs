@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tidewire_hub::channel::Channel;
+
 use super::settings::{Io, Settings};
 use super::units;
 
@@ -101,10 +103,19 @@ keys! {
     "limits.poll_wait_max", s.limits.poll_wait_max = plain_duration, "The longest wait of a long poll. Default 60s.";
     "limits.retry", s.limits.retry = plain_duration, "The retry: that streams advise, give or take 50 %. Default 2s.";
     "limits.linger_max", s.limits.linger_max = plain_duration, "How long an orderly end may take after our last byte. Default 2s.";
+    "limits.conflate", s.limits.conflate = names, "Namespaces, separated by commas, whose slow readers skip to the newest message of each channel. Default none: they are ended.";
 }
 
 fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
+}
+
+fn names(text: &str) -> Result<Vec<Box<str>>, String> {
+    let namespace = |name: &str| match Channel::parse(name.trim()) {
+        Ok(channel) if channel.namespace() == channel.as_str() => Ok(channel.as_str().into()),
+        _ => Err(format!("`{name}` is not a namespace: the part of a channel name before its first `:`")),
+    };
+    text.split(',').filter(|name| !name.trim().is_empty()).map(namespace).collect()
 }
 
 fn boolean(text: &str) -> Result<bool, String> {
