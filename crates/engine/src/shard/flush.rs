@@ -101,7 +101,7 @@ impl<K: Kernel> Shard<K> {
                 Ok(count) => {
                     self.counters.writes.add(1);
                     self.counters.bytes_out.add(count as u64);
-                    slot.queue.advance(count);
+                    slot.queue.advance(count, self.clock.tick());
                     if matches!(slot.form, Form::Sse(..)) {
                         slot.beat = self.clock.tick();
                     }

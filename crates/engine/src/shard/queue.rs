@@ -63,9 +63,13 @@ impl Queue {
         first.chain(rest).map(IoSlice::new)
     }
 
-    /// Takes away `count` bytes that the socket took.
-    pub(super) fn advance(&mut self, mut count: usize) {
-        while let Some(waiting) = &self.first {
+    /// Takes away `count` bytes that the socket took. History waits anew from then on: a slow reader may take as
+    /// long over it as it likes, so long as it takes some of it (delivery rule R10).
+    pub(super) fn advance(&mut self, mut count: usize, now: Tick) {
+        while let Some(waiting) = &mut self.first {
+            if waiting.kind == Kind::History {
+                waiting.since = now;
+            }
             let left = waiting.frame.bytes().len() - self.written as usize;
             if count < left {
                 // A frame is far below 4 GiB: payloads are bounded by `Limits::message_bytes_max`.
@@ -219,11 +223,11 @@ mod tests {
     fn r14_a_frame_that_has_begun_to_leave_is_finished() {
         let mut frames = Frames::default();
         let mut queue = filled(&mut frames);
-        queue.advance(1);
+        queue.advance(1, 0);
         assert!(queue.conflate(9, |first, _| frames.control(format!("gap {}", first.seq).into_bytes())));
         assert_eq!(contents(&queue)[1..], ["b2", "gap 3", "a4"]);
         let mut queue = filled(&mut frames);
-        queue.advance(1);
+        queue.advance(1, 0);
         assert_eq!(queue.cut().unwrap().seq, 2);
         assert_eq!((queue.live_count(), contents(&queue).len()), (1, 1));
     }
