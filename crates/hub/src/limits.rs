@@ -74,6 +74,12 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The limits of one of `count` outlets, which have the memory of queues between them.
+    #[must_use]
+    pub fn shared_by(&self, count: usize) -> Limits {
+        Limits { memory_budget: self.memory_budget / count.max(1), ..self.clone() }
+    }
+
     /// Whether slow readers of `channel` skip to its newest message.
     #[must_use]
     pub fn conflates(&self, channel: &Channel) -> bool {

@@ -87,8 +87,9 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
     let options = memory::Options { limits: limits.clone(), retention: settings.history, generation };
     let broker: Arc<dyn Broker> = Arc::new(Memory::new(&options));
     let loops = if settings.engine_listens() { listeners.len() } else { 0 };
-    let sockets: Vec<Seat> = (0..loops).map(|_| Seat::new(&*broker, &limits)).collect();
-    let pipes = Seat::new(&*broker, &limits);
+    let share = Arc::new(limits.shared_by(loops + 1));
+    let sockets: Vec<Seat> = (0..loops).map(|_| Seat::new(&*broker, &share)).collect();
+    let pipes = Seat::new(&*broker, &share);
 
     // Who decides.
     let gate = Arc::new(DevGate::new(settings.dev_public));
@@ -101,7 +102,7 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
     let pipe_counters = pipes.counters();
     let counters = sockets.iter().chain([&pipes]).map(Seat::counters).collect();
     let metrics = Arc::new(Metrics::new(counters, broker, census.clone()));
-    let pipes = pipes.run_pipes(control.clone(), limits.clone())?;
+    let pipes = pipes.run_pipes(control.clone(), share.clone())?;
     let parts = Parts { node: node.clone(), pipes, metrics, demo: settings.demo };
     let (closing, closes) = watch::channel(false);
     let http =
@@ -111,7 +112,7 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
     // Now they may come.
     let running = Loops::default();
     if settings.engine_listens() {
-        running.run(sockets, std::mem::take(&mut listeners), &control, &limits, &public)?;
+        running.run(sockets, std::mem::take(&mut listeners), &control, &share, &public)?;
     }
     for listener in listeners {
         tokio::spawn(public.clone().accept(tokio::net::TcpListener::from_std(listener)?));

@@ -145,10 +145,9 @@ async fn a_publish_that_cannot_be_meant_says_why() {
 }
 
 #[tokio::test]
-async fn s37_a_payload_beyond_its_bound_is_too_large_and_the_connection_ends() {
+async fn s37_a_payload_beyond_its_bound_is_too_large() {
     let rig = Rig::with(Limits { message_bytes_max: 4, ..Limits::default() });
     let response = rig.ask(Request::post("/c/a"), "12345").await;
-    assert_eq!(response.headers()["connection"], "close");
     refuses(response, 413, "too_large").await;
     assert_eq!(rig.ask(Request::post("/c/a"), "1234").await.status(), StatusCode::OK);
 }

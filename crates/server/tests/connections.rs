@@ -121,6 +121,23 @@ async fn s42_what_follows_an_upgrade_that_was_not_made_is_not_read_as_a_request(
 }
 
 #[tokio::test]
+async fn s42_an_offence_in_what_the_engine_has_read_is_told_too() {
+    let rig = Rig::new(Limits::default()).await;
+    let bad = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n";
+    assert!(rest(&mut rig.client(bad).await).await.starts_with("HTTP/1.1 400 "));
+}
+
+#[tokio::test]
+async fn s42_a_body_that_nobody_read_ends_its_connection_with_the_answer() {
+    let rig = Rig::new(Limits::default()).await;
+    let mut client = rig.client("").await;
+    let unread = "GET /hello HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc";
+    client.write_all(format!("{unread}{HELLO}").as_bytes()).await.unwrap();
+    let answer = rest(&mut client).await;
+    assert!(answer.contains("connection: close") && answer.matches("hello").count() == 1, "{answer}");
+}
+
+#[tokio::test]
 async fn s33_who_says_nothing_is_cut_without_a_word() {
     let rig = Rig::new(Limits::default()).await;
     assert_eq!(rest(&mut rig.client("").await).await, "");

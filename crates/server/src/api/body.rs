@@ -19,6 +19,11 @@ const BYTES_PER_SECOND_MIN: u64 = 1_024;
 /// # Errors
 /// `too_large`, `timeout`, or `malformed_request` when the connection breaks.
 pub(super) async fn read(mut body: Body, bytes_max: usize, time_max: Duration) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::new(Reason::TooLarge, format!("the body has more than {bytes_max} bytes"));
+    // What its length says is believed in this one respect: a body that says it is too large need not come.
+    if http_body::Body::size_hint(&body).lower() > bytes_max as u64 {
+        return Err(too_large());
+    }
     let begun = Instant::now();
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
@@ -33,7 +38,7 @@ pub(super) async fn read(mut body: Body, bytes_max: usize, time_max: Duration) -
         let frame = frame.map_err(|_| Refusal::new(Reason::MalformedRequest, "the body ended too early"))?;
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > bytes_max - received {
-            return Err(Refusal::new(Reason::TooLarge, format!("the body has more than {bytes_max} bytes")));
+            return Err(too_large());
         }
         // Most bodies arrive in one piece, and that piece is the payload: no copy.
         if received == 0 {

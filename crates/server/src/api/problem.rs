@@ -36,10 +36,6 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if matches!(reason, Reason::MalformedRequest | Reason::TooLarge | Reason::Timeout) {
-            // What is left of the request is not worth reading (S42).
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         for (name, value) in refusal::extra_headers(reason) {
             headers.insert(name, HeaderValue::from_static(value));
         }

@@ -42,6 +42,8 @@ pub(super) struct Guard {
     input: Input,
     /// Something that hyper wrote waits for the client to take it.
     blocked: bool,
+    /// What the client is told before its side ends; hyper does not know of it.
+    farewell: Bytes,
 }
 
 /// How far the client's side of the connection has come.
@@ -64,8 +66,21 @@ impl Guard {
     ) -> Guard {
         let framing = Framing::new();
         let head_due = Some(Box::pin(sleep(first_due)));
-        let (write_due, linger_due, input, blocked) = (None, None, Input::Open, false);
-        Guard { socket, before, framing, limits, answering, head_due, write_due, linger_due, input, blocked }
+        let (write_due, linger_due, input, blocked, farewell) =
+            (None, None, Input::Open, false, Bytes::new());
+        Guard {
+            socket,
+            before,
+            framing,
+            limits,
+            answering,
+            head_due,
+            write_due,
+            linger_due,
+            input,
+            blocked,
+            farewell,
+        }
     }
 
     /// Follows bytes that hyper is about to read. On an offence they are dropped, and so is all that follows.
@@ -92,11 +107,21 @@ impl Guard {
         if let Some(refusal) = refusal {
             tracing::debug!(code = refusal.reason.code(), detail = %refusal.detail, "connection ended");
             if !self.answering.load(Ordering::Acquire) && !self.blocked {
-                // A socket to which nothing was written takes these few hundred bytes at once; were it not so, the
-                // client has a closed connection, which says the same in other words.
-                let _ = self.socket.try_write(&refusal::http_response(refusal, None, None, true));
+                self.farewell = refusal::http_response(refusal, None, None, true).into();
             }
         }
+    }
+
+    /// Writes the farewell, if there is one. A client that does not take it is left to its fate.
+    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while !self.farewell.is_empty() {
+            let farewell = self.farewell.clone();
+            match ready!(self.poll_output(context, |socket| socket.try_write(&farewell))) {
+                Ok(count) => self.farewell.advance(count),
+                Err(_) => self.farewell = Bytes::new(),
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Reads and throws away until the client has ended its side, so that closing does not reset the connection under
@@ -171,7 +196,7 @@ impl AsyncRead for Guard {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.input == Input::Ended {
-            return Poll::Ready(Ok(()));
+            return self.poll_farewell(context).map(Ok);
         }
         let filled = buffer.filled().len();
         if let Poll::Ready(count) = self.poll_input(context, buffer) {
@@ -183,7 +208,7 @@ impl AsyncRead for Guard {
                 buffer.set_filled(filled);
                 self.end_input(Some(&refusal));
             }
-            return Poll::Ready(Ok(()));
+            return self.poll_farewell(context).map(Ok);
         }
         let Some(due) = &mut self.head_due else { return Poll::Pending };
         ready!(due.as_mut().poll(context));
@@ -191,7 +216,7 @@ impl AsyncRead for Guard {
         let too_late = Refusal::new(Reason::Timeout, "the head of the request took too long");
         let refusal = (!self.framing.is_between_requests()).then_some(&too_late);
         self.end_input(refusal);
-        Poll::Ready(Ok(()))
+        self.poll_farewell(context).map(Ok)
     }
 }
 

@@ -178,7 +178,8 @@ struct Requests {
 impl Requests {
     async fn answer(self, request: Request<IncomingBody>) -> Result<Response<Tracked>, Infallible> {
         self.answering.store(true, Ordering::Release);
-        let mut request = request.map(Body::new);
+        let unread = Unread(Arc::new(AtomicBool::new(!http_body::Body::is_end_stream(request.body()))));
+        let mut request = request.map(|body| Body::new(Asked { body, unread: unread.clone() }));
         let switches = request.headers().contains_key(header::UPGRADE);
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.wire.clone());
@@ -187,16 +188,50 @@ impl Requests {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        // What follows a head that asked for an upgrade has not been looked at by the guard (S42); and a node that
-        // goes away lets nobody settle in.
-        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if !switched && (switches || self.health.phase() == Phase::Draining) {
+        // A body that nobody wanted would have to be read before the next request. What follows a head that asked for
+        // an upgrade has not been looked at by the guard (S42). And a node that goes away lets nobody settle in.
+        let ends = unread.0.load(Ordering::Acquire) || switches || self.health.phase() == Phase::Draining;
+        if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let names_upgrade = response.headers().contains_key(header::UPGRADE);
             let connection = HeaderValue::from_static(if names_upgrade { "close, upgrade" } else { "close" });
             response.headers_mut().insert(header::CONNECTION, connection);
         }
         let answering = self.answering;
         Ok(response.map(|body| Tracked { body, _ends: Ends(answering) }))
+    }
+}
+
+/// Whether something of a request's body has not been read.
+#[derive(Clone)]
+struct Unread(Arc<AtomicBool>);
+
+/// A request's body that says when it has been read to its end.
+struct Asked {
+    body: IncomingBody,
+    unread: Unread,
+}
+
+impl http_body::Body for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, hyper::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.unread.0.store(false, Ordering::Release);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 
