@@ -117,9 +117,18 @@ fn lay_file(settings: &mut Settings, name: &str, text: &str) -> Result<(), Confi
                 DeValue::String(value) => lay(settings, &path, value, place)?,
                 DeValue::Integer(value) => lay(settings, &path, &value.to_string(), place)?,
                 DeValue::Boolean(value) => lay(settings, &path, &value.to_string(), place)?,
-                _ => {
-                    let problem = format!("`{path}`: expected a string, a whole number, true or false");
-                    return Err(ConfigError { place: Some(place()), problem });
+                other => {
+                    // A list is written with brackets here and with commas elsewhere; past this point it is the same.
+                    let wrong = || {
+                        let problem = format!(
+                            "`{path}`: expected a string, a list of strings, a whole number, true or false"
+                        );
+                        ConfigError { place: Some(place()), problem }
+                    };
+                    let items =
+                        other.as_array().ok_or_else(wrong)?.iter().map(|item| item.get_ref().as_str());
+                    let items: Option<Vec<&str>> = items.collect();
+                    lay(settings, &path, &items.ok_or_else(wrong)?.join(","), place)?;
                 }
             }
         }
@@ -173,6 +182,14 @@ mod tests {
             error,
             "--set history.ttll=1s: there is no key `history.ttll`; did you mean `history.ttl`?"
         );
+    }
+
+    #[test]
+    fn a_list_is_written_with_brackets_in_the_file_and_with_commas_elsewhere() {
+        let in_file = resolve("[limits]\nconflate = [\"ticks\", \"cursors\"]\n", &[], &[]).unwrap();
+        let in_flag = resolve("", &[], &[("limits.conflate", "ticks,cursors")]).unwrap();
+        assert_eq!(in_file.limits.conflate, in_flag.limits.conflate);
+        assert_eq!(in_file.limits.conflate.len(), 2);
     }
 
     #[test]
