@@ -27,21 +27,33 @@ pub(super) async fn publish(
     list: &str,
     request: Request,
 ) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    let asked = read_head(grant, list, &head.headers);
+    // Read before it is refused for what its head says, too: a connection with an unread body cannot be kept. And the
+    // place among the publishes in flight is taken after that: who sends slowly keeps nobody out.
+    let bytes = body::read(body, node.limits.message_bytes_max, node.limits.body_max).await;
+    let Head { channel, event, key, binary } = asked?;
+    let payload = payload(bytes?, binary)?;
+    let publisher = grant.subject.clone();
+    let receipt = node.publish(Publish { channel: channel.clone(), event, payload, key, publisher }).await?;
+    Ok(answer(&channel, &receipt))
+}
+
+/// What the head of a publish says about its body.
+struct Head {
+    channel: Channel,
+    event: Option<EventName>,
+    key: Option<Key>,
+    binary: bool,
+}
+
+fn read_head(grant: &Grant, list: &str, headers: &HeaderMap) -> Result<Head, Problem> {
     if list.is_empty() || list.contains(',') {
         return Err(Problem::new(Reason::ChannelCount, "a publish names exactly one channel"));
     }
     let channel = refusals::channel(list)?;
     refusals::may_publish(grant, &channel)?;
-    let (head, body) = request.into_parts();
-    let event = event(&head.headers)?;
-    let key = key(&head.headers)?;
-    let binary = is_binary(&head.headers);
-    // The place among the publishes in flight is taken after the body is here: who sends slowly keeps nobody out.
-    let bytes = body::read(body, node.limits.message_bytes_max, node.limits.body_max).await?;
-    let payload = payload(bytes, binary)?;
-    let publisher = grant.subject.clone();
-    let receipt = node.publish(Publish { channel: channel.clone(), event, payload, key, publisher }).await?;
-    Ok(answer(&channel, &receipt))
+    Ok(Head { channel, event: event(headers)?, key: key(headers)?, binary: is_binary(headers) })
 }
 
 /// What a publisher is told.
