@@ -133,7 +133,7 @@ impl Client {
             return Ok(());
         };
         let reach = 1 << self.rng.below(12);
-        let most = if around.calm { 65_536 } else { 1 + self.rng.below(reach) };
+        let most = if around.calm { 4 << 20 } else { 1 + self.rng.below(reach) };
         match line.net.client(line.fd, |socket| socket.receive(most)) {
             Received::Bytes(bytes) => {
                 let heard = line.ear.hear(&bytes).map_err(|broken| self.broken(&broken))?;
@@ -181,13 +181,20 @@ impl Client {
         if !listens || self.witness.has(channel, place) {
             return Ok(());
         }
-        Err(self.silent(channel, &format!("has not heard {place}")))
+        let socket = self.line.as_ref().map(|line| line.net.client(line.fd, |socket| socket.describe()));
+        Err(self.silent(channel, &format!("has not heard {place}: {socket:?}")))
     }
 
     /// What it did and heard last.
     #[must_use]
     pub fn story(&self) -> String {
         self.trace.iter().map(|line| format!("  {line}\n")).collect()
+    }
+
+    /// What it did and heard at the very last.
+    #[must_use]
+    pub fn end_of_story(&self) -> String {
+        self.trace.iter().skip(self.trace.len().saturating_sub(5)).map(|line| format!("  {line}\n")).collect()
     }
 
     /// Its name.
@@ -206,7 +213,7 @@ impl Client {
         let dialect = self.choose_dialect();
         let mut room = 64 + self.rng.below(around.profile.room_max);
         if around.calm {
-            room = room.max(4_096);
+            room = 4 << 20;
         }
         let net = self.rng.pick(around.nets).clone();
         let Some(fd) = net.connect(room) else {
@@ -273,7 +280,7 @@ impl Client {
             });
         }
         match (self.witness.cursor, self.rng.below(20)) {
-            (Some(cursor), 0..=17) => {
+            (Some(cursor), at) if at <= 17 || around.calm => {
                 around.tally.count("resumes");
                 Asked::After(cursor.to_string())
             }
@@ -599,10 +606,12 @@ impl Client {
             }
             4..=7 => {
                 around.tally.count("fault: stopped reading");
+                self.note(around, "stops reading for a moment".into());
                 self.busy_until = around.time.now_ms() + self.rng.range(20, 3_000);
             }
             _ => {
                 around.tally.count("fault: stopped reading for long");
+                self.note(around, "stops reading".into());
                 self.busy_until = around.time.now_ms() + self.rng.range(3_000, 20_000);
             }
         }

@@ -165,15 +165,31 @@ impl Net {
         [state.wake_at, edges].into_iter().flatten().min()
     }
 
-    /// From now on the kernel behaves like this.
+    /// From now on the kernel misbehaves like this.
     pub fn behave(&self, mischief: Mischief) {
         self.state().mischief = mischief;
+    }
+
+    /// From now on the kernel does nothing wrong and has room for everything.
+    pub fn calm(&self) {
+        let mut state = self.state();
+        state.mischief = Mischief::default();
+        state.sockets.iter_mut().for_each(Sock::widen);
     }
 
     /// Sockets that the shard has accepted and not closed.
     #[must_use]
     pub fn open(&self) -> usize {
         self.state().sockets.iter().filter(|socket| socket.is_open()).count()
+    }
+
+    /// Those that are open, for the story of a failure.
+    #[must_use]
+    pub fn describe_open(&self) -> String {
+        let state = self.state();
+        let open: Vec<String> =
+            state.sockets.iter().filter(|socket| socket.is_open()).map(Sock::describe).collect();
+        open.join("; ")
     }
 
     /// What was handed off so far.

@@ -215,11 +215,13 @@ impl Life {
         self.kept.base(channel)
     }
 
-    /// The place of the message with this payload, newest first: raw WebSockets carry nothing else.
+    /// The place of a message with this payload, the first one above `after` if there is one: raw WebSockets carry
+    /// nothing else, and a payload may come again once its key has been forgotten.
     #[must_use]
-    pub fn find(&self, payload: &[u8], binary: bool) -> Option<u64> {
-        let found =
-            self.records.iter().rposition(|record| record.payload == payload && record.binary == binary);
-        found.map(|index| index as u64 + 1)
+    pub fn find(&self, payload: &[u8], binary: bool, after: u64) -> Option<u64> {
+        let fits = |record: &Record| record.payload == payload && record.binary == binary;
+        let above = self.records.iter().skip(usize::try_from(after).unwrap_or(usize::MAX)).position(fits);
+        let above = above.map(|index| after + index as u64 + 1);
+        above.or_else(|| self.records.iter().rposition(fits).map(|index| index as u64 + 1))
     }
 }

@@ -123,11 +123,21 @@ impl Node {
 
     /// Lets one shard make a turn, whether or not it is due.
     pub fn turn(&mut self, index: usize) {
-        self.doors[index].was_rung();
+        self.doors[index].open();
         if let Some(shard) = &mut self.shards[index]
             && !shard.turn()
         {
             self.shards[index] = None;
+        }
+    }
+
+    /// Time has passed, and shards that sleep have slept for it. In the fake kernel a wait returns at once, so an empty
+    /// turn stands for the time inside it; else a shard would take its own sleep for a loop that was late (R30).
+    pub fn sleep(&mut self) {
+        for index in 0..self.shards.len() {
+            if !self.doors[index].has_mail() && !self.nets[index].is_due() {
+                self.turn(index);
+            }
         }
     }
 
@@ -187,6 +197,26 @@ impl Node {
         (0..self.counters.len()).map(|shard| self.counter(shard, name)).sum()
     }
 
+    /// How things stand, for the story of a failure.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let shard = |index: usize| {
+            let (rung, due) = (self.doors[index].is_rung(), self.nets[index].is_due());
+            let (mail, wake_at) = (self.doors[index].has_mail(), self.nets[index].wake_at());
+            let counts: Vec<String> = self.counters[index]
+                .snapshot()
+                .filter(|(_, count)| *count > 0)
+                .map(|(name, count)| format!("{name} {count}"))
+                .collect();
+            format!(
+                "shard {index}: rung {rung} mail {mail} due {due} wake at {wake_at:?}, {}",
+                counts.join(", ")
+            )
+        };
+        let shards: Vec<String> = (0..self.shards.len()).map(shard).collect();
+        format!("  at {}: {:?}\n  {}\n", self.time.now_ms(), self.broker.totals(), shards.join("\n  "))
+    }
+
     /// The inbox of one shard, with its bell.
     #[must_use]
     pub fn door(&self, shard: usize) -> &Arc<Doorbell> {
@@ -219,7 +249,7 @@ impl Node {
         }
         for (index, net) in self.nets.iter().enumerate() {
             if net.open() > 0 {
-                return held(format!("shard {index} holds {} sockets", net.open()));
+                return held(format!("shard {index} holds {} sockets: {}", net.open(), net.describe_open()));
             }
             for name in ["open", "open_sse", "open_ws", "open_poll", "queued_bytes"] {
                 let count = self.counter(index, name);

@@ -74,7 +74,7 @@ impl Profile {
                 emfile: rng.range(0, 200) as u32,
             },
             room_max: 64 << rng.below(8),
-            payload_max: 8 << rng.below(7),
+            payload_max: if !tight && rng.chance(100) { 16 << 10 } else { 8 << rng.below(7) },
             slice_max: 1 << rng.below(10),
             restarts: if rng.chance(300) { 1 + rng.below(2) } else { 0 },
             drains: rng.chance(500),

@@ -137,6 +137,17 @@ impl Sock {
     }
 }
 
+impl Sock {
+    /// In a few words.
+    pub(crate) fn describe(&self) -> String {
+        let (inward, outward) = (self.inward.len() + self.flight.len(), self.outward.len());
+        let (server, finish, reset, starved) = (self.server, self.finish_arrived, self.reset, self.starved);
+        format!(
+            "{server:?} inward {inward} outward {outward} finish {finish} reset {reset} starved {starved}"
+        )
+    }
+}
+
 /// The network between the ends.
 impl Sock {
     /// Moves up to `slice` bytes, then the end of the client's stream, to the server.
@@ -157,6 +168,12 @@ impl Sock {
             self.starved = false;
             self.change = true;
         }
+    }
+
+    /// The network gets fast.
+    pub(crate) fn widen(&mut self) {
+        self.outward_max = 4 << 20;
+        self.feed_writer();
     }
 
     /// When the next edge comes by itself.

@@ -108,6 +108,7 @@ impl Broker for Tap {
 pub struct Doorbell {
     outlet: Arc<dyn Outlet>,
     rung: AtomicBool,
+    waits: AtomicBool,
     rings: AtomicU64,
     deaf: bool,
 }
@@ -117,15 +118,23 @@ impl Doorbell {
     #[must_use]
     pub fn new(outlet: Arc<dyn Outlet>, mutant: Option<Mutant>) -> Doorbell {
         let deaf = mutant == Some(Mutant::LoseWakeUp);
-        Doorbell { outlet, rung: AtomicBool::new(false), rings: AtomicU64::new(0), deaf }
+        let (rung, waits, rings) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
+        Doorbell { outlet, rung, waits, rings, deaf }
     }
 
-    /// Whether it has been rung since the last look.
-    pub fn was_rung(&self) -> bool {
-        self.rung.swap(false, Ordering::Relaxed)
+    /// The shard looks into its inbox.
+    pub fn open(&self) {
+        self.rung.store(false, Ordering::Relaxed);
+        self.waits.store(false, Ordering::Relaxed);
     }
 
-    /// Whether it has been rung, without forgetting it.
+    /// Whether something waits in the inbox, rung for or not.
+    #[must_use]
+    pub fn has_mail(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has been rung since the shard looked last.
     #[must_use]
     pub fn is_rung(&self) -> bool {
         self.rung.load(Ordering::Relaxed)
@@ -134,6 +143,7 @@ impl Doorbell {
 
 impl Outlet for Doorbell {
     fn send(&self, command: Command) -> Result<(), Full> {
+        self.waits.store(true, Ordering::Relaxed);
         let ring = self.rings.fetch_add(1, Ordering::Relaxed);
         if !self.deaf || ring % 8 != 7 {
             self.rung.store(true, Ordering::Relaxed);

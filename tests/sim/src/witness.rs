@@ -112,6 +112,7 @@ impl Witness {
             }
             if let Some(place) = start.or(expected) {
                 self.connection.newest = place.seq;
+                self.owe_from(place);
                 self.settle(book, place)?;
                 self.cursor = Some(place);
                 if self.connection.gap_told.is_none() {
@@ -219,6 +220,11 @@ impl Witness {
             return wrong(Invariant::I4, format!("a gap names {named:?}, and {all:?} were asked for"));
         }
         self.judge_gap(life, gap, &named)?;
+        if let Some(Asked::After(cursor)) = &self.connection.asked
+            && let Some(place) = valid(cursor, life)
+        {
+            self.owe_from(place);
+        }
         self.connection.gap_told = Some(gap.cursor);
         for name in &named {
             let track = self.tracks.entry(name.clone()).or_default();
@@ -277,15 +283,22 @@ impl Witness {
         self.tracks.remove(channel);
     }
 
-    /// Where everything that was delivered ends, for the last word of a run.
+    /// Whether this message was delivered to it, or announced as lost.
     #[must_use]
     pub fn has(&self, channel: &str, place: Position) -> bool {
         self.tracks.get(channel).is_some_and(|track| {
             let settled = track
                 .settled
                 .is_some_and(|settled| settled.generation == place.generation && settled.seq >= place.seq);
-            settled || track.delivered.contains(&place.seq)
+            settled || track.delivered.contains(&place.seq) || place.seq <= track.excused
         })
+    }
+
+    /// What has no beginning yet begins here.
+    fn owe_from(&mut self, place: Position) {
+        for track in self.tracks.values_mut() {
+            track.settled.get_or_insert(place);
+        }
     }
 
     fn know(&mut self, place: Position) {
@@ -300,8 +313,8 @@ impl Witness {
         let seq = match (&seen.id, &seen.content) {
             (Some(id), _) if id.generation == generation => Some(id.seq),
             (Some(_), _) | (None, Content::Shown(_)) => None,
-            (None, Content::Text(text)) => life.find(text.as_bytes(), false),
-            (None, Content::Binary(bytes)) => life.find(bytes, true),
+            (None, Content::Text(text)) => life.find(text.as_bytes(), false, self.connection.newest),
+            (None, Content::Binary(bytes)) => life.find(bytes, true, self.connection.newest),
         };
         let found = seq.and_then(|seq| Some((seq, life.at(seq)?)));
         let Some((seq, record)) = found else {

@@ -13,7 +13,7 @@ use tidewire_hub::position::Position;
 use tidewire_hub::publish::{Key, Publish};
 
 use crate::client::{Around, Client};
-use crate::kernel::{Mischief, Time};
+use crate::kernel::{Net, Time};
 use crate::ledger::{Invariant, Ledger, Violation};
 use crate::mutant::Mutant;
 use crate::node::{Build, Node};
@@ -166,6 +166,7 @@ impl World {
 
     fn pass(&mut self, least_ms: u64, most_ms: u64) {
         self.time.pass(self.rng.range(least_ms, most_ms));
+        self.node.sleep();
         if self.time.now_ms() >= self.ticked_ms + 1_000 {
             self.ticked_ms = self.time.now_ms();
             self.node.tick();
@@ -199,9 +200,11 @@ impl World {
         let name = self.rng.pick(&self.profile.channels);
         let channel = Channel::parse(name.as_str()).expect("a profile's channels are names");
         let mut text = format!("{uid}");
-        for _ in 0..self.rng.below(self.profile.payload_max) {
+        let length = self.rng.below(self.profile.payload_max);
+        for _ in 0..length.min(40) {
             text.push(*self.rng.pick(&['a', 'ü', '\n', '"', '\r', ' ', ':', '.']));
         }
+        text.extend(std::iter::repeat_n('x', length.saturating_sub(40)));
         let payload = if self.rng.chance(200) {
             Payload::binary(Bytes::from(text.into_bytes()))
         } else {
@@ -252,7 +255,7 @@ impl World {
             self.begin_life();
         }
         self.calm = true;
-        self.node.nets.iter().for_each(|net| net.behave(Mischief::default()));
+        self.node.nets.iter().for_each(Net::calm);
         // Whoever is without a connection comes back; whoever is slow is let go.
         self.live(3_000)?;
         let channels = self.profile.channels.clone();
@@ -343,15 +346,18 @@ impl World {
         if self.tally.sum("fault: ") == 0 {
             return Err(Violation::new(Invariant::I6, "no fault was injected"));
         }
-        if delivered == 0 || self.tally.get("resumes") == 0 {
+        let effects =
+            ["seen: ", "resumes", "gaps", "barriers", "slow consumers"].map(|name| self.tally.sum(name));
+        if delivered == 0 || effects.iter().sum::<u64>() == 0 {
             return Err(Violation::new(Invariant::I6, "the faults had no visible effect"));
         }
         Ok(())
     }
 
     fn story(&self, violation: &Violation) -> String {
-        let mut names = self.clients.iter().filter(|client| violation.story.starts_with(client.name()));
-        names.next().map_or_else(String::new, Client::story)
+        let named = self.clients.iter().find(|client| violation.story.starts_with(client.name()));
+        let all = || self.clients.iter().map(Client::end_of_story).collect();
+        named.map_or_else(all, Client::story) + &self.node.describe()
     }
 }
 
