@@ -43,7 +43,7 @@ test("the README's first five minutes work as they are written", { skip: nothing
       for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes) => (printed += bytes));
       const ended = new Promise((resolve) => child.once("close", resolve));
       if (follows(line)) {
-        t.after(() => child.exitCode === null && process.kill(-child.pid, "SIGKILL"));
+        t.after(() => endGroup(child.pid));
         const before = printed.length;
         await eventually(`${line} has begun`, async () => printed.length > before || (await listening(server)));
       } else {
@@ -67,6 +67,15 @@ function follows(line) {
 async function listening(server) {
   const { channels } = await (await fetch(`${server.url}/v1/channels`)).json();
   return channels.some(({ receivers }) => receivers.sse + receivers.ws + receivers.poll > 0);
+}
+
+/** Ends a shell and what it started, if they have not ended by themselves. */
+function endGroup(pid) {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch (error) {
+    if (error.code !== "ESRCH") throw error;
+  }
 }
 
 function inUse(port) {

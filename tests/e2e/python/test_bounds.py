@@ -118,7 +118,7 @@ def test_s37_the_bound_moves_with_its_setting(serve):
 
 def test_s39_past_the_last_connection_a_stream_is_sent_away_in_its_own_language(serve):
     """EventSource closes for good on any status but 200, so overload is a stream that ends after its `retry:`."""
-    server = serve(**{"limits.connections_max": 4})
+    server = serve(**{"limits.connections_max": 4, "engine.shards": 1})
     server.client.close()
     held: list[Wire] = []
     for _ in range(6):
