@@ -42,6 +42,11 @@ impl Feeds {
         self.feeds[index].held_after.take()
     }
 
+    /// Up to where an outlet has been fed: the head, unless it is held back.
+    pub(crate) fn fed(&self, index: usize, head: u64) -> u64 {
+        self.feeds[index].held_after.unwrap_or(head)
+    }
+
     /// The lowest seq that an outlet still waits behind.
     pub(crate) fn lowest_held(&self) -> Option<u64> {
         self.feeds.iter().filter_map(|feed| feed.held_after).min()

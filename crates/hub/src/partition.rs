@@ -107,7 +107,13 @@ impl Partition {
 
     /// Reads what a subscriber missed, joins it if it is due, and puts both into its outlet's inbox in one step.
     pub fn subscribe(&mut self, subscribe: Subscribe, now: Now) {
-        let page = self.read(&subscribe.channels, subscribe.start, subscribe.page);
+        // Who joins an outlet that is held back joins at the place up to which it has been fed, and gets the rest with
+        // everybody there. A page up to the head would name a cursor that its other channels have not reached.
+        let fed = match subscribe.join {
+            Join::Never => self.seq,
+            Join::WhenCaughtUp | Join::WhenEmpty => self.feeds.fed(usize::from(subscribe.outlet.0), self.seq),
+        };
+        let page = self.log(&subscribe.channels, fed).page(subscribe.start, subscribe.page);
         let joined = match subscribe.join {
             Join::WhenCaughtUp => !page.more,
             Join::WhenEmpty => page.messages.is_empty() && page.gap.is_none(),
@@ -137,8 +143,7 @@ impl Partition {
     /// Reads one page of history without joining.
     #[must_use]
     pub fn read(&self, channels: &ChannelSet, start: Start, page: PageLimit) -> Page {
-        let channels = with_records(channels, |channel| self.channels.get(channel));
-        Log { generation: self.generation, head: self.seq, floor: self.floor, channels }.page(start, page)
+        self.log(channels, self.seq).page(start, page)
     }
 
     /// Lifts the barrier of an outlet that has emptied its inbox: a gap for what was trimmed meanwhile, then every
@@ -220,6 +225,12 @@ impl Partition {
             published: self.seq,
             barriers: self.feeds.barriers,
         }
+    }
+
+    /// A still picture of these channels as they were at `end`.
+    fn log<'p>(&'p self, channels: &'p ChannelSet, end: u64) -> Log<'p> {
+        let channels = with_records(channels, |channel| self.channels.get(channel));
+        Log { generation: self.generation, head: self.seq, end, floor: self.floor, channels }
     }
 
     fn place(&mut self, publish: Publish, position: Position, now: Now) -> Receivers {

@@ -16,6 +16,8 @@ pub(crate) struct Log<'p> {
     pub(crate) generation: Gen,
     /// The seq of the newest message of the partition.
     pub(crate) head: u64,
+    /// What lies above this seq is not looked at: the outlet that reads has not been fed further.
+    pub(crate) end: u64,
     /// Nothing is known of unrecorded channels up to here (delivery rule R20).
     pub(crate) floor: u64,
     /// The channels asked for, with their records where they have one.
@@ -30,7 +32,8 @@ impl<'p> Log<'p> {
         let newest = self.channels.iter().map(|(_, history)| self.last(*history)).max().unwrap_or(self.head);
         let end = match messages.last() {
             Some(message) if more => message.position.seq,
-            _ => self.head,
+            // A cursor may be ahead of the outlet, and is never answered by one below it (delivery rule R7).
+            _ => self.end.max(from.after),
         };
         Page {
             gap: from.gap,
@@ -44,7 +47,7 @@ impl<'p> Log<'p> {
 
     fn resolve(&self, start: Start) -> From {
         match start {
-            Start::Live => From { gap: None, start: Some(self.head), after: self.head },
+            Start::Live => From { gap: None, start: Some(self.end), after: self.end },
             Start::Earliest => From { gap: None, start: None, after: 0 },
             Start::Tail(count) => From { gap: None, start: None, after: self.before_newest(count as usize) },
             Start::After(Cursor::At(position)) if self.knows(position) => self.resume(position.seq),
@@ -83,7 +86,7 @@ impl<'p> Log<'p> {
             .channels
             .iter()
             .filter_map(|(_, history)| *history)
-            .map(|history| history.after(after))
+            .map(|history| history.after(after).take_while(|message| message.position.seq <= self.end))
             .collect();
         let mut next: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::with_capacity(feeds.len());
         let mut heads: Vec<Option<&Arc<Message>>> = feeds.iter_mut().map(Iterator::next).collect();
@@ -110,11 +113,14 @@ impl<'p> Log<'p> {
             .channels
             .iter()
             .filter_map(|(_, history)| *history)
-            .flat_map(|history| history.newest_first().take(count).map(|message| message.position.seq))
+            .flat_map(|history| {
+                let seqs = history.newest_first().map(|message| message.position.seq);
+                seqs.skip_while(|seq| *seq > self.end).take(count)
+            })
             .collect();
         newest.sort_unstable_by_key(|seq| Reverse(*seq));
         newest.truncate(count);
-        newest.last().map_or(self.head, |seq| seq - 1)
+        newest.last().map_or(self.end, |seq| seq - 1)
     }
 
     fn knows(&self, position: Position) -> bool {
