@@ -144,13 +144,21 @@ impl<K: Kernel> Shard<K> {
 
     fn take_page(&mut self, index: u32, admit: Admit) {
         self.queue_page(index, &admit.page);
+        let now = self.now();
         let Admit { channels, page, joined, .. } = admit;
         let slot = self.slots.at(index);
         if joined {
             slot.phase = Phase::Live;
             slot.joined_at = page.cursor.seq;
+            // It was busy reading; what it said meanwhile is heard now.
+            slot.heard = now;
+            let mut waits = slot.unread;
             if let Some(story) = &mut slot.story {
                 story.pager = None;
+                waits |= !story.inbound.is_empty();
+            }
+            if waits {
+                self.read_later(index);
             }
             self.seat(index, &channels);
         } else {
@@ -178,13 +186,17 @@ impl<K: Kernel> Shard<K> {
             |channel: &&Channel| slot.seats.iter().any(|seat| self.members.channel(*seat) == *channel);
         let (again, new): (Vec<&Channel>, Vec<&Channel>) = admit.channels.iter().partition(seated);
         let channels_max = self.limits.channels_per_connection_max;
-        let answer = if slot.seats.len() + new.len() <= channels_max {
-            v1::ack_subscribe(tag, &admit.page, admit.joined)
-        } else {
+        let answer = if slot.queue.bytes() > self.limits.queue_bytes_max {
+            // History does not count against a slow reader, so it must not be asked for faster than it is read.
+            Err((Reason::Overloaded, "the answers before this one wait to be read".to_owned()))
+        } else if slot.seats.len() + new.len() > channels_max {
             let detail = format!("this connection would have more than {channels_max} channels");
-            v1::error(tag, Reason::ChannelCount, &detail)
+            Err((Reason::ChannelCount, detail))
+        } else {
+            Ok(v1::ack_subscribe(tag, &admit.page, admit.joined))
         };
-        let joins = admit.joined && slot.seats.len() + new.len() <= channels_max;
+        let joins = admit.joined && answer.is_ok();
+        let answer = answer.unwrap_or_else(|(reason, detail)| v1::error(tag, reason, &detail));
         // Its channels are a set: what was counted for one it has already is taken back, and so is a refused one.
         let back = if joins { again } else { admit.channels.iter().collect() };
         let back: Vec<Channel> = back.into_iter().filter(|_| admit.joined).cloned().collect();
@@ -244,21 +256,20 @@ impl<K: Kernel> Shard<K> {
         poll::response(page, &answered, &mut answer);
         self.counters.delivered.add(page.messages.len() as u64);
         self.queue(index, answer, Kind::History);
-        if !keep_alive {
-            return self.end_after(index, Vec::new());
-        }
         let now = self.now();
+        if !keep_alive {
+            self.end_after(index, Vec::new());
+            // A page is more than last words: it may be read as slowly as one that leaves the connection open.
+            return self.due(index, now + ticks(self.limits.keep_alive_max));
+        }
         let slot = self.slots.at(index);
         slot.phase = Phase::Head;
         slot.form = Form::Poll;
         slot.beat = NEVER;
         slot.story().grant = None;
-        let leftover = !slot.story().inbound.is_empty();
-        if !leftover {
+        // What came behind this request is read once the answer has left.
+        if slot.story().inbound.is_empty() {
             slot.story = None;
-        }
-        if leftover || slot.unread {
-            self.read_later(index);
         }
         self.due(index, now + ticks(self.limits.keep_alive_max));
     }

@@ -1,5 +1,7 @@
 //! Deadlines: what must have happened by now, and heartbeats (delivery rules R6 and R30).
 
+use std::time::Duration;
+
 use tidewire_hub::reason::Reason;
 use tidewire_transport::refusal::Refusal;
 use tidewire_transport::sse;
@@ -89,7 +91,7 @@ impl<K: Kernel> Shard<K> {
                     self.counters.timeouts.add(1);
                     return self.end(index, Reason::Timeout);
                 }
-                if late(slot.heard, self.limits.silence_max) {
+                if slot.phase == Phase::Live && late(slot.heard, self.limits.silence_max) {
                     self.counters.timeouts.add(1);
                     return self.end(index, Reason::Silent);
                 }
@@ -107,8 +109,11 @@ impl<K: Kernel> Shard<K> {
             }
             _ => {}
         }
-        let due = self.next_pulse(index);
-        self.due(index, due.max(now + 1));
+        // While something waits, nothing is due but the end of patience: a heartbeat is looked for now and then.
+        let rest = if empty { 1 } else { ticks(Duration::from_secs(1)) };
+        let due = self.next_pulse(index).max(now + rest);
+        let patience_ends = self.patience_ends(index).unwrap_or(NEVER);
+        self.due(index, due.min(patience_ends.max(now + 1)));
     }
 
     /// An id alone into an empty queue: the last position queued to everyone here (delivery rule R6).
@@ -135,9 +140,12 @@ impl<K: Kernel> Shard<K> {
                 let partial = slot.story.as_ref().and_then(|story| story.partial_since);
                 let partial =
                     partial.map_or(NEVER, |since| since + ticks(self.limits.incomplete_message_max));
-                (slot.beat + ticks(self.limits.ping))
-                    .min(slot.heard + ticks(self.limits.silence_max))
-                    .min(partial)
+                // One that catches up is not silent but busy, and it is not asked.
+                let silent = match slot.phase {
+                    Phase::Live => slot.heard + ticks(self.limits.silence_max),
+                    _ => NEVER,
+                };
+                (slot.beat + ticks(self.limits.ping)).min(silent).min(partial)
             }
             _ => slot.beat + heartbeat,
         };

@@ -128,9 +128,12 @@ impl<K: Kernel> Shard<K> {
         let slot = self.slots.at(index);
         match slot.phase {
             Phase::Ending => self.linger(index),
-            // A request may have waited for the answer before it to be sent (delivery rule R27).
-            Phase::Head if slot.story.as_ref().is_some_and(|story| !story.inbound.is_empty()) => {
-                self.read_later(index);
+            // The next request may have come while the answer to the one before was being sent.
+            Phase::Head => {
+                let leftover = slot.story.as_ref().is_some_and(|story| !story.inbound.is_empty());
+                if slot.unread || leftover {
+                    self.read_later(index);
+                }
             }
             Phase::Paging => self.ask_for_more(index),
             Phase::Live if matches!(slot.form, Form::Sse(..)) => slot.story = None,
@@ -198,7 +201,7 @@ impl<K: Kernel> Shard<K> {
         let mut waiting: Vec<(u32, u32)> = Vec::new();
         for index in self.slots.indices() {
             let slot = self.slots.at(index);
-            if matches!(slot.phase, Phase::Paging | Phase::Live) {
+            if !matches!(slot.phase, Phase::Free | Phase::Doomed) {
                 waiting.extend(slot.queue.oldest().map(|since| (since, index)));
             }
         }
@@ -207,7 +210,13 @@ impl<K: Kernel> Shard<K> {
             if self.frames.bytes() <= self.limits.memory_budget / 5 {
                 return;
             }
-            self.slow(index);
+            if matches!(self.slots.at(index).phase, Phase::Paging | Phase::Live) {
+                self.slow(index);
+            } else {
+                // An answer to a poll, or last words: there is nothing shorter to say instead.
+                self.counters.slow_consumers.add(1);
+                self.doom(index);
+            }
         }
     }
 }

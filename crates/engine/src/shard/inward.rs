@@ -98,8 +98,13 @@ impl<K: Kernel> Shard<K> {
     pub(super) fn read(&mut self, index: u32) {
         let slot = self.slots.at(index);
         let reads = match (slot.phase, slot.form) {
-            (Phase::Head | Phase::Ending | Phase::Lingering, _) => true,
+            // One request after the other: the next is read when the answer before it has been taken, or a client
+            // that asks and does not read would pile up answers (security rule S35).
+            (Phase::Head, _) => slot.queue.is_empty(),
+            (Phase::Ending | Phase::Lingering, _) => true,
             (Phase::Paging | Phase::Live, Form::Sse(..)) => true,
+            // Channels that it adds would be heard before the history of its first ones (delivery rule R4).
+            (Phase::Paging, Form::Ws(Protocol::V1)) => false,
             (Phase::Paging | Phase::Live, Form::Ws(_)) => !slot.held,
             _ => false,
         };
@@ -174,11 +179,7 @@ impl<K: Kernel> Shard<K> {
     fn still_reads(&mut self, index: u32) -> bool {
         let slot = self.slots.at(index);
         match slot.phase {
-            // One that waits to be handed off has sent enough: its body is the API server's to bound.
-            Phase::Head => {
-                slot.form != Form::Poll || slot.story.as_ref().is_none_or(|story| story.inbound.is_empty())
-            }
-            Phase::Ending | Phase::Lingering => true,
+            Phase::Head | Phase::Ending | Phase::Lingering => true,
             Phase::Paging | Phase::Live => !slot.held && slot.form != Form::Poll,
             Phase::Asked | Phase::Free | Phase::Doomed => false,
         }
@@ -280,12 +281,7 @@ impl<K: Kernel> Shard<K> {
     /// Gives the connection to the API server: with an empty queue, and with whatever deadline is left (rule R27).
     fn hand_off(&mut self, index: u32, bytes: &[u8]) {
         let slot = self.slots.at(index);
-        if !slot.queue.is_empty() {
-            // The answer before is still on its way. `drained` comes back here.
-            slot.form = Form::Poll;
-            slot.story().inbound = bytes.to_vec();
-            return;
-        }
+        debug_assert!(slot.queue.is_empty(), "a head is read when the answer before it has left");
         // `NEVER` is later than now, so a kept-alive connection whose head came at once has waited for nothing.
         let waited = u64::from(self.clock.tick().saturating_sub(slot.beat)) * TICK_MS;
         let head_max_ms = u64::try_from(self.limits.head_max.as_millis()).unwrap_or(u64::MAX);
@@ -384,7 +380,6 @@ impl<K: Kernel> Shard<K> {
         let slot = self.slots.at(index);
         match slot.phase {
             Phase::Ending if !slot.queue.is_empty() => {}
-            Phase::Head if !slot.queue.is_empty() => slot.phase = Phase::Ending,
             _ => self.doom(index),
         }
     }

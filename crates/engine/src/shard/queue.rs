@@ -132,6 +132,11 @@ impl Queue {
         conflated
     }
 
+    /// Bytes waiting, whoever asked for them.
+    pub(super) fn bytes(&self) -> usize {
+        self.slices().map(|slice| slice.len()).sum()
+    }
+
     /// Messages waiting that nobody asked to catch up with.
     pub(super) fn live_count(&self) -> usize {
         self.live_count as usize

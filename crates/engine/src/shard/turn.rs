@@ -156,6 +156,9 @@ impl<K: Kernel> Shard<K> {
         for index in self.slots.indices() {
             self.doom(index);
         }
+        // The panic may have come while these were in somebody's hands.
+        self.doomed = self.slots.indices();
+        self.inward.resize(INWARD_BYTES, 0);
         self.bury();
         self.dirty.clear();
         self.unread.clear();

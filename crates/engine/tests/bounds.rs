@@ -1,0 +1,112 @@
+//! What a client that does not read may cost, and what it may not cost others (security rule S35, invariants 5 and 6).
+
+#![allow(clippy::unwrap_used, reason = "a test may unwrap: its panic is its report")]
+
+mod rig;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rig::{PANIC, Rig, frame};
+use tidewire_hub::limits::Limits;
+
+const POLL: &str = "GET /c/a?cursor=earliest HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+fn websocket(path: &str) -> Vec<u8> {
+    format!(
+        "GET /c/{path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: tidewire.v1\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+#[test]
+fn s35_polls_sent_together_are_answered_one_after_the_other_as_the_client_reads() {
+    let mut rig = Rig::new(Limits::default());
+    rig.publish("a", 100, 1_000);
+    let client = rig.client(POLL.repeat(500).as_bytes(), 0);
+    assert!(rig.counters.queued_bytes.get() < 200_000, "one answer waits, not five hundred");
+    client.take(usize::MAX);
+    rig.turns();
+    for _ in 0..500 {
+        rig.turns();
+    }
+    assert_eq!(client.taken().matches("HTTP/1.1 200 OK").count(), 500, "and none is forgotten");
+}
+
+#[test]
+fn s35_memory_held_by_unread_polls_is_not_taken_from_subscribers() {
+    let mut rig = Rig::new(Limits { memory_budget: 4 << 20, ..Limits::default() });
+    rig.publish("a", 100, 1_000);
+    let stream = "GET /c/b HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+    let subscriber = rig.client(stream.as_bytes(), 2_000);
+    let polls: Vec<_> = (0..20).map(|_| rig.client(POLL.as_bytes(), 0)).collect();
+    rig.publish("b", 1, 5_000);
+    rig.turns();
+    assert!(rig.counters.queued_bytes.get() < 1 << 20, "who has waited longest was cut");
+    assert!(polls.iter().any(rig::Client::is_closed) && !subscriber.is_closed());
+    subscriber.take(usize::MAX);
+    rig.turns();
+    assert!(subscriber.taken().ends_with("\n\n\r\n"), "its message comes as soon as it reads");
+}
+
+#[test]
+fn s35_an_answer_that_ends_its_connection_may_be_read_as_slowly_as_another() {
+    let mut rig = Rig::new(Limits::default());
+    rig.publish("a", 100, 1_000);
+    let closes = "GET /c/a?cursor=earliest HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let client = rig.client(closes.as_bytes(), 0);
+    for _ in 0..12 {
+        rig.pass(1_000);
+        client.take(10_000);
+    }
+    rig.turns();
+    assert!(client.taken().ends_with("\"gap\":null}") && client.is_finished());
+    rig.pass(3_000);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn s35_history_asked_for_again_and_again_is_not_piled_up() {
+    let mut rig = Rig::new(Limits { queue_bytes_max: 200_000, ..Limits::default() });
+    rig.publish("a", 100, 1_000);
+    let subscribe = frame(r#"{"type":"subscribe","channels":["a"],"cursor":"earliest"}"#);
+    let client = rig.client(&[websocket(""), subscribe.repeat(500)].concat(), 0);
+    assert!(rig.counters.queued_bytes.get() < 500_000, "{}", rig.counters.queued_bytes.get());
+    client.take(usize::MAX);
+    rig.turns();
+    assert!(client.taken().contains(r#""code":"overloaded""#));
+}
+
+#[test]
+fn r4_a_channel_that_is_added_waits_until_the_first_ones_have_caught_up() {
+    let mut rig = Rig::new(Limits::default());
+    rig.publish("a", 1_000, 1_000);
+    let subscribe = frame(r#"{"type":"subscribe","channels":["b"]}"#);
+    let client = rig.client(&websocket("a?cursor=earliest"), 10_000);
+    client.send(&subscribe);
+    rig.turns();
+    rig.publish("b", 1, 1);
+    rig.turns();
+    client.take(usize::MAX);
+    for _ in 0..8 {
+        rig.turns();
+    }
+    let taken = client.taken();
+    let (history, after) = taken.split_once(r#""type":"ack""#).expect("the subscribe is answered");
+    assert_eq!(history.matches(r#""channel":"a""#).count(), 1_000);
+    assert!(!history.contains(r#""channel":"b""#) && !after.contains(r#""channel":"a""#));
+}
+
+#[test]
+fn r23_a_loop_that_panicked_serves_whoever_comes_next() {
+    let mut rig = Rig::new(Limits::default());
+    let before = rig.client(&websocket("a"), usize::MAX);
+    let ask = format!("GET /c/{PANIC} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(catch_unwind(AssertUnwindSafe(|| rig.client(ask.as_bytes(), usize::MAX))).is_err());
+    rig.cut();
+    assert!(before.is_closed());
+    let after = rig.client(POLL.as_bytes(), usize::MAX);
+    assert!(after.taken().starts_with("HTTP/1.1 200 OK\r\n"));
+    assert_eq!((rig.counters.panics.get(), rig.counters.open.get()), (1, 1));
+}

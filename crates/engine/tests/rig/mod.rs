@@ -1,0 +1,320 @@
+//! One shard over sockets in memory, and a control plane that asks a real partition. The test is the client, and time
+//! stands still unless the test lets it pass.
+
+#![allow(clippy::unwrap_used, reason = "a test may unwrap: its panic is its report")]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tidewire_engine::kernel::{Kernel, Ready};
+use tidewire_engine::shard::{Parts, Shard};
+use tidewire_engine::{Control, Counters, Event, Inbox};
+use tidewire_hub::admit::{Join, Subscribe, Transport};
+use tidewire_hub::broker::Now;
+use tidewire_hub::channel::Channel;
+use tidewire_hub::deliver::{Command, Outlet as _};
+use tidewire_hub::grant::Grant;
+use tidewire_hub::limits::{Limits, POLL_PAGE, Retention, STREAM_PAGE};
+use tidewire_hub::message::Payload;
+use tidewire_hub::partition::Partition;
+use tidewire_hub::position::{Cursor, Gen, Start};
+use tidewire_hub::publish::Publish;
+use tidewire_transport::request::Wants;
+use tidewire_transport::v1::{self, ClientFrame};
+
+/// Who asks for this channel meets a panic.
+pub const PANIC: &str = "panic";
+
+/// A shard, its log, and the clients that came.
+pub struct Rig {
+    shard: Shard<Memory>,
+    pub counters: Arc<Counters>,
+    partition: Arc<Mutex<Partition>>,
+    arrivals: Rc<RefCell<VecDeque<Wire>>>,
+    changed: Rc<RefCell<Vec<u64>>>,
+    now_ms: Rc<RefCell<u64>>,
+}
+
+impl Rig {
+    pub fn new(limits: Limits) -> Rig {
+        let limits = Arc::new(limits);
+        let inbox = Inbox::new(&limits);
+        let mut partition = Partition::new(Gen::from_random(7), &limits, Retention::default());
+        let outlet = partition.attach(inbox.clone());
+        let partition = Arc::new(Mutex::new(partition));
+        let control = Arc::new(Plane { partition: partition.clone(), inbox: inbox.clone() });
+        let counters = Arc::<Counters>::default();
+        let (arrivals, changed, now_ms) = (Rc::default(), Rc::default(), Rc::default());
+        let kernel = Memory {
+            arrivals: Rc::clone(&arrivals),
+            changed: Rc::clone(&changed),
+            now_ms: Rc::clone(&now_ms),
+        };
+        let parts = Parts { outlet, inbox, control, limits, counters: counters.clone(), seed: 7 };
+        Rig { shard: Shard::new(kernel, parts), counters, partition, arrivals, changed, now_ms }
+    }
+
+    /// Publishes `count` payloads of `bytes` bytes.
+    pub fn publish(&self, channel: &str, count: usize, bytes: usize) {
+        for _ in 0..count {
+            let payload = Payload::text(Bytes::from(vec![b'x'; bytes])).unwrap();
+            let channel = Channel::parse(channel).unwrap();
+            let publish = Publish { channel, event: None, payload, key: None, publisher: "test".into() };
+            self.partition.lock().unwrap().publish(publish, Now::default()).unwrap();
+        }
+    }
+
+    /// A client that has sent `bytes` and takes `room` bytes of what is written to it.
+    pub fn client(&mut self, bytes: &[u8], room: usize) -> Client {
+        let wire = Wire::default();
+        wire.0.borrow_mut().inward.extend(bytes);
+        wire.0.borrow_mut().room = room;
+        self.arrivals.borrow_mut().push_back(wire.clone());
+        self.turns();
+        Client { wire, changed: Rc::clone(&self.changed) }
+    }
+
+    /// Turns the loop often enough for everything that can happen without time.
+    pub fn turns(&mut self) {
+        for _ in 0..64 {
+            self.shard.turn();
+        }
+    }
+
+    /// What the loop's thread does after a panic.
+    pub fn cut(&mut self) {
+        self.shard.cut();
+    }
+
+    /// Lets time pass in steps that the loop does not take for its own lateness.
+    pub fn pass(&mut self, ms: u64) {
+        for _ in 0..ms / 100 {
+            *self.now_ms.borrow_mut() += 100;
+            self.turns();
+        }
+    }
+}
+
+/// The other end of a connection.
+pub struct Client {
+    wire: Wire,
+    changed: Rc<RefCell<Vec<u64>>>,
+}
+
+impl Client {
+    /// Sends more.
+    pub fn send(&self, bytes: &[u8]) {
+        self.wire.0.borrow_mut().inward.extend(bytes);
+        self.change();
+    }
+
+    /// Takes `room` bytes more of what is written.
+    pub fn take(&self, room: usize) {
+        self.wire.0.borrow_mut().room += room;
+        self.change();
+    }
+
+    /// Everything taken so far.
+    pub fn taken(&self) -> String {
+        String::from_utf8_lossy(&self.wire.0.borrow().outward).into_owned()
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.wire.0.borrow().closed
+    }
+
+    /// The server's half has ended.
+    pub fn is_finished(&self) -> bool {
+        self.wire.0.borrow().finished
+    }
+
+    fn change(&self) {
+        self.changed.borrow_mut().extend(self.wire.0.borrow().token);
+    }
+}
+
+/// A client's frame, masked with zeros.
+pub fn frame(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).unwrap();
+    assert!(length < 126, "a test's frames are short");
+    [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+#[derive(Clone, Default)]
+struct Wire(Rc<RefCell<Ends>>);
+
+#[derive(Default)]
+struct Ends {
+    token: Option<u64>,
+    inward: VecDeque<u8>,
+    outward: Vec<u8>,
+    room: usize,
+    finished: bool,
+    closed: bool,
+}
+
+struct Memory {
+    arrivals: Rc<RefCell<VecDeque<Wire>>>,
+    changed: Rc<RefCell<Vec<u64>>>,
+    now_ms: Rc<RefCell<u64>>,
+}
+
+impl Kernel for Memory {
+    type Socket = Wire;
+
+    fn now_ms(&self) -> u64 {
+        *self.now_ms.borrow()
+    }
+
+    fn wait(&mut self, _timeout_ms: Option<u64>, ready: &mut Vec<Ready>) {
+        if !self.arrivals.borrow().is_empty() {
+            ready.push(Ready::Accept);
+        }
+        ready.extend(self.changed.borrow_mut().drain(..).map(|token| Ready::Socket {
+            token,
+            readable: true,
+            writable: true,
+            finished: false,
+            broken: false,
+        }));
+    }
+
+    fn accept(&mut self) -> io::Result<Wire> {
+        self.arrivals.borrow_mut().pop_front().ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    fn accepting(&mut self, _on: bool) {}
+
+    fn stop_listening(&mut self) {}
+
+    fn watch(&mut self, socket: &Wire, token: u64) -> io::Result<()> {
+        socket.0.borrow_mut().token = Some(token);
+        Ok(())
+    }
+
+    fn peer(&self, _socket: &Wire) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 1))
+    }
+
+    fn read(&mut self, socket: &Wire, into: &mut [u8]) -> io::Result<usize> {
+        let inward = &mut socket.0.borrow_mut().inward;
+        let count = inward.len().min(into.len());
+        for (place, byte) in into.iter_mut().zip(inward.drain(..count)) {
+            *place = byte;
+        }
+        if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+
+    fn write(&mut self, socket: &Wire, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut ends = socket.0.borrow_mut();
+        let mut count = 0;
+        for slice in from {
+            let fits = slice.len().min(ends.room);
+            ends.outward.extend_from_slice(&slice[..fits]);
+            ends.room -= fits;
+            count += fits;
+        }
+        if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+
+    fn finish(&mut self, socket: &Wire) {
+        socket.0.borrow_mut().finished = true;
+    }
+
+    fn close(&mut self, socket: Wire) {
+        let mut ends = socket.0.borrow_mut();
+        (ends.closed, ends.token) = (true, None);
+    }
+
+    fn hand_off(&mut self, socket: Wire, _bytes: Vec<u8>, _deadline_ms: u64) {
+        self.close(socket);
+    }
+}
+
+/// Lets everybody do everything.
+struct Plane {
+    partition: Arc<Mutex<Partition>>,
+    inbox: Arc<Inbox>,
+}
+
+impl Plane {
+    fn subscribe(&self, subscribe: Subscribe) {
+        self.partition.lock().unwrap().subscribe(subscribe, Now::default());
+    }
+}
+
+impl Control for Plane {
+    fn handle(&self, event: Event<'_>) {
+        let grant = Arc::new(Grant::everything("test"));
+        match event {
+            Event::Arrived { outlet, conn, request, .. } => {
+                let (transport, page, join) = match request.wants {
+                    Wants::Sse { .. } => (Transport::Sse, STREAM_PAGE, Join::WhenCaughtUp),
+                    Wants::WebSocket { .. } => (Transport::Ws, STREAM_PAGE, Join::WhenCaughtUp),
+                    Wants::LongPoll { .. } => (Transport::Poll, POLL_PAGE, Join::WhenEmpty),
+                    Wants::ShortPoll => (Transport::Poll, POLL_PAGE, Join::Never),
+                };
+                assert!(!request.channels.as_slice().iter().any(|channel| channel.as_str() == PANIC));
+                let (channels, start) = (request.channels.clone(), request.start);
+                let (tag, conn) = (None, conn);
+                self.subscribe(Subscribe {
+                    outlet,
+                    conn,
+                    transport,
+                    grant,
+                    channels,
+                    start,
+                    page,
+                    join,
+                    tag,
+                });
+            }
+            Event::Received { outlet, conn, messages, .. } => {
+                for message in messages {
+                    let text = std::str::from_utf8(&message.bytes).unwrap();
+                    let asked = v1::parse(text, &Limits::default()).unwrap();
+                    let ClientFrame::Subscribe { channels, cursor } = asked.frame else { continue };
+                    let (transport, page, join) = (Transport::Ws, POLL_PAGE, Join::WhenCaughtUp);
+                    let start = cursor.unwrap_or(Start::Live);
+                    let (tag, grant) = (Some("null".into()), grant.clone());
+                    self.subscribe(Subscribe {
+                        outlet,
+                        conn,
+                        transport,
+                        grant,
+                        channels,
+                        start,
+                        page,
+                        join,
+                        tag,
+                    });
+                }
+                self.inbox.send(Command::Continue { conn }).unwrap();
+            }
+            Event::Drained { outlet, conn, transport, channels, cursor, .. } => {
+                let (channels, start) = (channels.clone(), Start::After(Cursor::At(cursor)));
+                let (page, join, tag) = (STREAM_PAGE, Join::WhenCaughtUp, None);
+                self.subscribe(Subscribe {
+                    outlet,
+                    conn,
+                    transport,
+                    grant,
+                    channels,
+                    start,
+                    page,
+                    join,
+                    tag,
+                });
+            }
+            Event::Departed { outlet, transport, channels } => {
+                self.partition.lock().unwrap().leave(outlet, transport, &channels);
+            }
+            Event::Emptied { outlet } => self.partition.lock().unwrap().catch_up(outlet),
+        }
+    }
+}
