@@ -71,7 +71,10 @@ impl Pipes {
                 waiting.arrivals.push_back(pipe.clone());
             }
         });
-        pipe.lock().shard_gone = gone;
+        if gone {
+            // Only then: one that arrived in time may have been closed by the drain already.
+            pipe.lock().shard_gone = true;
+        }
         PipeEnd { pipe, desk: self.desk.clone() }
     }
 }
@@ -142,7 +145,7 @@ impl Drop for PipeEnd {
         ends.client_gone = true;
         let token = ends.token;
         drop(ends);
-        self.desk.changed(token);
+        self.desk.broken(token);
     }
 }
 
@@ -185,6 +188,8 @@ struct Desk {
 struct Waiting {
     arrivals: VecDeque<Arc<Pipe>>,
     changed: Vec<u64>,
+    /// A client that is gone is told of apart: who waits for an answer does not read.
+    broken: Vec<u64>,
     rung: bool,
     paused: bool,
     closed: bool,
@@ -207,6 +212,12 @@ impl Desk {
     fn changed(&self, token: Option<u64>) {
         if let Some(token) = token {
             self.ring(|waiting| waiting.changed.push(token));
+        }
+    }
+
+    fn broken(&self, token: Option<u64>) {
+        if let Some(token) = token {
+            self.ring(|waiting| waiting.broken.push(token));
         }
     }
 }
@@ -242,8 +253,9 @@ impl Kernel for PipeKernel {
         waiting.changed.sort_unstable();
         waiting.changed.dedup();
         let flags =
-            |token| Ready::Socket { token, readable: true, writable: true, finished: false, broken: false };
-        ready.extend(waiting.changed.drain(..).map(flags));
+            |token, broken| Ready::Socket { token, readable: true, writable: true, finished: false, broken };
+        ready.extend(waiting.changed.drain(..).map(|token| flags(token, false)));
+        ready.extend(waiting.broken.drain(..).map(|token| flags(token, true)));
     }
 
     fn accept(&mut self) -> io::Result<Arc<Pipe>> {
@@ -277,6 +289,7 @@ impl Kernel for PipeKernel {
     fn read(&mut self, socket: &Arc<Pipe>, into: &mut [u8]) -> io::Result<usize> {
         let mut ends = socket.lock();
         if ends.client_gone {
+            // Also where it went before it had a token to be told of by.
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         if ends.inward.is_empty() {

@@ -2,6 +2,7 @@
 //! stands still unless the test lets it pass.
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap: its panic is its report")]
+#![allow(dead_code, reason = "each test file takes what it needs of it")]
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -237,9 +238,9 @@ impl Kernel for Memory {
 }
 
 /// Lets everybody do everything.
-struct Plane {
-    partition: Arc<Mutex<Partition>>,
-    inbox: Arc<Inbox>,
+pub struct Plane {
+    pub partition: Arc<Mutex<Partition>>,
+    pub inbox: Arc<Inbox>,
 }
 
 impl Plane {
