@@ -107,20 +107,26 @@ impl<'p> Log<'p> {
         (messages, false)
     }
 
-    /// The seq before the newest `count` messages over all channels.
+    /// The seq before the newest `count` messages over all channels, which are merged as far as that: many channels
+    /// with long histories must not hold up the sequencer.
     fn before_newest(&self, count: usize) -> u64 {
-        let mut newest: Vec<u64> = self
-            .channels
-            .iter()
-            .filter_map(|(_, history)| *history)
-            .flat_map(|history| {
-                let seqs = history.newest_first().map(|message| message.position.seq);
-                seqs.skip_while(|seq| *seq > self.end).take(count)
-            })
-            .collect();
-        newest.sort_unstable_by_key(|seq| Reverse(*seq));
-        newest.truncate(count);
-        newest.last().map_or(self.end, |seq| seq - 1)
+        let histories = self.channels.iter().filter_map(|(_, history)| *history);
+        let seqs = |history: &'p History| {
+            let seqs = history.newest_first().map(|message| message.position.seq);
+            seqs.skip_while(|seq| *seq > self.end)
+        };
+        let mut feeds: Vec<_> = histories.map(seqs).collect();
+        let mut next: BinaryHeap<(u64, usize)> = BinaryHeap::with_capacity(feeds.len());
+        for (index, feed) in feeds.iter_mut().enumerate() {
+            next.extend(feed.next().map(|seq| (seq, index)));
+        }
+        let mut before = self.end;
+        for _ in 0..count {
+            let Some((seq, index)) = next.pop() else { break };
+            before = seq - 1;
+            next.extend(feeds[index].next().map(|seq| (seq, index)));
+        }
+        before
     }
 
     fn knows(&self, position: Position) -> bool {
