@@ -6,7 +6,7 @@
 //! Sketch: a publish costs two hash look-ups, one `Arc` and one inbox entry per interested outlet; a kept message
 //! costs its payload, about 180 bytes for itself and 32 in `order`.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::admit::{Admit, Gap, GapReason, Join, OutletId, Page, Subscribe, Transport};
@@ -203,9 +203,16 @@ impl Partition {
     /// The channels that exist, in name order.
     #[must_use]
     pub fn channels(&self, count_max: usize) -> Vec<ChannelInfo> {
-        let mut names: Vec<&Channel> = self.channels.keys().collect();
-        names.sort_unstable();
-        names.truncate(count_max);
+        // Publishers wait meanwhile, so a million names are looked at and only those that are shown are sorted.
+        let mut names: BinaryHeap<&Channel> = BinaryHeap::new();
+        for name in self.channels.keys() {
+            if names.len() < count_max {
+                names.push(name);
+            } else if let Some(mut last) = names.peek_mut().filter(|last| name < **last) {
+                *last = name;
+            }
+        }
+        let names = names.into_sorted_vec();
         let info = |channel: &Channel| {
             let history = &self.channels[channel];
             let (messages, bytes) = (history.count(), history.bytes());
