@@ -15,7 +15,6 @@ use tidewire_transport::{poll, v1};
 use crate::event::Event;
 use crate::kernel::Kernel;
 
-use super::flush::gap_bytes;
 use super::queue::Kind;
 use super::slot::{Form, NEVER, Pager, Phase};
 use super::time::ticks;
@@ -62,7 +61,7 @@ impl<K: Kernel> Shard<K> {
             sse::gap(body, gap, &mut head);
         }
         sse::ready(body, &admit.channels, admit.page.start, &mut head);
-        self.queue(index, head, Kind::History);
+        self.queue(index, head, Kind::Head);
         self.begin(index, admit);
         if self.slots.at(index).phase == Phase::Live {
             self.slots.at(index).story = None;
@@ -96,7 +95,7 @@ impl<K: Kernel> Shard<K> {
         slot.story().request = Some(request);
         slot.story().grant = Some(admit.grant.clone());
         let leftover = !slot.story().inbound.is_empty();
-        self.queue(index, head, Kind::History);
+        self.queue(index, head, Kind::Head);
         let raw_gap = admit.page.gap.as_ref().filter(|_| protocol == Protocol::Raw).map(|gap| gap.cursor);
         if let Some(cursor) = raw_gap {
             // Raw cannot say it inside the stream, so it says it with the close.
@@ -137,7 +136,7 @@ impl<K: Kernel> Shard<K> {
                 }
                 return self.end_at(index, Reason::Gap, gap.cursor);
             }
-            self.queue(index, gap_bytes(form, gap), Kind::History);
+            self.queue_gap(index, gap, Kind::History);
         }
         self.take_page(index, admit);
     }

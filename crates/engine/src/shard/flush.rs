@@ -51,6 +51,15 @@ impl<K: Kernel> Shard<K> {
         self.soil(index);
     }
 
+    /// Tells one connection of a gap, in its place among the messages.
+    pub(super) fn queue_gap(&mut self, index: u32, gap: &Gap, kind: Kind) {
+        let now = self.clock.tick();
+        let slot = self.slots.at(index);
+        let frame = self.frames.gap(gap_bytes(slot.form, gap), gap.cursor);
+        slot.queue.push(frame, kind, now);
+        self.soil(index);
+    }
+
     /// Puts a connection into the list of sockets to write.
     pub(super) fn soil(&mut self, index: u32) {
         let slot = self.slots.at(index);
@@ -190,7 +199,7 @@ impl<K: Kernel> Shard<K> {
         let frames = &self.frames;
         let skipped = slot.queue.conflate(now, |cursor, channels| {
             let gap = Gap { channels, reason: GapReason::SlowConsumer, cursor };
-            frames.control(gap_bytes(form, &gap))
+            frames.gap(gap_bytes(form, &gap), cursor)
         });
         self.counters.gaps.add(u64::from(skipped));
         skipped
@@ -222,7 +231,7 @@ impl<K: Kernel> Shard<K> {
 }
 
 /// A gap as a stream or a `tidewire.v1` WebSocket is told it; nothing for the formats that cannot be told inside.
-pub(super) fn gap_bytes(form: Form, gap: &Gap) -> Vec<u8> {
+fn gap_bytes(form: Form, gap: &Gap) -> Vec<u8> {
     let mut bytes = Vec::new();
     match form {
         Form::Sse(_, body) => sse::gap(body, gap, &mut bytes),

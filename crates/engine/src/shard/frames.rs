@@ -19,7 +19,8 @@ pub(super) struct Frame(Rc<Inner>);
 
 struct Inner {
     bytes: Box<[u8]>,
-    message: Option<(Position, Channel)>,
+    position: Option<Position>,
+    channel: Option<Channel>,
     meter: Meter,
 }
 
@@ -28,14 +29,14 @@ impl Frame {
         &self.0.bytes
     }
 
-    /// The position of the message in it, if it is one.
+    /// The position of the message or gap in it, if it is one.
     pub(super) fn position(&self) -> Option<Position> {
-        self.0.message.as_ref().map(|(position, _)| *position)
+        self.0.position
     }
 
     /// The channel of the message in it, if it is one.
     pub(super) fn channel(&self) -> Option<&Channel> {
-        self.0.message.as_ref().map(|(_, channel)| channel)
+        self.0.channel.as_ref()
     }
 }
 
@@ -70,7 +71,7 @@ impl Frames {
         let bytes = encode(message, encoding).into_boxed_slice();
         self.encoded += 1;
         let cost = bytes.len();
-        let frame = seal(bytes, Some((message.position, message.channel.clone())), &self.meter);
+        let frame = seal(bytes, Some(message.position), Some(message.channel.clone()), &self.meter);
         *place = Some(frame.clone());
         self.ages.push_back((message.position, cost));
         self.cached_bytes += cost;
@@ -85,7 +86,12 @@ impl Frames {
 
     /// A frame for one connection only.
     pub(super) fn control(&self, bytes: Vec<u8>) -> Frame {
-        seal(bytes.into_boxed_slice(), None, &self.meter)
+        seal(bytes.into_boxed_slice(), None, None, &self.meter)
+    }
+
+    /// A frame that tells one connection of a gap, after which it goes on at `cursor`.
+    pub(super) fn gap(&self, bytes: Vec<u8>, cursor: Position) -> Frame {
+        seal(bytes.into_boxed_slice(), Some(cursor), None, &self.meter)
     }
 
     /// Bytes of all living frames but those that only the cache holds on to, at least.
@@ -99,7 +105,7 @@ impl Frames {
     }
 }
 
-fn seal(bytes: Box<[u8]>, message: Option<(Position, Channel)>, meter: &Meter) -> Frame {
+fn seal(bytes: Box<[u8]>, position: Option<Position>, channel: Option<Channel>, meter: &Meter) -> Frame {
     meter.0.set(meter.0.get() + bytes.len());
-    Frame(Rc::new(Inner { bytes, message, meter: meter.clone() }))
+    Frame(Rc::new(Inner { bytes, position, channel, meter: meter.clone() }))
 }

@@ -17,7 +17,6 @@ use tidewire_transport::websocket::frame::{self, Opcode};
 
 use crate::kernel::Kernel;
 
-use super::flush::gap_bytes;
 use super::frames::Frame;
 use super::queue::Kind;
 use super::slot::{Form, Phase};
@@ -95,10 +94,7 @@ impl<K: Kernel> Shard<K> {
             let channels = channels.filter(|channel| gap.channels.contains(channel)).cloned().collect();
             let own = Gap { channels, reason: gap.reason, cursor: gap.cursor };
             match slot.form {
-                Form::Sse(..) | Form::Ws(Protocol::V1) => {
-                    let bytes = gap_bytes(slot.form, &own);
-                    self.queue(index, bytes, Kind::Live);
-                }
+                Form::Sse(..) | Form::Ws(Protocol::V1) => self.queue_gap(index, &own, Kind::Live),
                 Form::Ws(Protocol::Raw) => self.end_at(index, Reason::Gap, own.cursor),
                 Form::Poll | Form::Unknown => {
                     slot.story().gap = Some(own);

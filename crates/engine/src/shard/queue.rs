@@ -19,6 +19,9 @@ pub(super) enum Kind {
     Live,
     /// What the subscriber asked to catch up with: it does not count (delivery rule R10).
     History,
+    /// What a connection begins with. It does not count either, and it is never dropped: whatever is said later, be it
+    /// an end, makes no sense without it.
+    Head,
 }
 
 /// Frames waiting for a socket, the first of them perhaps partly written.
@@ -67,7 +70,7 @@ impl Queue {
     /// long over it as it likes, so long as it takes some of it (delivery rule R10).
     pub(super) fn advance(&mut self, mut count: usize, now: Tick) {
         while let Some(waiting) = &mut self.first {
-            if waiting.kind == Kind::History {
+            if waiting.kind != Kind::Live {
                 waiting.since = now;
             }
             let left = waiting.frame.bytes().len() - self.written as usize;
@@ -83,11 +86,12 @@ impl Queue {
         debug_assert_eq!(count, 0, "a socket takes no more than it is given");
     }
 
-    /// Drops every frame of which no byte has left, and names the position of the first message among them.
+    /// Drops every frame of which no byte has left, but for a head, and names the position of the first message or gap
+    /// among them.
     pub(super) fn cut(&mut self) -> Option<Position> {
         let mut dropped = Vec::new();
         if self.written == 0 {
-            dropped.extend(self.first.take());
+            dropped.extend(self.first.take_if(|first| first.kind != Kind::Head));
         }
         dropped.extend(self.rest.take().into_iter().flat_map(|rest| *rest));
         for waiting in &dropped {
@@ -222,6 +226,21 @@ mod tests {
         assert_eq!(contents(&queue), ["gap 1 [\"a\"]", "b2", "a4"]);
         assert_eq!(queue.live_count(), 3);
         assert!(!queue.conflate(9, |_, _| unreachable!("one message a channel is left")));
+    }
+
+    #[test]
+    fn r14_a_head_is_never_dropped_and_a_dropped_gap_is_come_back_to() {
+        let mut frames = Frames::default();
+        let mut queue = Queue::default();
+        queue.push(frames.control(b"head".to_vec()), Kind::Head, 0);
+        queue.push(
+            frames.gap(b"gap".to_vec(), Position { generation: Gen::from_random(1), seq: 5 }),
+            Kind::Live,
+            0,
+        );
+        queue.push(frame(&mut frames, "a", 9), Kind::Live, 0);
+        assert_eq!(queue.cut().unwrap().seq, 5);
+        assert_eq!(contents(&queue), ["head"]);
     }
 
     #[test]
