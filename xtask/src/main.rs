@@ -45,15 +45,13 @@ fn main() -> ExitCode {
         "deny" => tier::in_turn([Tier::deny()]),
         "unit" => tier::in_turn([Tier::unit()]),
         "sim" => tier::in_turn([Tier::sim(seeds)]),
-        "e2e" => tier::in_turn([Tier::release(), Tier::e2e(), Tier::python()]),
-        "tokio" => tier::in_turn([
-            Tier::release(),
-            Tier::e2e().on_tokio("e2e tokio"),
-            Tier::python().on_tokio("python tokio"),
-        ]),
-        "conformance" => tier::in_turn([Tier::release(), Tier::conformance()]),
-        "proxies" => tier::in_turn([Tier::release(), Tier::proxies()]),
-        "browser" => tier::in_turn([Tier::release(), Tier::browser()]),
+        "e2e" => tier::with_binary(|| tier::in_turn([Tier::e2e(), Tier::python()])),
+        "tokio" => tier::with_binary(|| {
+            tier::in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")])
+        }),
+        "conformance" => tier::with_binary(|| tier::in_turn([Tier::conformance()])),
+        "proxies" => tier::with_binary(|| tier::in_turn([Tier::proxies()])),
+        "browser" => tier::with_binary(|| tier::in_turn([Tier::browser()])),
         unknown => {
             eprintln!("there is no verb `{unknown}`\n{USAGE}");
             return ExitCode::from(2);
