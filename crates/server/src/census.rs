@@ -5,6 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidewire_engine::Counters;
 
+/// Connections beyond the bound that are still taken, to be told that they are too many. They fit into the tenth of
+/// the open files that the bound leaves free.
+pub const RESERVE: usize = 32;
+
 /// Counts connections.
 #[derive(Debug)]
 pub struct Census {
@@ -32,6 +36,12 @@ impl Census {
     #[must_use]
     pub fn http(&self) -> usize {
         self.http.load(Ordering::Acquire)
+    }
+
+    /// Whether there are so many more connections than may be that there is no room even to tell them so.
+    #[must_use]
+    pub fn is_overrun(&self) -> bool {
+        self.connections() > self.connections_max.saturating_add(RESERVE)
     }
 
     /// Whether there are more connections than may be. Whoever asks counts among them already.

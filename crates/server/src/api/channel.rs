@@ -45,7 +45,8 @@ async fn answer(parts: &Parts, list: &str, request: Request) -> Result<Response,
 }
 
 /// Whether an outlet answers this request: every GET on a channel but the one for a page.
-pub(super) fn is_subscription(request: &Request) -> bool {
+#[must_use]
+pub fn is_subscription(request: &Request) -> bool {
     request.method() == Method::GET
         && request.uri().path().starts_with("/c/")
         && !wants_page(request.headers())

@@ -16,6 +16,7 @@ pub mod publish;
 pub mod relay;
 pub mod router;
 
+pub use channel::is_subscription;
 pub use door::Peer;
 pub use problem::Problem;
 pub use router::{Parts, admin_router, router};

@@ -53,7 +53,13 @@ pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Respons
     let mut pipe = Piped(parts.pipes.open(peer));
     // The shard may refuse and close before it has read everything; its answer still counts.
     let _ = pipe.write_all(&head_bytes(&request, upgrades)).await;
-    let Some((head, rest)) = read_head(&mut pipe).await else { return gone(parts, &request) };
+    let wire = request.extensions_mut().remove::<Wire>();
+    let answer = tokio::select! {
+        answer = read_head(&mut pipe) => answer,
+        // A poll waits for its answer up to a minute. Nobody is there to read this one, but hyper wants it.
+        () = client_reset(wire.clone()) => return Err(Problem::new(Reason::Internal, "the client has gone")),
+    };
+    let Some((head, rest)) = answer else { return gone(parts, &request) };
     let mut response = Response::new(Body::empty());
     *response.status_mut() = head.status;
     let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -69,7 +75,7 @@ pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Respons
     }
     // FIN ends a stream, not a poll that is still to be answered (delivery rule R29).
     let is_stream = has_token(response.headers(), &header::CONTENT_TYPE, "text/event-stream");
-    let watched = request.extensions_mut().remove::<Wire>().filter(|_| is_stream);
+    let watched = wire.filter(|_| is_stream);
     *response.body_mut() = Body::new(PipeBody { pipe, first: rest, client_gone: watched.map(client_gone) });
     Ok(response)
 }
@@ -209,6 +215,14 @@ fn client_gone(Wire(socket): Wire) -> Gone {
             }
         }
     })
+}
+
+/// Resolves when the connection has broken. That the client has ended its half is no such thing.
+async fn client_reset(wire: Option<Wire>) {
+    match wire {
+        Some(Wire(socket)) if socket.ready(Interest::ERROR).await.is_ok() => {}
+        _ => std::future::pending().await,
+    }
 }
 
 /// A response body out of a pipe.

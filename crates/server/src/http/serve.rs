@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use hyper::body::Incoming as IncomingBody;
 use hyper::server::conn::http1;
@@ -25,7 +26,7 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use super::guard::{Answering, Guard};
-use crate::api::{Peer, relay::Wire};
+use crate::api::{self, Peer, Problem, relay::Wire};
 use crate::census::{Census, Counted};
 use crate::health::{Health, Phase};
 
@@ -96,7 +97,7 @@ impl Http {
         let Incoming { socket, peer, bytes, first_due } = incoming;
         let counted = self.census.count();
         let Ok(socket) = TcpStream::from_std(socket) else { return };
-        if self.census.is_over() {
+        if self.census.is_overrun() {
             return turn_away(socket, self.limits.linger_max).await;
         }
         let socket = Arc::new(socket);
@@ -109,6 +110,7 @@ impl Http {
             peer: Peer(peer),
             wire: Wire(socket),
             counted: Arc::new(counted),
+            surplus: self.census.is_over(),
         };
         let service = hyper::service::service_fn(move |request| requests.clone().answer(request));
         let connection = self.builder().serve_connection(TokioIo::new(guard), service).with_upgrades();
@@ -143,7 +145,7 @@ impl Http {
 
 /// Tells a client that there is no room for it, and gives it a moment to read that.
 async fn turn_away(mut socket: TcpStream, linger_max: Duration) {
-    let refusal = Refusal::new(Reason::Overloaded, "this node has as many connections as it may");
+    let refusal = Refusal::new(Reason::Overloaded, TOO_MANY);
     let told = async {
         socket.write_all(&refusal::http_response(&refusal, None, None, true)).await?;
         socket.shutdown().await?;
@@ -157,6 +159,8 @@ async fn turn_away(mut socket: TcpStream, linger_max: Duration) {
 async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
+
+const TOO_MANY: &str = "this node has as many connections as it may";
 
 /// hyper keeps bodies in the same buffer, and refuses to work with less than 8 KiB.
 const MAX_BUF_MIN: usize = 64 << 10;
@@ -173,6 +177,8 @@ struct Requests {
     wire: Wire,
     /// Held by every answer too, so that a WebSocket still counts when hyper is done with its connection.
     counted: Arc<Counted>,
+    /// The connection is one too many: it is answered once, in the language of its request, and ends.
+    surplus: bool,
 }
 
 impl Requests {
@@ -184,13 +190,21 @@ impl Requests {
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.wire.clone());
         request.extensions_mut().insert(self.counted.clone());
-        let mut response = match self.router.oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
+        // A stream is sent away by the outlet that it is relayed to, in its own language.
+        let mut response = if self.surplus && !api::is_subscription(&request) {
+            Problem::new(Reason::Overloaded, TOO_MANY).into_response()
+        } else {
+            match self.router.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
         };
         // A body that nobody wanted would have to be read before the next request. What follows a head that asked for
         // an upgrade has not been looked at by the guard (S42). And a node that goes away lets nobody settle in.
-        let ends = unread.0.load(Ordering::Acquire) || switches || self.health.phase() == Phase::Draining;
+        let ends = self.surplus
+            || unread.0.load(Ordering::Acquire)
+            || switches
+            || self.health.phase() == Phase::Draining;
         if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let names_upgrade = response.headers().contains_key(header::UPGRADE);
             let connection = HeaderValue::from_static(if names_upgrade { "close, upgrade" } else { "close" });
