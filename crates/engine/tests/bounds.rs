@@ -110,3 +110,18 @@ fn r23_a_loop_that_panicked_serves_whoever_comes_next() {
     assert!(after.taken().starts_with("HTTP/1.1 200 OK\r\n"));
     assert_eq!((rig.counters.panics.get(), rig.counters.open.get()), (1, 1));
 }
+
+#[test]
+fn r3_many_pages_asked_for_at_once_are_written_in_several_passes() {
+    let mut rig = Rig::new(Limits::default());
+    rig.publish("a", 300, 10);
+    rig.pause();
+    let clients: Vec<_> = (0..50).map(|_| rig.client(POLL.as_bytes(), usize::MAX)).collect();
+    rig.go_on();
+    rig.turn();
+    rig.turn();
+    let answered = clients.iter().filter(|client| !client.taken().is_empty()).count();
+    assert!((1..5).contains(&answered), "{answered} were answered in two turns");
+    rig.turns();
+    assert!(clients.iter().all(|client| client.taken().starts_with("HTTP/1.1 200 OK\r\n")));
+}

@@ -36,7 +36,11 @@ impl<K: Kernel> Shard<K> {
             let Some(command) = self.commands.pop_front() else { return };
             match command {
                 Command::Deliver(message) => self.deliver(&message),
-                Command::Admit(admit) => self.admit(*admit),
+                Command::Admit(admit) => {
+                    // A thousand pages asked for at once must not hold up everybody's next write either.
+                    self.pass_messages = self.pass_messages.saturating_sub(admit.page.messages.len());
+                    self.admit(*admit);
+                }
                 Command::Position(position) => self.position = Some(position),
                 Command::Refuse { conn, reason, detail, tag } => {
                     self.refuse_asked(conn, reason, detail, tag.as_deref());

@@ -39,6 +39,7 @@ pub struct Rig {
     arrivals: Rc<RefCell<VecDeque<Wire>>>,
     changed: Rc<RefCell<Vec<u64>>>,
     now_ms: Rc<RefCell<u64>>,
+    paused: bool,
 }
 
 impl Rig {
@@ -57,7 +58,15 @@ impl Rig {
             now_ms: Rc::clone(&now_ms),
         };
         let parts = Parts { outlet, inbox, control, limits, counters: counters.clone(), seed: 7 };
-        Rig { shard: Shard::new(kernel, parts), counters, partition, arrivals, changed, now_ms }
+        Rig {
+            shard: Shard::new(kernel, parts),
+            counters,
+            partition,
+            arrivals,
+            changed,
+            now_ms,
+            paused: false,
+        }
     }
 
     /// Publishes `count` payloads of `bytes` bytes.
@@ -76,8 +85,24 @@ impl Rig {
         wire.0.borrow_mut().inward.extend(bytes);
         wire.0.borrow_mut().room = room;
         self.arrivals.borrow_mut().push_back(wire.clone());
-        self.turns();
+        if !self.paused {
+            self.turns();
+        }
         Client { wire, changed: Rc::clone(&self.changed) }
+    }
+
+    /// Connections that come from now on wait until [`Rig::go_on`].
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    pub fn go_on(&mut self) {
+        self.paused = false;
+    }
+
+    /// Turns the loop once.
+    pub fn turn(&mut self) {
+        self.shard.turn();
     }
 
     /// Turns the loop often enough for everything that can happen without time.
