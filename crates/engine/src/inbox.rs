@@ -10,6 +10,9 @@ use crate::sync::Mutex;
 /// Messages that an inbox holds at most. A shard that falls this far behind re-reads the log instead.
 const MESSAGES_MAX: usize = 16_384;
 
+/// Room for commands that an inbox keeps between two turns.
+const IDLE_COMMANDS: usize = 1_024;
+
 /// Wakes an outlet's thread. Called with no lock held.
 pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
 
@@ -57,6 +60,7 @@ impl Inbox {
     pub(crate) fn take(&self, commands: &mut Vec<Command>) -> bool {
         let mut waiting = self.waiting();
         std::mem::swap(&mut waiting.commands, commands);
+        waiting.commands.shrink_to(IDLE_COMMANDS);
         (waiting.messages, waiting.bytes, waiting.sleeping) = (0, 0, false);
         std::mem::take(&mut waiting.overflowed)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidewire_hub::admit::OutletId;
 use tidewire_hub::deliver::Command;
@@ -16,7 +17,7 @@ use crate::kernel::{Kernel, Ready};
 use super::frames::Frames;
 use super::members::Members;
 use super::slot::Slots;
-use super::time::{Clock, TICK_MS, Tick, Wheel};
+use super::time::{Clock, TICK_MS, Tick, Wheel, ticks};
 
 /// What a shard is given.
 pub struct Parts {
@@ -75,6 +76,7 @@ pub struct Shard<K: Kernel> {
     /// The loop's own buffers: what is read passes through one, what is written together through the other.
     pub(super) inward: Vec<u8>,
     pub(super) outward: Vec<u8>,
+    slim_at: Tick,
     ready: Vec<Ready>,
     taken: Vec<Command>,
     expired: Vec<(u64, Tick)>,
@@ -117,6 +119,7 @@ impl<K: Kernel> Shard<K> {
             accept_paused: None,
             inward: vec![0; INWARD_BYTES],
             outward: Vec::with_capacity(OUTWARD_BYTES),
+            slim_at: 0,
             ready: Vec::new(),
             taken: Vec::new(),
             expired: Vec::new(),
@@ -205,6 +208,20 @@ impl<K: Kernel> Shard<K> {
             self.drain_one(token);
         }
         self.resume_accepting();
+        if now >= self.slim_at {
+            self.slim_at = now + ticks(Duration::from_secs(1));
+            self.slim();
+        }
+    }
+
+    /// Gives back the room that a storm of connections or messages needed in the loop's own lists.
+    fn slim(&mut self) {
+        self.commands.shrink_to(IDLE_ROOM);
+        self.taken.shrink_to(IDLE_ROOM);
+        self.dirty.shrink_to(IDLE_ROOM);
+        self.unread.shrink_to(IDLE_ROOM);
+        self.expired.shrink_to(IDLE_ROOM);
+        self.ready.shrink_to(IDLE_ROOM);
     }
 
     fn bury(&mut self) {
@@ -226,6 +243,9 @@ impl<K: Kernel> Shard<K> {
         self.wave.is_none() || self.slots.count() > 0
     }
 }
+
+/// Entries that the loop's own lists keep room for.
+const IDLE_ROOM: usize = 1_024;
 
 /// Read at once at most.
 const INWARD_BYTES: usize = 64 << 10;
