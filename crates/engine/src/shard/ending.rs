@@ -58,13 +58,6 @@ impl<K: Kernel> Shard<K> {
         self.end_naming(index, reason, Some(cursor));
     }
 
-    /// Ends a WebSocket whose client broke the protocol.
-    pub(super) fn end_with(&mut self, index: u32, close_code: u16, detail: &str) {
-        let mut close = Vec::new();
-        frame::close(close_code, detail, &mut close);
-        self.end_after(index, close);
-    }
-
     /// Sends what is queued and then `last`, and ends the connection.
     pub(super) fn end_after(&mut self, index: u32, last: Vec<u8>) {
         if matches!(

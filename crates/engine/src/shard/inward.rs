@@ -120,6 +120,8 @@ impl<K: Kernel> Shard<K> {
     fn welcome(&mut self, socket: K::Socket) {
         self.counters.accepted.add(1);
         let index = self.slots.insert(socket);
+        // Now, and not at the end of the turn: others look at it to know whether there is room for more.
+        self.counters.open.set(self.slots.count() as u64);
         let token = self.slots.token(index);
         let now = self.now();
         let slot = self.slots.at(index);
@@ -309,13 +311,18 @@ impl<K: Kernel> Shard<K> {
             self.due_sooner(index, since + ticks(limits.incomplete_message_max));
         }
         let mut messages = Vec::new();
-        let mut closing = None;
+        let mut parting = outcome.err().map(|fault| {
+            self.counters.protocol_errors.add(1);
+            close_frame(Some(fault.close_code), fault.detail)
+        });
         for item in items {
             match item {
                 Item::Text(bytes) => messages.push(Inbound { binary: false, bytes }),
                 Item::Binary(bytes) => messages.push(Inbound { binary: true, bytes }),
                 Item::Ping(_) | Item::Pong if !self.may_control(index, now) => {
-                    closing = Some(Reason::RateLimited);
+                    let reason = Reason::RateLimited;
+                    parting = Some(close_frame(Some(reason.close_code()), reason.code()));
+                    break;
                 }
                 Item::Ping(payload) => {
                     let mut pong = Vec::new();
@@ -323,18 +330,16 @@ impl<K: Kernel> Shard<K> {
                     self.queue(index, pong, Kind::Live);
                 }
                 Item::Pong => {}
-                Item::Close(code) => return self.close_answered(index, messages, code.map(|(code, _)| code)),
-            }
-            if closing.is_some() {
-                break;
+                // A close is answered with its own code (RFC 6455 section 5.5.1).
+                Item::Close(code) => parting = Some(close_frame(code.map(|(code, _)| code), "")),
             }
         }
         self.received(index, messages);
-        if let Some(reason) = closing {
-            self.end(index, reason);
-        } else if let Err(fault) = outcome {
-            self.counters.protocol_errors.add(1);
-            self.end_with(index, fault.close_code, fault.detail);
+        match parting {
+            // What came before it counts, and is answered first: `go_on` comes back to it.
+            Some(last) if self.slots.at(index).held => self.slots.at(index).story().parting = Some(last),
+            Some(last) => self.end_after(index, last),
+            None => {}
         }
     }
 
@@ -364,17 +369,6 @@ impl<K: Kernel> Shard<K> {
         self.slots.at(index).story().request = Some(request);
     }
 
-    /// The client closes: what it sent before counts, then its close is answered with the same code.
-    fn close_answered(&mut self, index: u32, messages: Vec<Inbound>, code: Option<u16>) {
-        self.received(index, messages);
-        let mut close = Vec::new();
-        match code {
-            Some(code) => frame::close(code, "", &mut close),
-            None => frame::write(Opcode::Close, &[], &mut close),
-        }
-        self.end_after(index, close);
-    }
-
     /// FIN ends a stream, not an answer that is still due (delivery rule R29).
     fn peer_finished(&mut self, index: u32) {
         let slot = self.slots.at(index);
@@ -383,4 +377,14 @@ impl<K: Kernel> Shard<K> {
             _ => self.doom(index),
         }
     }
+}
+
+/// A close frame; without a code it is empty, as the one it answers was.
+fn close_frame(code: Option<u16>, reason: &str) -> Vec<u8> {
+    let mut close = Vec::new();
+    match code {
+        Some(code) => frame::close(code, reason, &mut close),
+        None => frame::write(Opcode::Close, &[], &mut close),
+    }
+    close
 }

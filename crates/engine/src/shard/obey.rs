@@ -141,6 +141,9 @@ impl<K: Kernel> Shard<K> {
         let Some(index) = self.slots.find(conn.0) else { return };
         let slot = self.slots.at(index);
         slot.held = false;
+        if let Some(last) = slot.story.as_mut().and_then(|story| story.parting.take()) {
+            return self.end_after(index, last);
+        }
         let leftover = slot.story.as_ref().is_some_and(|story| !story.inbound.is_empty());
         if slot.unread || leftover {
             self.read_later(index);

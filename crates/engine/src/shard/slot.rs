@@ -124,6 +124,8 @@ pub(super) struct Story {
     pub(super) partial_since: Option<Tick>,
     /// Control frames since that tick.
     pub(super) control_frames: (Tick, u32),
+    /// The close frame that follows once its messages are dealt with.
+    pub(super) parting: Option<Vec<u8>>,
     /// The rest of a history that is sent in pages.
     pub(super) pager: Option<Pager>,
     /// What a waiting poll will answer.
