@@ -151,10 +151,15 @@ impl Net {
     /// Whether the shard would be woken now.
     #[must_use]
     pub fn is_due(&self) -> bool {
+        self.has_news() || self.state().is_late()
+    }
+
+    /// Whether something has happened that the shard has not been told.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
         let state = self.state();
         let waiting = state.accepting && state.listening && !state.backlog.is_empty();
-        let late = state.wake_at.is_some_and(|at| at <= state.time.now_ms());
-        !state.changed.is_empty() || !state.injected.is_empty() || waiting || late
+        !state.changed.is_empty() || !state.injected.is_empty() || waiting
     }
 
     /// When the shard is due if nothing happens before.
@@ -235,6 +240,10 @@ impl State {
         if !self.changed.contains(&fd) {
             self.changed.push(fd);
         }
+    }
+
+    fn is_late(&self) -> bool {
+        self.wake_at.is_some_and(|at| at <= self.time.now_ms())
     }
 
     fn roll(&mut self, permille: u32, name: &'static str) -> bool {

@@ -131,11 +131,12 @@ impl Node {
         }
     }
 
-    /// Time has passed, and shards that sleep have slept for it. In the fake kernel a wait returns at once, so an empty
-    /// turn stands for the time inside it; else a shard would take its own sleep for a loop that was late (R30).
+    /// Time has passed, and shards that sleep have slept for it, until their next deadline at most. In the fake kernel a
+    /// wait returns at once, so a turn without news stands for the time inside it; else a shard would take its own sleep
+    /// for a loop that was late (R30).
     pub fn sleep(&mut self) {
         for index in 0..self.shards.len() {
-            if !self.doors[index].has_mail() && !self.nets[index].is_due() {
+            if !self.doors[index].has_mail() && !self.nets[index].has_news() {
                 self.turn(index);
             }
         }

@@ -112,6 +112,12 @@ impl Sock {
         Received::Bytes(bytes)
     }
 
+    /// Bytes that wait to be received.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.outward.len()
+    }
+
     /// Whether the shard holds it.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -240,7 +246,8 @@ impl Sock {
         if self.refuses_until.is_some() { 0 } else { self.outward_max.saturating_sub(self.outward.len()) }
     }
 
-    pub(crate) fn refuse_until(&mut self, until_ms: u64) {
+    /// The send buffer takes nothing before then.
+    pub fn refuse_until(&mut self, until_ms: u64) {
         self.refuses_until = Some(until_ms);
         self.starved = true;
     }

@@ -75,6 +75,9 @@ impl Witness {
                 *track = Track::default();
             }
         }
+        if !matches!(asked, Asked::After(_)) {
+            self.cursor = None;
+        }
         self.connection = Connection { asked: Some(asked), ..Connection::default() };
     }
 
@@ -136,6 +139,8 @@ impl Witness {
             (Asked::Live | Asked::Tail(_), None) => {
                 self.connection.floating = true;
                 self.know(Position { generation: life.generation(), seq: life.head() });
+                // The newest that are kept may have lost some in between, on another channel.
+                self.tracks.iter_mut().for_each(|(name, track)| track.excused = life.base(name));
             }
             _ => {
                 return wrong(Invariant::Wire, format!("asked for {asked:?} and begins at {}", shown(start)));
