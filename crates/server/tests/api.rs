@@ -286,6 +286,19 @@ async fn a_long_poll_is_answered_by_the_next_message() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_was_not_asked_for_hop_by_hop_is_not_made() {
+    let rig = Rig::new();
+    let upgrade = || {
+        let request =
+            Request::get("/c/a").header("upgrade", "websocket").header("sec-websocket-version", "13");
+        request.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+    };
+    refuses_briefly(rig.ask(upgrade(), "").await, 400).await;
+    let old = upgrade().header("connection", "upgrade").version(http::Version::HTTP_10);
+    refuses_briefly(rig.ask(old, "").await, 426).await;
+}
+
+#[tokio::test]
 async fn s9_and_s10_the_door_is_before_everything() {
     let rig = Rig::new();
     for path in ["/c/a", "/v1/publish", "/livez", "/nowhere", "/"] {

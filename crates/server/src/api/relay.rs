@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use bytes::{Bytes, BytesMut};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -49,7 +49,9 @@ pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Respons
     let Some(Peer(peer)) = request.extensions().get().copied() else {
         return Err(Problem::new(Reason::Internal, "the connection has no peer address"));
     };
-    let upgrades = has_token(request.headers(), &header::UPGRADE, "websocket");
+    // HTTP/1.0 cannot be upgraded: the shard sees the version and says so.
+    let upgrades =
+        request.version() != Version::HTTP_10 && has_token(request.headers(), &header::UPGRADE, "websocket");
     let mut pipe = Piped(parts.pipes.open(peer));
     // The shard may refuse and close before it has read everything; its answer still counts.
     let _ = pipe.write_all(&head_bytes(&request, upgrades)).await;
@@ -99,7 +101,8 @@ fn head_bytes(request: &Request, upgrades: bool) -> Vec<u8> {
     if let (None, Some(authority)) = (request.headers().get(header::HOST), request.uri().authority()) {
         write(b"host", authority.as_str().as_bytes());
     }
-    if upgrades {
+    // Only if the client said so: a proxy that did not mean to upgrade has taken it out (RFC 9110 section 7.8).
+    if upgrades && has_token(request.headers(), &header::CONNECTION, "upgrade") {
         write(b"connection", b"upgrade");
     }
     head.extend_from_slice(b"\r\n");
