@@ -31,6 +31,9 @@ pub struct Options {
     pub limits: Arc<Limits>,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// Whether the node has room for one more connection. While it has none, those that come wait in the listener's
+    /// queue (security rule S39): this loop knows of its own connections only.
+    pub has_room: Box<dyn Fn() -> bool + Send>,
     /// Who takes connections that ask for something else. Called on the loop's thread: it must not block.
     pub hand_off: Box<dyn Fn(HandOff) + Send>,
 }
@@ -74,8 +77,8 @@ pub fn listen(address: SocketAddr, count: usize, reuse_port: bool) -> io::Result
 /// # Errors
 /// The kernel has no descriptor or thread for it.
 pub fn spawn(options: Options) -> io::Result<JoinHandle<()>> {
-    let Options { outlet, inbox, listener, control, limits, counters, hand_off } = options;
-    let kernel = Sockets::new(listener, hand_off)?;
+    let Options { outlet, inbox, listener, control, limits, counters, has_room, hand_off } = options;
+    let kernel = Sockets::new(listener, has_room, hand_off)?;
     let bell = kernel.bell.clone();
     inbox.wake_with(Box::new(move || bell.ring()));
     let seed = crate::shard::seed();
@@ -90,6 +93,7 @@ struct Sockets {
     bell: Arc<Bell>,
     listener: Option<TcpListener>,
     listening: bool,
+    has_room: Box<dyn Fn() -> bool + Send>,
     hand_off: Box<dyn Fn(HandOff) + Send>,
     started: Instant,
 }
@@ -99,13 +103,18 @@ const LISTENER: u64 = u64::MAX;
 const BELL: u64 = u64::MAX - 1;
 
 impl Sockets {
-    fn new(listener: TcpListener, hand_off: Box<dyn Fn(HandOff) + Send>) -> io::Result<Sockets> {
+    fn new(
+        listener: TcpListener,
+        has_room: Box<dyn Fn() -> bool + Send>,
+        hand_off: Box<dyn Fn(HandOff) + Send>,
+    ) -> io::Result<Sockets> {
         let (epoll, bell) = (Epoll::new()?, Arc::new(Bell::new()?));
         epoll.watch_level(&*bell, BELL)?;
         // Level-triggered: an edge that was met with EMFILE would never come again (delivery rule R28).
         epoll.watch_level(&listener, LISTENER)?;
         let started = Instant::now();
-        Ok(Sockets { epoll, bell, listener: Some(listener), listening: true, hand_off, started })
+        let listener = Some(listener);
+        Ok(Sockets { epoll, bell, listener, listening: true, has_room, hand_off, started })
     }
 }
 
@@ -133,6 +142,10 @@ impl Kernel for Sockets {
     }
 
     fn accept(&mut self) -> io::Result<TcpStream> {
+        if !(self.has_room)() {
+            // What is accepted below the bound leaves descriptors for everything else.
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         listen::accept(self.listener.as_ref().ok_or(io::ErrorKind::WouldBlock)?)
     }
 

@@ -12,6 +12,7 @@ use tidewire_hub::broker::Broker;
 use tidewire_hub::deliver::Outlet;
 use tidewire_hub::limits::Limits;
 
+use crate::census::Census;
 use crate::http::Http;
 
 /// An outlet that the broker knows and no thread serves yet.
@@ -73,6 +74,7 @@ impl Loops {
         listeners: Vec<std::net::TcpListener>,
         control: &Arc<dyn Control>,
         limits: &Arc<Limits>,
+        census: &Arc<Census>,
         http: &Http,
     ) -> io::Result<()> {
         use tidewire_engine::sockets;
@@ -80,8 +82,18 @@ impl Loops {
         for (seat, listener) in seats.into_iter().zip(listeners) {
             let Seat { id: outlet, inbox, counters } = seat;
             let (control, limits, hand_off) = (control.clone(), limits.clone(), hand_off(http.clone()));
-            let options = sockets::Options { outlet, inbox, listener, control, limits, counters, hand_off };
-            let thread = sockets::spawn(options)?;
+            let census = census.clone();
+            let has_room = Box::new(move || !census.is_overrun());
+            let thread = sockets::spawn(sockets::Options {
+                outlet,
+                inbox,
+                listener,
+                control,
+                limits,
+                counters,
+                has_room,
+                hand_off,
+            })?;
             self.0.fetch_add(1, Ordering::AcqRel);
             let running = self.0.clone();
             std::thread::Builder::new().name(format!("tidewire-wait-{}", outlet.0)).spawn(move || {
@@ -104,6 +116,7 @@ impl Loops {
         _: Vec<std::net::TcpListener>,
         _: &Arc<dyn Control>,
         _: &Arc<Limits>,
+        _: &Arc<Census>,
         _: &Http,
     ) -> io::Result<()> {
         Ok(())

@@ -9,12 +9,13 @@ use tidewire_auth::dev::DevGate;
 use tidewire_broker::memory::{self, Memory};
 use tidewire_engine::Control;
 use tidewire_hub::broker::Broker;
+use tidewire_hub::limits::Limits;
 use tidewire_hub::position::Gen;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{self, Parts};
-use crate::census::Census;
+use crate::census::{self, Census};
 use crate::config::Settings;
 use crate::control::Plane;
 use crate::demo;
@@ -87,7 +88,10 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
     let options = memory::Options { limits: limits.clone(), retention: settings.history, generation };
     let broker: Arc<dyn Broker> = Arc::new(Memory::new(&options));
     let loops = if settings.engine_listens() { listeners.len() } else { 0 };
-    let share = Arc::new(limits.shared_by(loops + 1));
+    // Outlets take some more connections than may be: whoever is too many is told so by the control plane, in the
+    // language of its request, and does not wait in a queue that nobody looks at.
+    let room = limits.connections_max.saturating_add(census::RESERVE);
+    let share = Arc::new(Limits { connections_max: room, ..limits.shared_by(loops + 1) });
     let sockets: Vec<Seat> = (0..loops).map(|_| Seat::new(&*broker, &share)).collect();
     let pipes = Seat::new(&*broker, &share);
 
@@ -112,14 +116,16 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
     // Now they may come.
     let running = Loops::default();
     if settings.engine_listens() {
-        running.run(sockets, std::mem::take(&mut listeners), &control, &share, &public)?;
+        running.run(sockets, std::mem::take(&mut listeners), &control, &share, &census, &public)?;
     }
     for listener in listeners {
         tokio::spawn(public.clone().accept(tokio::net::TcpListener::from_std(listener)?));
     }
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
     if let Some(admin) = admin {
-        tokio::spawn(http(api::admin_router(parts)).accept(tokio::net::TcpListener::from_std(admin)?));
+        tokio::spawn(
+            http(api::admin_router(parts)).watched().accept(tokio::net::TcpListener::from_std(admin)?),
+        );
     }
     tokio::spawn(tick(plane.clone()));
     if settings.demo {

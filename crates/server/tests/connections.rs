@@ -24,6 +24,7 @@ struct Rig {
     health: Arc<Health>,
     closing: watch::Sender<bool>,
     listener: TcpListener,
+    address: SocketAddr,
 }
 
 impl Rig {
@@ -33,16 +34,17 @@ impl Rig {
         let (closing, closes) = watch::channel(false);
         let router = Router::new()
             .route("/hello", get(async || "hello"))
+            .route("/livez", get(async || "alive"))
             .route("/echo", post(async |body: Bytes| body));
         let http = Http::new(Arc::new(limits), census.clone(), health.clone(), router, closes);
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        Rig { http, census, health, closing, listener }
+        let address = listener.local_addr().unwrap();
+        Rig { http, census, health, closing, listener, address }
     }
 
     /// A client of a connection that is served after `before` was read from it by somebody else.
     async fn client(&self, before: &'static str) -> TcpStream {
-        let address: SocketAddr = self.listener.local_addr().unwrap();
-        let (client, accepted) = tokio::join!(TcpStream::connect(address), self.listener.accept());
+        let (client, accepted) = tokio::join!(TcpStream::connect(self.address), self.listener.accept());
         let (socket, peer) = accepted.unwrap();
         let socket = socket.into_std().unwrap();
         let (bytes, first_due) = (Bytes::from_static(before.as_bytes()), Duration::from_millis(300));
@@ -187,6 +189,27 @@ async fn s39_one_connection_too_many_is_told_so() {
         first
     })
     .await;
+}
+
+#[tokio::test]
+async fn s39_a_node_that_is_full_still_says_that_it_is_alive() {
+    let rig = Rig::new(Limits { connections_max: 1, ..Limits::default() }).await;
+    let mut first = rig.client(HELLO).await;
+    hello(&mut first).await;
+    let livez = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answer = rest(&mut rig.client(livez).await).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
+async fn s39_who_watches_us_comes_in_where_there_is_no_room() {
+    let rig = Rig::new(Limits { connections_max: 0, ..Limits::default() }).await;
+    tokio::spawn(rig.http.clone().watched().accept(rig.listener));
+    let mut client = TcpStream::connect(rig.address).await.unwrap();
+    for _ in 0..2 {
+        client.write_all(HELLO.as_bytes()).await.unwrap();
+        hello(&mut client).await;
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,12 @@ use super::Parts;
 use super::publish::no_store;
 use crate::health::Phase;
 
+/// Whether this path is asked for by machines that watch us.
+#[must_use]
+pub fn is_health(path: &str) -> bool {
+    ["/livez", "/readyz", "/metrics"].contains(&path)
+}
+
 /// `GET /livez`: whoever can answer is alive.
 pub(super) async fn livez() -> Response<Body> {
     json(StatusCode::OK, "{\"status\":\"alive\"}".to_owned())

@@ -18,5 +18,6 @@ pub mod router;
 
 pub use channel::is_subscription;
 pub use door::Peer;
+pub use health::is_health;
 pub use problem::Problem;
 pub use router::{Parts, admin_router, router};

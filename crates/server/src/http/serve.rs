@@ -51,6 +51,8 @@ pub struct Http {
     router: Router,
     /// Turns true when connections that answer nothing shall close.
     closing: watch::Receiver<bool>,
+    /// Whether its clients come in also where there is no room: they watch us.
+    watched: bool,
 }
 
 impl Http {
@@ -63,13 +65,23 @@ impl Http {
         router: Router,
         closing: watch::Receiver<bool>,
     ) -> Http {
-        Http { limits, census, health, router, closing }
+        Http { limits, census, health, router, closing, watched: false }
+    }
+
+    /// The same for machines that watch us: they have a part of the descriptors that nobody else gets (rule S39).
+    #[must_use]
+    pub fn watched(self) -> Http {
+        Http { watched: true, ..self }
     }
 
     /// Accepts until the drain's end. For listeners that no event loop has.
     pub async fn accept(self, listener: TcpListener) {
         let mut closing = self.closing.clone();
         loop {
+            while !self.watched && self.census.is_overrun() {
+                // Who comes now waits in the listener's queue.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = closed(&mut closing) => return,
@@ -86,7 +98,7 @@ impl Http {
                 // Out of file descriptors, most likely; trying again at once would only burn the core (S39).
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
@@ -97,7 +109,7 @@ impl Http {
         let Incoming { socket, peer, bytes, first_due } = incoming;
         let counted = self.census.count();
         let Ok(socket) = TcpStream::from_std(socket) else { return };
-        if self.census.is_overrun() {
+        if !self.watched && self.census.is_overrun() {
             return turn_away(socket, self.limits.linger_max).await;
         }
         let socket = Arc::new(socket);
@@ -110,7 +122,7 @@ impl Http {
             peer: Peer(peer),
             wire: Wire(socket),
             counted: Arc::new(counted),
-            surplus: self.census.is_over(),
+            surplus: !self.watched && self.census.is_over(),
         };
         let service = hyper::service::service_fn(move |request| requests.clone().answer(request));
         let connection = self.builder().serve_connection(TokioIo::new(guard), service).with_upgrades();
@@ -160,6 +172,9 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
+/// How long accepting pauses when there is no room.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 const TOO_MANY: &str = "this node has as many connections as it may";
 
 /// hyper keeps bodies in the same buffer, and refuses to work with less than 8 KiB.
@@ -190,8 +205,10 @@ impl Requests {
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.wire.clone());
         request.extensions_mut().insert(self.counted.clone());
-        // A stream is sent away by the outlet that it is relayed to, in its own language.
-        let mut response = if self.surplus && !api::is_subscription(&request) {
+        // A stream is sent away by the outlet that it is relayed to, in its own language. That we are full does not mean
+        // that we are dead, which a balancer would take a refusal here for.
+        let may_come = api::is_subscription(&request) || api::is_health(request.uri().path());
+        let mut response = if self.surplus && !may_come {
             Problem::new(Reason::Overloaded, TOO_MANY).into_response()
         } else {
             match self.router.oneshot(request).await {
