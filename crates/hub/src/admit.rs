@@ -95,6 +95,9 @@ pub struct Page {
     pub cursor: Position,
     /// Whether more is kept after `cursor`.
     pub more: bool,
+    /// From where on no asked channel has lost anything, for formats that cannot say which of them did: a raw WebSocket
+    /// that came back with a gap's own cursor would be sent away with it for ever.
+    pub whole: Position,
     /// The newest position of the asked channels, for ETags.
     pub newest: Position,
 }

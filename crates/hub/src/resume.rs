@@ -41,6 +41,7 @@ impl<'p> Log<'p> {
             messages,
             cursor: self.at(end),
             more,
+            whole: self.at(self.highest_base().max(from.start.unwrap_or(from.after))),
             newest: self.at(newest),
         }
     }
@@ -140,6 +141,10 @@ impl<'p> Log<'p> {
 
     fn lowest_base(&self, wanted: impl Fn(u64) -> bool) -> Option<u64> {
         self.channels.iter().map(|(_, history)| self.base(*history)).filter(|base| wanted(*base)).min()
+    }
+
+    fn highest_base(&self) -> u64 {
+        self.channels.iter().map(|(_, history)| self.base(*history)).max().unwrap_or(0)
     }
 
     fn base(&self, history: Option<&History>) -> u64 {

@@ -237,7 +237,9 @@ impl Witness {
                 track.settled = Some(Position { generation: life.generation(), seq: 0 });
                 track.delivered.clear();
             }
-            track.excused = life.base(name);
+            // One that names no channel excuses everything before the place where it goes on.
+            let skipped = if gap.channels.is_none() { gap.cursor.seq } else { 0 };
+            track.excused = life.base(name).max(skipped);
         }
         self.id(book, gap.cursor)
     }

@@ -96,15 +96,14 @@ impl<K: Kernel> Shard<K> {
         slot.story().grant = Some(admit.grant.clone());
         let leftover = !slot.story().inbound.is_empty();
         self.queue(index, head, Kind::Head);
-        let raw_gap = admit.page.gap.as_ref().filter(|_| protocol == Protocol::Raw).map(|gap| gap.cursor);
-        if let Some(cursor) = raw_gap {
+        if protocol == Protocol::Raw && admit.page.gap.is_some() {
             // Raw cannot say it inside the stream, so it says it with the close.
             self.counters.gaps.add(1);
             if admit.joined {
                 self.depart_unseated(admit.transport, admit.channels.to_vec());
             }
             self.slots.at(index).phase = Phase::Live;
-            return self.end_at(index, Reason::Gap, cursor);
+            return self.end_at(index, Reason::Gap, admit.page.whole);
         }
         self.begin(index, admit);
         if leftover {
@@ -134,7 +133,7 @@ impl<K: Kernel> Shard<K> {
                 if admit.joined {
                     self.depart_unseated(admit.transport, admit.channels.to_vec());
                 }
-                return self.end_at(index, Reason::Gap, gap.cursor);
+                return self.end_at(index, Reason::Gap, admit.page.whole);
             }
             self.queue_gap(index, gap, Kind::History);
         }
@@ -233,7 +232,7 @@ impl<K: Kernel> Shard<K> {
         let (messages, gap) = (std::mem::take(&mut story.caught), story.gap.take());
         let Some(request) = story.request.take() else { return };
         let start = None;
-        let page = Page { gap, start, messages, cursor, more: false, newest: cursor };
+        let page = Page { gap, start, messages, cursor, more: false, whole: cursor, newest: cursor };
         self.counters.open_poll.sub(1);
         self.depart(index);
         self.slots.at(index).phase = Phase::Asked;
