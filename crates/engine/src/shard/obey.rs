@@ -1,10 +1,11 @@
 //! Obey: commands, in inbox order, onto the queues of connections (delivery rules R2 and R3).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidewire_hub::admit::{ConnId, Gap};
-use tidewire_hub::channel::ChannelSet;
+use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Command;
 use tidewire_hub::message::Message;
 use tidewire_hub::position::Position;
@@ -90,12 +91,14 @@ impl<K: Kernel> Shard<K> {
             gap.channels.iter().flat_map(|channel| self.members.of(channel)).copied().collect();
         told.sort_unstable();
         told.dedup();
+        // A barrier may have lost something on very many channels.
+        let lost: HashSet<&Channel> = gap.channels.iter().collect();
         for index in told {
             self.counters.gaps.add(1);
             let slot = self.slots.at(index);
             // Its own channels only: the others are none of its business.
             let channels = slot.seats.iter().map(|seat| self.members.channel(*seat));
-            let channels = channels.filter(|channel| gap.channels.contains(channel)).cloned().collect();
+            let channels = channels.filter(|channel| lost.contains(channel)).cloned().collect();
             let own = Gap { channels, reason: gap.reason, cursor: gap.cursor };
             match slot.form {
                 Form::Sse(..) | Form::Ws(Protocol::V1) => self.queue_gap(index, &own, Kind::Live),
