@@ -13,6 +13,9 @@ use tidewire_transport::encoding::{Encoding, encode};
 /// Encoded bytes that the cache keeps for the next subscriber that comes back.
 const CACHE_BYTES_MAX: usize = 4 << 20;
 
+/// Frames that it keeps at most: small ones cost more by being remembered than by their bytes.
+const CACHE_COUNT_MAX: usize = 16_384;
+
 /// Bytes on their way to one or more sockets. Cloning shares them; the last clone gives their memory back.
 #[derive(Clone)]
 pub(super) struct Frame(Rc<Inner>);
@@ -75,7 +78,9 @@ impl Frames {
         *place = Some(frame.clone());
         self.ages.push_back((message.position, cost));
         self.cached_bytes += cost;
-        while self.cached_bytes > CACHE_BYTES_MAX && self.ages.len() > 1 {
+        while self.ages.len() > 1
+            && (self.cached_bytes > CACHE_BYTES_MAX || self.ages.len() > CACHE_COUNT_MAX)
+        {
             if let Some((position, cost)) = self.ages.pop_front() {
                 self.cached.remove(&position);
                 self.cached_bytes -= cost;
