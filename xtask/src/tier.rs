@@ -138,6 +138,21 @@ impl Tier {
         Tier::cargo("unit", &["test", "--workspace", "--no-fail-fast"])
     }
 
+    /// Every interleaving of the inbox's sleep and wake.
+    pub fn loom() -> Tier {
+        Tier::new("loom", || {
+            let mut loom = run::command("cargo", &["test", "--package", "tidewire-engine", "--lib", "r31"]);
+            // A folder of its own: other flags would have everything built anew each time.
+            loom.env("RUSTFLAGS", "--cfg tidewire_loom").env("CARGO_TARGET_DIR", run::target().join("loom"));
+            Ok(Ready::Run(loom))
+        })
+    }
+
+    /// Bugs put in on purpose, each of which the simulation's ledger must catch.
+    pub fn mutants() -> Tier {
+        Tier::cargo("mutants", &["run", "--release", "--package", "tidewire-sim", "--", "--mutants"])
+    }
+
     /// The binary that everything below looks at.
     fn release() -> Tier {
         Tier::cargo("release", &["build", "--release", "--package", "tidewire"])
@@ -204,7 +219,7 @@ impl Tier {
             machine::npm(folder)?;
             // One file at a time: these tests have deadlines, and two machines' worth of processes would share two cores.
             let test = ["--test", "--test-reporter=spec", "--test-concurrency=1"];
-            let mut node = run::command("node", &test);
+            let mut node = machine::node("node", &test)?;
             node.current_dir(run::repository().join(folder));
             Ok(Ready::Run(node))
         })
