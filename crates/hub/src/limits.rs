@@ -45,6 +45,8 @@ pub struct Limits {
     pub batch_messages_max: usize,
     /// Publishes being answered at once. Beyond: `overloaded`. Default 1 024 (S37).
     pub publishes_in_flight_max: usize,
+    /// Messages a second on one channel. Beyond: `rate_limited`. Default 10 000 (S37).
+    pub channel_publishes_per_second_max: u32,
     /// Connections at once. Beyond: `overloaded`. Default: 90 % of the open files allowed, less 64 (S39).
     pub connections_max: usize,
     /// Bytes that histories and queues may take together. Default: 75 % of the machine's or cgroup's memory.
@@ -109,6 +111,7 @@ impl Default for Limits {
             joins_per_minute_max: 1_000,
             batch_messages_max: 100,
             publishes_in_flight_max: 1_024,
+            channel_publishes_per_second_max: 10_000,
             connections_max: 17_936,
             memory_budget: 1 << 30,
             channels_max: 1_000_000,

@@ -25,6 +25,7 @@ pub mod http;
 pub mod metrics;
 pub mod node;
 pub mod outlets;
+pub mod publishes;
 pub mod ready_box;
 pub mod refusals;
 pub mod serve;

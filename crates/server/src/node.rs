@@ -8,10 +8,11 @@ use tidewire_hub::limits::Limits;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
 use tidewire_transport::refusal::Refusal;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::health::Health;
+use crate::publishes::Publishes;
 use crate::refusals;
 
 /// One node. Built once by [`crate::serve`], shared by all.
@@ -26,15 +27,15 @@ pub struct Node {
     pub clock: Clock,
     /// Tells the phase.
     pub health: Arc<Health>,
-    /// Room for publishes that are being answered (security rule S37).
-    pub publishes: Arc<Semaphore>,
+    /// Room for publishes.
+    pub publishes: Publishes,
 }
 
 impl Node {
     /// A node that is starting.
     #[must_use]
     pub fn new(gate: Arc<dyn Gate>, broker: Arc<dyn Broker>, limits: Arc<Limits>) -> Node {
-        let publishes = Arc::new(Semaphore::new(limits.publishes_in_flight_max.min(Semaphore::MAX_PERMITS)));
+        let publishes = Publishes::new(&limits);
         Node { gate, broker, limits, clock: Clock::start(), health: Arc::default(), publishes }
     }
 
@@ -43,10 +44,11 @@ impl Node {
     /// Whoever stops waiting does not take the message back: it is *unknown* to them, as after any time-out.
     ///
     /// # Errors
-    /// The broker's refusal in the request's terms; `overloaded` when too many publishes are being answered.
+    /// The broker's refusal in the request's terms; `overloaded` or `rate_limited` where there is no room for it.
     pub async fn publish(&self, publish: Publish) -> Result<Receipt, Refusal> {
-        let _permit = self.publishes.try_acquire().map_err(|_| overloaded())?;
         let about = refusals::About::from(&publish);
+        let begun = self.publishes.begin(&publish.channel);
+        let _permit = begun.map_err(|reason| refusals::of_publish(reason, &about))?;
         let (done, outcome) = oneshot::channel();
         let done = Box::new(move |result| {
             // Nobody waits any more; the message is placed all the same.
@@ -61,10 +63,4 @@ impl Node {
             }
         }
     }
-}
-
-/// Too many publishes are being answered.
-#[must_use]
-pub fn overloaded() -> Refusal {
-    Refusal::new(Reason::Overloaded, "as many publishes are being answered as this node allows at once")
 }

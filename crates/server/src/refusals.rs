@@ -62,6 +62,8 @@ pub fn of_publish(reason: Reason, publish: &About) -> Refusal {
                 shown(publish.key.as_deref())
             )
         }
+        Reason::Overloaded => "as many publishes are being answered as this node allows at once".to_owned(),
+        Reason::RateLimited => format!("`{}` takes no more messages this second", publish.channel),
         Reason::ChannelsFull => format!("`{}` would be one channel too many", publish.channel),
         reason => reason.hint().to_owned(),
     };

@@ -13,6 +13,7 @@ use tidewire_auth::dev::DevGate;
 use tidewire_broker::memory::{Memory, Options};
 use tidewire_engine::Control;
 use tidewire_hub::broker::Broker;
+use tidewire_hub::channel::Channel;
 use tidewire_hub::limits::{Limits, Retention};
 use tidewire_hub::position::Gen;
 use tidewire_server::api::{self, Parts, Peer};
@@ -155,7 +156,7 @@ async fn s37_a_payload_beyond_its_bound_is_too_large() {
 #[tokio::test]
 async fn s37_more_publishes_at_once_than_allowed_are_told_to_come_back() {
     let rig = Rig::with(Limits { publishes_in_flight_max: 1, ..Limits::default() });
-    let held = rig.node.publishes.clone().try_acquire_owned().unwrap();
+    let held = rig.node.publishes.begin(&Channel::parse("elsewhere").unwrap()).unwrap();
     let response = rig.ask(Request::post("/c/a"), "x").await;
     assert!(response.headers().contains_key("retry-after"));
     refuses(response, 503, "overloaded").await;

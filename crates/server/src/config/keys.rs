@@ -92,6 +92,7 @@ keys! {
     "limits.joins_per_minute_max", s.limits.joins_per_minute_max = count_32, "Joins and leaves a minute on one connection. Default 1000.";
     "limits.batch_messages_max", s.limits.batch_messages_max = bound, "Messages in one batch. Default 100.";
     "limits.publishes_in_flight_max", s.limits.publishes_in_flight_max = bound, "Publishes being answered at once. Default 1024.";
+    "limits.channel_publishes_per_second_max", s.limits.channel_publishes_per_second_max = count_32, "Messages a second on one channel. Default 10000.";
     "limits.connections_max", s.limits.connections_max = bound, "Connections at once. Default: 90 % of the open files allowed, less 64.";
     "limits.memory_budget", s.limits.memory_budget = size, "Bytes that histories and queues may take together. Default: 75 % of the memory.";
     "limits.channels_max", s.limits.channels_max = bound, "Channels that exist at once. Default 1000000.";

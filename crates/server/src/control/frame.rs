@@ -12,7 +12,7 @@ use tidewire_transport::refusal::Refusal;
 use tidewire_transport::v1::{self, ClientFrame, Tagged, V1Error};
 
 use super::receive::{Answer, Step, Turn};
-use crate::{node, refusals};
+use crate::refusals;
 
 impl Turn {
     /// Answers one frame, or says what is to be published.
@@ -68,10 +68,7 @@ impl Turn {
             Ok(receipt) if id.is_some() => self.reply(v1::ack_publish(id, &receipt, about.channel())),
             Ok(_) => {}
             Err(reason) => {
-                let refusal = match reason {
-                    Reason::Overloaded => node::overloaded(),
-                    reason => refusals::of_publish(reason, about),
-                };
+                let refusal = refusals::of_publish(reason, about);
                 self.reply(v1::error(id, refusal.reason, &refusal.detail));
             }
         }

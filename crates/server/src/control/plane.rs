@@ -33,6 +33,7 @@ impl Plane {
     /// Lets time pass. Called about once a second.
     pub fn tick(&self) {
         self.joins.forget_the_idle();
+        self.node.publishes.forget_the_idle();
         self.node.broker.tick(self.node.clock.now());
     }
 

@@ -87,11 +87,12 @@ fn run(mut turn: Turn) {
             Step::Publish(publish, answer) => (publish, answer),
             Step::Close(reason) => return turn.close(reason),
         };
-        let Ok(permit) = turn.plane.node.publishes.clone().try_acquire_owned() else {
-            match turn.settle(answer, Err(Reason::Overloaded)) {
+        let permit = match turn.plane.node.publishes.begin(&publish.channel) {
+            Ok(permit) => permit,
+            Err(reason) => match turn.settle(answer, Err(reason)) {
                 Ok(()) => continue,
                 Err(reason) => return turn.close(reason),
-            }
+            },
         };
         let meeting = Arc::new(Mutex::new(Meeting::Open));
         let there = meeting.clone();
@@ -226,7 +227,8 @@ mod tests {
     #[test]
     fn s37_publishes_beyond_those_in_flight_are_refused() {
         let rig = Rig::new();
-        let _all = rig.node().publishes.clone().try_acquire_many_owned(1_024).unwrap();
+        let elsewhere = tidewire_hub::channel::Channel::parse("elsewhere").unwrap();
+        let _all: Vec<_> = (0..1_024).map(|_| rig.node().publishes.begin(&elsewhere).unwrap()).collect();
         rig.receive(&raw("a"), texts(1));
         assert_eq!(rig.commands(), ["close overloaded"]);
         rig.receive(
