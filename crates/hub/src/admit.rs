@@ -1,5 +1,6 @@
 //! Admission: what a subscriber asks of the broker, and what it is handed in one step (delivery rule R9).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::channel::{Channel, ChannelSet};
@@ -110,6 +111,15 @@ pub struct Gap {
     /// Why.
     pub reason: GapReason,
     /// Where what follows begins (delivery rule R5).
+    pub cursor: Position,
+}
+
+/// What an outlet missed while it was held back, and history no longer has (delivery rule R13).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The seq of the newest message that was lost on each channel. Who joined after it has lost nothing there.
+    pub channels: BTreeMap<Channel, u64>,
+    /// Up to where the outlet had been fed.
     pub cursor: Position,
 }
 

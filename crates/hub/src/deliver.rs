@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admit::{Admit, ConnId, Gap};
+use crate::admit::{Admit, ConnId, Loss};
 use crate::message::Message;
 use crate::position::Position;
 use crate::reason::Reason;
@@ -26,8 +26,8 @@ pub enum Command {
     },
     /// Send a message to every subscriber of its channel.
     Deliver(Arc<Message>),
-    /// Tell every subscriber of these channels that something may be missing.
-    Gap(Arc<Gap>),
+    /// Tell every subscriber of these channels what was lost on them.
+    Lost(Arc<Loss>),
     /// Every message up to here, on every channel this outlet is interested in, is in the inbox before this.
     Position(Position),
     /// Send a control frame to a `tidewire.v1` WebSocket.

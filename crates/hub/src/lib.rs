@@ -27,7 +27,7 @@ pub mod publish;
 pub mod reason;
 mod resume;
 
-pub use admit::{Admit, ConnId, Gap, GapReason, Join, OutletId, Page, Subscribe, Transport};
+pub use admit::{Admit, ConnId, Gap, GapReason, Join, Loss, OutletId, Page, Subscribe, Transport};
 pub use broker::{Broker, Now};
 pub use channel::{Channel, ChannelSet};
 pub use deliver::{Command, Outlet};

@@ -6,10 +6,10 @@
 //! Sketch: a publish costs two hash look-ups, one `Arc` and one inbox entry per interested outlet; a kept message
 //! costs its payload, about 180 bytes for itself and 32 in `order`.
 
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::admit::{Admit, Gap, GapReason, Join, OutletId, Page, Subscribe, Transport};
+use crate::admit::{Admit, Join, Loss, OutletId, Page, Subscribe, Transport};
 use crate::barrier::Feeds;
 use crate::broker::{ChannelInfo, Now, Totals};
 use crate::channel::{Channel, ChannelSet};
@@ -158,12 +158,15 @@ impl Partition {
             .lost_while_held
             .iter()
             .filter(|(channel, seq)| **seq > after && interested(channel).is_some());
-        let mut lost: BTreeSet<Channel> = gone.map(|(channel, _)| channel.clone()).collect();
+        let mut lost: BTreeMap<Channel, u64> = gone.map(|(channel, seq)| (channel.clone(), *seq)).collect();
         let mut due = Vec::new();
         for placed in self.order.range(held..) {
             match interested(&placed.channel).map(|history| history.at(placed.seq)) {
                 Some(Some(message)) => due.push(message.clone()),
-                Some(None) => drop(lost.insert(placed.channel.clone())),
+                Some(None) => {
+                    let newest = lost.entry(placed.channel.clone()).or_default();
+                    *newest = placed.seq.max(*newest);
+                }
                 None => {}
             }
         }
@@ -171,9 +174,8 @@ impl Partition {
             self.lost_while_held.clear();
         }
         if !lost.is_empty() {
-            let lost = lost.into_iter().collect();
-            let gap = Gap { channels: lost, reason: GapReason::Trimmed, cursor: self.at(after) };
-            let _ = self.feeds.get(index).outlet.send(Command::Gap(Arc::new(gap)));
+            let loss = Loss { channels: lost, cursor: self.at(after) };
+            let _ = self.feeds.get(index).outlet.send(Command::Lost(Arc::new(loss)));
         }
         for message in due {
             let seq = message.position.seq;

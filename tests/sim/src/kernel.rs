@@ -80,6 +80,8 @@ struct State {
     handed_off: HandedOff,
     /// When the shard wants to be woken if nothing happens; nothing: never.
     wake_at: Option<u64>,
+    /// The last wait found nothing and was allowed to block.
+    blocked: bool,
     accept_errors: u64,
 }
 
@@ -101,6 +103,7 @@ impl Net {
             injected: Vec::new(),
             handed_off: Vec::new(),
             wake_at: Some(0),
+            blocked: false,
             accept_errors: 0,
         })))
     }
@@ -151,7 +154,7 @@ impl Net {
     /// Whether the shard would be woken now.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        self.has_news() || self.state().is_late()
+        self.has_news() || self.state().is_awake()
     }
 
     /// Whether something has happened that the shard has not been told.
@@ -242,8 +245,9 @@ impl State {
         }
     }
 
-    fn is_late(&self) -> bool {
-        self.wake_at.is_some_and(|at| at <= self.time.now_ms())
+    /// Whether the shard goes on by itself: after a turn with something to do comes another, until one blocks.
+    fn is_awake(&self) -> bool {
+        !self.blocked || self.wake_at.is_some_and(|at| at <= self.time.now_ms())
     }
 
     fn roll(&mut self, permille: u32, name: &'static str) -> bool {
@@ -301,6 +305,7 @@ impl Kernel for Net {
         }
         ready.append(&mut state.injected);
         state.report(ready);
+        state.blocked = ready.is_empty() && timeout_ms != Some(0);
     }
 
     fn accept(&mut self) -> io::Result<Fd> {

@@ -255,7 +255,7 @@ impl Witness {
         let lost = |name: &String| {
             let known = self.tracks.get(name).map_or(0, |track| track.known);
             let known = known.max(place.map_or(0, |place| place.seq));
-            (asked.is_some() || self.connection.begun) && life.base(name) > known
+            life.base(name) > known
         };
         let explained = match gap.reason.as_deref() {
             Some("epoch") => is_epoch && named.len() == self.tracks.len(),

@@ -1,10 +1,9 @@
 //! Obey: commands, in inbox order, onto the queues of connections (delivery rules R2 and R3).
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewire_hub::admit::{ConnId, Gap};
+use tidewire_hub::admit::{ConnId, Gap, GapReason, Loss};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Command;
 use tidewire_hub::message::Message;
@@ -46,7 +45,7 @@ impl<K: Kernel> Shard<K> {
                 Command::Refuse { conn, reason, detail, tag } => {
                     self.refuse_asked(conn, reason, detail, tag.as_deref());
                 }
-                Command::Gap(gap) => self.tell_gap(&gap),
+                Command::Lost(loss) => self.tell_loss(&loss),
                 Command::Reply { conn, text } => self.reply(conn, &text),
                 Command::Leave { conn, channels } => self.leave(conn, &channels),
                 Command::Continue { conn } => self.go_on(conn),
@@ -85,26 +84,32 @@ impl<K: Kernel> Shard<K> {
         self.pass_entries = self.pass_entries.saturating_sub(members.len());
     }
 
-    /// Something may be missing for everybody on these channels.
-    fn tell_gap(&mut self, gap: &Arc<Gap>) {
+    /// Something is missing for everybody on these channels who had joined before it was published.
+    fn tell_loss(&mut self, loss: &Loss) {
         let mut told: Vec<u32> =
-            gap.channels.iter().flat_map(|channel| self.members.of(channel)).copied().collect();
+            loss.channels.keys().flat_map(|channel| self.members.of(channel)).copied().collect();
         told.sort_unstable();
         told.dedup();
-        // A barrier may have lost something on very many channels.
-        let lost: HashSet<&Channel> = gap.channels.iter().collect();
         for index in told {
-            self.counters.gaps.add(1);
             let slot = self.slots.at(index);
+            let joined_at = slot.joined_at;
+            let lost =
+                |channel: &&Channel| loss.channels.get(*channel).is_some_and(|newest| *newest > joined_at);
             // Its own channels only: the others are none of its business.
             let channels = slot.seats.iter().map(|seat| self.members.channel(*seat));
-            let channels = channels.filter(|channel| lost.contains(channel)).cloned().collect();
-            let own = Gap { channels, reason: gap.reason, cursor: gap.cursor };
+            let channels: Vec<Channel> = channels.filter(lost).cloned().collect();
+            if channels.is_empty() {
+                continue;
+            }
+            self.counters.gaps.add(1);
+            // One that came with a cursor ahead of this shard goes on from there.
+            let cursor = Position { seq: loss.cursor.seq.max(joined_at), ..loss.cursor };
+            let gap = Gap { channels, reason: GapReason::Trimmed, cursor };
             match slot.form {
-                Form::Sse(..) | Form::Ws(Protocol::V1) => self.queue_gap(index, &own, Kind::Live),
-                Form::Ws(Protocol::Raw) => self.end_at(index, Reason::Gap, own.cursor),
+                Form::Sse(..) | Form::Ws(Protocol::V1) => self.queue_gap(index, &gap, Kind::Live),
+                Form::Ws(Protocol::Raw) => self.end_at(index, Reason::Gap, gap.cursor),
                 Form::Poll | Form::Unknown => {
-                    slot.story().gap = Some(own);
+                    slot.story().gap = Some(gap);
                     self.soil(index);
                 }
             }

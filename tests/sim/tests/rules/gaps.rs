@@ -13,7 +13,9 @@ fn keeping(messages_max: usize) -> Rig {
 fn r5_a_gap_comes_before_any_id_beyond_the_loss() {
     let mut rig = keeping(2);
     let first = rig.publish("a", "1");
-    (2..=5).for_each(|number| drop(rig.publish("a", &number.to_string())));
+    for number in 2..=5 {
+        rig.publish("a", &number.to_string());
+    }
     let peer = rig.sse_with("a", |head| head.field(&format!("Last-Event-ID: {first}")));
     assert_eq!(peer.hears(), ["gap trimmed [a] 3", "ready 3", "4 @4", "5 @5"]);
 }
@@ -23,7 +25,9 @@ fn r5_only_channels_that_lost_something_are_named_and_the_others_go_on_from_the_
     let mut rig = keeping(2);
     let first = rig.publish("a", "1");
     rig.publish("b", "2");
-    (3..=5).for_each(|number| drop(rig.publish("a", &number.to_string())));
+    for number in 3..=5 {
+        rig.publish("a", &number.to_string());
+    }
     let peer = rig.sse_with("a,b", |head| head.query(&format!("cursor={first}")));
     assert_eq!(peer.hears(), ["gap trimmed [a] 1", "ready 1", "2 @2", "4 @4", "5 @5"]);
 }
@@ -33,7 +37,9 @@ fn r5_a_raw_gap_closes_with_a_cursor_that_resumes() {
     let mut rig = keeping(2);
     let first = rig.publish("a", "1");
     rig.publish("b", "2");
-    (3..=5).for_each(|number| drop(rig.publish("a", &number.to_string())));
+    for number in 3..=5 {
+        rig.publish("a", &number.to_string());
+    }
     let mut cursor = first.to_string();
     for _ in 0..3 {
         let from = head("a,b").websocket(false).query(&format!("cursor={cursor}"));
@@ -67,7 +73,9 @@ fn r6_a_heartbeat_names_what_was_queued_here_and_never_the_head() {
     let peer = rig.sse("a");
     peer.hears();
     // The inbox takes one message, so the barrier holds the others while the shard makes one turn.
-    (1..=3).for_each(|number| drop(rig.publish_quietly("a", &number.to_string())));
+    for number in 1..=3 {
+        rig.publish_quietly("a", &number.to_string());
+    }
     rig.node.tick();
     rig.node.turn(0);
     assert_eq!(peer.hears(), ["1 @1"]);
@@ -79,7 +87,9 @@ fn r6_a_heartbeat_names_what_was_queued_here_and_never_the_head() {
 #[test]
 fn r6_a_stream_that_starts_with_tail_or_earliest_is_ready_without_an_id() {
     let mut rig = Rig::new();
-    (1..=3).for_each(|number| drop(rig.publish("a", &number.to_string())));
+    for number in 1..=3 {
+        rig.publish("a", &number.to_string());
+    }
     assert_eq!(rig.sse_with("a", |head| head.query("tail=2")).hears(), ["ready -", "2 @2", "3 @3"]);
     let earliest = rig.sse_with("a", |head| head.query("cursor=earliest"));
     assert_eq!(earliest.hears(), ["ready -", "1 @1", "2 @2", "3 @3"]);

@@ -24,7 +24,9 @@ fn r9_history_and_the_live_feed_meet_without_a_hole_or_a_repetition() {
 fn r10_who_is_far_behind_gets_page_after_page() {
     let mut rig = Rig::with(|setup| setup.limits.queue_messages_max = 3);
     let first = rig.publish("a", "1");
-    (2..=700).for_each(|number| drop(rig.publish("a", &number.to_string())));
+    for number in 2..=700 {
+        rig.publish("a", &number.to_string());
+    }
     let peer = rig.connect(0, SSE, 512);
     rig.say(&peer, &head("a").sse().query(&format!("cursor={first}")).bytes());
     assert_eq!(rig.receivers("a"), 0, "it joins with its last page");
@@ -57,7 +59,9 @@ fn r11_a_subscribe_frame_is_answered_by_what_a_poll_would_answer() {
 fn r11_channels_that_are_added_wait_until_the_first_ones_have_caught_up() {
     let mut rig = Rig::new();
     let first = rig.publish("a", "1");
-    (2..=400).for_each(|number| drop(rig.publish("a", &number.to_string())));
+    for number in 2..=400 {
+        rig.publish("a", &number.to_string());
+    }
     let peer = rig.connect(0, Dialect::V1, 512);
     let from = head("a").websocket(true).query(&format!("cursor={first}"));
     rig.say(&peer, &from.bytes());
@@ -72,7 +76,9 @@ fn r11_channels_that_are_added_wait_until_the_first_ones_have_caught_up() {
 fn r12_interest_is_given_back_when_the_slot_is_gone_before_the_admit() {
     let mut rig = Rig::new();
     let first = rig.publish("a", "1");
-    (2..=300).for_each(|number| drop(rig.publish("a", &number.to_string())));
+    for number in 2..=300 {
+        rig.publish("a", &number.to_string());
+    }
     let peer = rig.connect(0, SSE, 1 << 20);
     peer.send_quietly(&head("a").sse().query(&format!("cursor={first}")).bytes());
     rig.node.nets[0].arrive(None);
@@ -101,7 +107,9 @@ fn r12_interest_is_counted_one_for_one_by_departures() {
 fn r13_a_full_inbox_holds_and_rereads() {
     let mut rig = Rig::with(|setup| setup.inboxes = vec![3]);
     let peer = rig.sse("a");
-    (1..=50).for_each(|number| drop(rig.publish_quietly("a", &number.to_string())));
+    for number in 1..=50 {
+        rig.publish_quietly("a", &number.to_string());
+    }
     rig.settle();
     let expected: Vec<String> = (1..=50).map(|number| format!("{number} @{number}")).collect();
     assert_eq!(peer.hears()[1..], expected[..]);
@@ -114,7 +122,9 @@ fn r13_what_a_barrier_held_and_history_lost_is_a_gap() {
         setup.retention.messages_max = 2;
     });
     let peer = rig.sse("a");
-    (1..=6).for_each(|number| drop(rig.publish_quietly("a", &number.to_string())));
+    for number in 1..=6 {
+        rig.publish_quietly("a", &number.to_string());
+    }
     rig.settle();
     assert_eq!(peer.hears(), ["ready 0", "1 @1", "gap trimmed [a] 1", "5 @5", "6 @6"]);
 }
@@ -125,11 +135,32 @@ fn r13_who_joins_during_a_barrier_joins_where_the_others_stand() {
     let peer = rig.v1("a");
     let heard = peer.hears();
     assert_eq!(heard, ["ready 0"]);
-    (1..=3).for_each(|number| drop(rig.publish_quietly("a", &number.to_string())));
+    for number in 1..=3 {
+        rig.publish_quietly("a", &number.to_string());
+    }
     rig.speak(&peer, r#"{"type":"subscribe","channels":["b"],"id":1}"#);
     let heard = peer.hears();
     let ack = heard.iter().position(|line| line.starts_with("page")).unwrap();
     let cursor: usize = heard[ack].rsplit(' ').next().unwrap().parse().unwrap();
     assert_eq!(cursor, ack, "the cursor of the answer passes no message that was not sent: {heard:?}");
     assert_eq!(heard.len(), 4);
+}
+
+#[test]
+fn r13_who_joined_after_the_loss_is_told_of_none() {
+    let mut rig = Rig::with(|setup| {
+        setup.inboxes = vec![1, 16_384];
+        setup.retention.messages_max = 2;
+    });
+    let behind = rig.sse("a");
+    for number in 1..=6 {
+        rig.publish_quietly("a", &number.to_string());
+    }
+    // It comes from the other shard, which is further, and has seen what this one still holds back.
+    let ahead = rig.connect(0, SSE, 1 << 20);
+    let newest = rig.publish_quietly("b", "elsewhere");
+    rig.say(&ahead, &head("a").sse().query(&format!("cursor={newest}")).bytes());
+    rig.publish("a", "8");
+    assert_eq!(ahead.hears(), ["ready 7", "8 @8"]);
+    assert_eq!(behind.hears(), ["ready 0", "1 @1", "gap trimmed [a] 1", "5 @5", "6 @6", "8 @8"]);
 }

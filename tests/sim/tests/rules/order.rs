@@ -38,8 +38,12 @@ fn r2_the_inbox_is_obeyed_in_its_order() {
 fn r3_nobody_is_a_pass_ahead_of_the_others() {
     let mut rig = Rig::new();
     let peers = [rig.sse("a"), rig.sse("a"), rig.sse("a")];
-    peers.iter().for_each(|peer| drop(peer.hears()));
-    (0..600).for_each(|number| drop(rig.publish_quietly("a", &number.to_string())));
+    for peer in &peers {
+        peer.hears();
+    }
+    for number in 0..600 {
+        rig.publish_quietly("a", &number.to_string());
+    }
     let mut told = 0;
     while told < 600 {
         rig.node.turn(0);

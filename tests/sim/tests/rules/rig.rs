@@ -197,11 +197,6 @@ impl Peer {
         }
     }
 
-    /// What has arrived, as text.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes()).into_owned()
-    }
-
     /// What has arrived, as one line each: `ready 3`, `one @1`, `gap trimmed [a] 4`, `closed 4408 …`.
     pub fn hears(&self) -> Vec<String> {
         let bytes = self.bytes();

@@ -26,7 +26,9 @@ fn r14_a_slow_reader_is_closed_at_a_frame_boundary_with_a_cursor_that_resumes() 
     for dialect in [Dialect::V1, Dialect::Raw] {
         let mut rig = bounded(|setup| setup.limits.queue_messages_max = 5);
         let peer = slow(&mut rig, dialect, 300);
-        (1..=40).for_each(|number| drop(rig.publish("a", &format!("{number:040}"))));
+        for number in 1..=40 {
+            rig.publish("a", &format!("{number:040}"));
+        }
         let heard = peer.hears_all(&mut rig);
         let cursor = heard.last().and_then(|line| line.strip_prefix("closed 4408 ")).unwrap().to_owned();
         let seen = heard.iter().filter(|line| line.contains('@')).count();
@@ -41,7 +43,9 @@ fn r14_a_slow_reader_is_closed_at_a_frame_boundary_with_a_cursor_that_resumes() 
 fn r14_a_slow_stream_ends_cleanly_between_two_blocks() {
     let mut rig = bounded(|setup| setup.limits.queue_messages_max = 5);
     let peer = slow(&mut rig, Dialect::Sse(SseStyle::Single), 300);
-    (1..=40).for_each(|number| drop(rig.publish("a", &number.to_string())));
+    for number in 1..=40 {
+        rig.publish("a", &number.to_string());
+    }
     assert_eq!(peer.hears_all(&mut rig).last().map(String::as_str), Some("ended"));
     assert_eq!(rig.receivers("a"), 0);
 }
@@ -53,7 +57,9 @@ fn r14_a_stream_that_read_nothing_at_all_is_ended_behind_its_head() {
     let peer = rig.connect(0, sse, 4_096);
     peer.refuse_writes(&rig, Duration::from_secs(1));
     rig.say(&peer, &head("a").sse().bytes());
-    (1..=40).for_each(|number| drop(rig.publish("a", &number.to_string())));
+    for number in 1..=40 {
+        rig.publish("a", &number.to_string());
+    }
     rig.pass(Duration::from_millis(1_100));
     assert_eq!(peer.hears_all(&mut rig), ["ready 0", "ended"]);
 }
@@ -70,7 +76,9 @@ fn r14_a_gap_that_was_not_sent_is_still_to_come_after_the_close() {
         "a",
         "fills the rest of the small send buffer, and more than that, so that everything else waits",
     );
-    (2..=20).for_each(|number| drop(rig.publish_quietly("a", &number.to_string())));
+    for number in 2..=20 {
+        rig.publish_quietly("a", &number.to_string());
+    }
     rig.settle();
     let heard = peer.hears_all(&mut rig);
     assert!(!heard.iter().any(|line| line.starts_with("gap")), "the gap waited with the rest: {heard:?}");
@@ -85,7 +93,9 @@ fn s35_too_many_bytes_end_a_slow_reader_and_nobody_else() {
     let fast = rig.sse("a");
     let peer = slow(&mut rig, Dialect::V1, 300);
     let text = "x".repeat(500);
-    (0..8).for_each(|_| drop(rig.publish("a", &text)));
+    for _ in 0..8 {
+        rig.publish("a", &text);
+    }
     assert_eq!(fast.hears().len(), 9);
     assert_eq!(rig.counter("slow_consumers"), 1);
     assert!(peer.hears_all(&mut rig).last().unwrap().starts_with("closed 4408 "));
@@ -96,7 +106,9 @@ fn s35_too_many_bytes_end_a_slow_reader_and_nobody_else() {
 fn s35_one_message_that_waits_too_long_ends_a_slow_reader() {
     let mut rig = Rig::new();
     let peer = slow(&mut rig, Dialect::V1, 300);
-    (0..6).for_each(|_| drop(rig.publish("a", &"x".repeat(100))));
+    for _ in 0..6 {
+        rig.publish("a", &"x".repeat(100));
+    }
     rig.pass(Duration::from_secs(14));
     assert_eq!(rig.counter("slow_consumers"), 0);
     rig.pass(Duration::from_secs(2));
@@ -113,7 +125,9 @@ fn s35_queues_together_have_a_share_of_the_memory_and_the_longest_waiting_goes_f
     let fast = rig.sse("a");
     let slow: Vec<Peer> = (0..4).map(|_| slow(&mut rig, Dialect::V1, 300)).collect();
     // More than the newest frames, which are remembered for whoever comes and count for nobody.
-    (0..150).for_each(|_| drop(rig.publish("a", &"x".repeat(60_000))));
+    for _ in 0..150 {
+        rig.publish("a", &"x".repeat(60_000));
+    }
     assert_eq!(rig.counter("slow_consumers"), 4, "frames are shared, so one of them holds what all hold");
     assert!(rig.counter("queued_bytes") <= 2 << 20);
     assert_eq!(fast.hears().len(), 151);
