@@ -64,8 +64,9 @@ struct World {
     restarts_left: usize,
     /// The node drains and ends at this time at the latest.
     drains_until: Option<u64>,
-    /// Publishes that came with a key, to be repeated.
-    keyed: VecDeque<Publish>,
+    /// Publishes that came with a key, to be repeated before this time. Later they would be new messages with an old
+    /// payload, which raw subscribers could not tell apart.
+    keyed: VecDeque<(u64, Publish)>,
     calm: bool,
 }
 
@@ -176,9 +177,11 @@ impl World {
     /// Somebody publishes: something new, or what was published before with the same key.
     fn publish(&mut self) {
         let mut publish = self.compose();
+        let now_ms = self.time.now_ms();
+        self.keyed.retain(|(until, _)| *until > now_ms);
         let known = self.keyed.len();
         if known > 0 && self.rng.chance(150) {
-            let before = self.keyed[self.rng.below(known)].clone();
+            let (_, before) = self.keyed[self.rng.below(known)].clone();
             let reused = self.rng.chance(300);
             self.tally.count(if reused { "fault: key reused" } else { "fault: publish repeated" });
             // The same key with another payload is refused; the same publish again changes nothing.
@@ -187,7 +190,8 @@ impl World {
         }
         let outcome = self.node.broker.place(publish.clone(), self.node.now());
         if outcome.is_some_and(|outcome| outcome.is_ok()) && publish.key.is_some() {
-            self.keyed.push_back(publish);
+            let ttl_ms = u64::try_from(self.profile.limits.key_ttl.as_millis()).unwrap_or(u64::MAX);
+            self.keyed.push_back((now_ms + ttl_ms, publish));
             if self.keyed.len() > 8 {
                 self.keyed.pop_front();
             }
