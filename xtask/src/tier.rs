@@ -9,7 +9,7 @@ use crate::run;
 use crate::tally::Tally;
 
 /// Seeds that one run of the simulation tries.
-pub const SEEDS: &str = "200";
+pub const SEEDS: &str = "4000";
 
 /// Lines of a failed tier that are shown; the rest stands in its log.
 const SHOWN_LINES_MAX: usize = 150;
@@ -33,9 +33,11 @@ enum Ready {
 /// Builds and checks go one after another, since each takes both cores; so do the tiers that look at the clock. The
 /// Autobahn cases and the simulation do not, and share the machine.
 pub fn everything() -> Tally {
-    let mut total = in_turn([Tier::fmt(), Tier::clippy(), Tier::doc(), Tier::unit(), Tier::deny()]);
+    let mut total =
+        in_turn([Tier::fmt(), Tier::clippy(), Tier::doc(), Tier::unit(), Tier::loom(), Tier::deny()]);
     total += with_binary(|| {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
+        total += in_turn([Tier::mutants()]);
         total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser()]);
         // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
         total += in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")]);

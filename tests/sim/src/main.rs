@@ -75,6 +75,6 @@ fn mutants(seeds: u64, steps: usize) -> ExitCode {
             }
         }
     }
-    println!("{} caught, {missed} missed", Mutant::ALL.len() - missed);
+    println!("{} passed, {missed} failed", Mutant::ALL.len() - missed);
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
