@@ -34,6 +34,8 @@ pub struct Profile {
     pub restarts: usize,
     /// Whether a restart is announced by a drain.
     pub drains: bool,
+    /// In permille of the occasions: somebody publishes.
+    pub bustle: u32,
     /// In permille of a client's steps: it cuts its connection, stops reading, or asks for nonsense.
     pub unrest: u32,
 }
@@ -78,6 +80,7 @@ impl Profile {
             slice_max: 1 << rng.below(10),
             restarts: if rng.chance(300) { 1 + rng.below(2) } else { 0 },
             drains: rng.chance(500),
+            bustle: if rng.chance(200) { 20 } else { 1_000 },
             unrest: rng.range(2, 30) as u32,
         }
     }

@@ -48,6 +48,8 @@ struct Track {
     excused: u64,
     /// The newest known on this connection, by delivery or because it began there.
     known: u64,
+    /// It has been asked to be left, so nothing more is owed on it.
+    let_go: bool,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +71,7 @@ impl Witness {
         self.tracks.retain(|name, _| channels.contains(name));
         for channel in channels {
             let track = self.tracks.entry(channel.clone()).or_default();
-            track.known = 0;
+            (track.known, track.let_go) = (0, false);
             if !matches!(asked, Asked::After(_)) {
                 // It begins anew, and what it missed meanwhile is its own choice.
                 *track = Track::default();
@@ -139,8 +141,10 @@ impl Witness {
             (Asked::Live | Asked::Tail(_), None) => {
                 self.connection.floating = true;
                 self.know(Position { generation: life.generation(), seq: life.head() });
-                // The newest that are kept may have lost some in between, on another channel.
-                self.tracks.iter_mut().for_each(|(name, track)| track.excused = life.base(name));
+                // It joined at some place before now. The newest that are kept may have lost some in between.
+                for (name, track) in &mut self.tracks {
+                    (track.excused, track.known) = (life.base(name), 0);
+                }
             }
             _ => {
                 return wrong(Invariant::Wire, format!("asked for {asked:?} and begins at {}", shown(start)));
@@ -182,7 +186,7 @@ impl Witness {
         self.connection.newest = seq;
         if std::mem::take(&mut self.connection.floating) {
             let before = Position { seq: seq - 1, ..place };
-            for track in self.tracks.values_mut() {
+            for track in self.tracks.values_mut().filter(|track| !track.let_go) {
                 let settled = track.settled.get_or_insert(before);
                 settled.seq = settled.seq.min(before.seq);
             }
@@ -233,6 +237,9 @@ impl Witness {
         self.connection.gap_told = Some(gap.cursor);
         for name in &named {
             let track = self.tracks.entry(name.clone()).or_default();
+            if track.let_go {
+                continue;
+            }
             if track.settled.is_none_or(|settled| settled.generation != life.generation()) {
                 track.settled = Some(Position { generation: life.generation(), seq: 0 });
                 track.delivered.clear();
@@ -275,7 +282,9 @@ impl Witness {
     pub fn join(&mut self, book: &Book, channel: &str, place: Position) -> Verdict {
         let track = self.tracks.entry(channel.to_owned()).or_default();
         track.settled.get_or_insert(place);
-        track.known = track.known.max(place.seq);
+        // A shard remembers for a connection, not for each of its channels, where it joined. One that adds a channel
+        // with a cursor ahead of its shard may be told of a loss that it has no part in.
+        track.known = 0;
         self.id(book, place)
     }
 
@@ -283,6 +292,13 @@ impl Witness {
     pub fn expect(&mut self, channel: &str, place: Option<Position>) {
         let known = place.map_or(0, |place| place.seq);
         self.tracks.insert(channel.to_owned(), Track { settled: place, known, ..Track::default() });
+    }
+
+    /// A channel is about to be left. What still comes on it may come, and what does not is not missing.
+    pub fn let_go(&mut self, channel: &str) {
+        if let Some(track) = self.tracks.get_mut(channel) {
+            (track.settled, track.let_go) = (None, true);
+        }
     }
 
     /// A channel is left.
@@ -303,7 +319,7 @@ impl Witness {
 
     /// What has no beginning yet begins here.
     fn owe_from(&mut self, place: Position) {
-        for track in self.tracks.values_mut() {
+        for track in self.tracks.values_mut().filter(|track| !track.let_go) {
             track.settled.get_or_insert(place);
         }
     }

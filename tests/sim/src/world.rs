@@ -135,7 +135,8 @@ impl World {
                     self.with_client(index, Client::step)?;
                 }
             }
-            60..=67 => self.publish(),
+            60..=67 if self.rng.chance(self.profile.bustle) => self.publish(),
+            60..=67 => {}
             68..=89 => self.node.nets.iter().for_each(|net| net.arrive(Some(self.profile.slice_max))),
             90..=98 => self.pass(1, 40),
             _ if self.rng.chance(150) => {

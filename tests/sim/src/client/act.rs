@@ -89,6 +89,7 @@ impl Client {
             2 if self.wish.len() > 1 && line.leaving.is_empty() => {
                 let channel = self.rng.pick(&self.wish).clone();
                 line.leaving.push((frame, channel.clone()));
+                self.witness.let_go(&channel);
                 json!({"type": "unsubscribe", "id": frame, "channels": [channel]})
             }
             3 => json!({"type": "ping", "id": frame}),
