@@ -14,7 +14,8 @@ fn a_few_seeds_keep_every_invariant() {
             panic!("seed {seed}: {}\n{}", failure.violation, failure.story);
         }
     }
-    for seen in ["fault: ", "barriers", "gaps: trimmed", "gaps: epoch", "resumes", "slow consumers", "drains"] {
+    for seen in ["fault: ", "barriers", "gaps: trimmed", "gaps: epoch", "resumes", "slow consumers", "drains"]
+    {
         assert!(tally.sum(seen) > 0, "{seen} never happened\n{tally}");
     }
 }
