@@ -108,6 +108,11 @@ impl<K: Kernel> Shard<K> {
             // Nothing is asked, or not yet: it will find the next process, or the API server's answer.
             Phase::Head if slot.queue.is_empty() && slot.story.is_none() => self.doom(index),
             Phase::Paging | Phase::Live => self.end(index, Reason::Draining),
+            // The control plane owes it an answer; it is looked at again when that has come.
+            Phase::Asked => {
+                let soon = self.now() + 1;
+                self.wave.iter_mut().for_each(|wave| wave.push((soon, token)));
+            }
             _ => {}
         }
     }

@@ -109,7 +109,12 @@ impl<K: Kernel> Shard<K> {
                 Form::Sse(..) | Form::Ws(Protocol::V1) => self.queue_gap(index, &gap, Kind::Live),
                 Form::Ws(Protocol::Raw) => self.end_at(index, Reason::Gap, gap.cursor),
                 Form::Poll | Form::Unknown => {
-                    slot.story().gap = Some(gap);
+                    // An earlier loss that has not been told yet is part of this one.
+                    let told = &mut slot.story().gap;
+                    *told = Some(match told.take() {
+                        Some(earlier) => joint(earlier, gap),
+                        None => gap,
+                    });
                     self.soil(index);
                 }
             }
@@ -198,4 +203,12 @@ impl<K: Kernel> Shard<K> {
             .map_or(0, |position| position.seq);
         Some(Position { generation, seq: fed.max(slot.joined_at) })
     }
+}
+
+/// Two gaps of one poll as one: the channels of both, from where the earlier one begins.
+fn joint(mut earlier: Gap, later: Gap) -> Gap {
+    let new = later.channels.into_iter().filter(|channel| !earlier.channels.contains(channel));
+    let new: Vec<Channel> = new.collect();
+    earlier.channels.extend(new);
+    earlier
 }
