@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {
@@ -45,10 +47,30 @@ fn try_logged(name: &str, command: &mut Command) -> io::Result<Outcome> {
     fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{}.log", name.replace(' ', "-")));
     let log = File::create(&path)?;
-    let status = command.stdout(log.try_clone()?).stderr(log).status()?;
-    let output = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
-    Ok(Outcome { succeeded: status.success(), output })
+    let mut child = command.stdout(log.try_clone()?).stderr(log).spawn()?;
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break Some(status);
+        }
+        if began.elapsed() > LONGEST {
+            // What it has started first. A process group would do both at once, and keep an interrupt from reaching them.
+            let _ = Command::new("pkill").args(["-KILL", "-P", &child.id().to_string()]).status();
+            child.kill()?;
+            child.wait()?;
+            break None;
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    let mut output = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+    if status.is_none() {
+        output.push_str(&format!("\n{name} did not end within {} minutes\n", LONGEST.as_secs() / 60));
+    }
+    Ok(Outcome { succeeded: status.is_some_and(|status| status.success()), output })
 }
+
+/// No step takes longer; one that does hangs.
+const LONGEST: Duration = Duration::from_secs(20 * 60);
 
 /// Runs a program with its output on the screen, and ends as it ends.
 pub fn through(program: &str, arguments: &[&str]) -> ExitCode {
