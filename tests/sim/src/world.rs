@@ -181,7 +181,8 @@ impl World {
         let now_ms = self.time.now_ms();
         self.keyed.retain(|(until, _)| *until > now_ms);
         let known = self.keyed.len();
-        if known > 0 && self.rng.chance(150) {
+        let again = known > 0 && self.rng.chance(150);
+        if again {
             let (_, before) = self.keyed[self.rng.below(known)].clone();
             let reused = self.rng.chance(300);
             self.tally.count(if reused { "fault: key reused" } else { "fault: publish repeated" });
@@ -190,7 +191,8 @@ impl World {
             publish = Publish { payload, ..before };
         }
         let outcome = self.node.broker.place(publish.clone(), self.node.now());
-        if outcome.is_some_and(|outcome| outcome.is_ok()) && publish.key.is_some() {
+        // A key lives from its first publish on: a repetition does not renew it.
+        if !again && outcome.is_some_and(|outcome| outcome.is_ok()) && publish.key.is_some() {
             let ttl_ms = u64::try_from(self.profile.limits.key_ttl.as_millis()).unwrap_or(u64::MAX);
             self.keyed.push_back((now_ms + ttl_ms, publish));
             if self.keyed.len() > 8 {
