@@ -1,9 +1,12 @@
 //! Admission: what an `Admit` does to the connection it answers (delivery rules R9 to R12).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidewire_hub::admit::{Admit, Page, Transport};
 use tidewire_hub::channel::{Channel, ChannelSet};
+use tidewire_hub::limits::{POLL_PAGE, PageLimit};
+use tidewire_hub::message::Message;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::encoding::Encoding;
 use tidewire_transport::request::{Protocol, Request, Wants};
@@ -229,10 +232,15 @@ impl<K: Kernel> Shard<K> {
     pub(super) fn answer_wait(&mut self, index: u32) {
         let Some(cursor) = self.cursor_of(index) else { return };
         let story = self.slots.at(index).story();
-        let (messages, gap) = (std::mem::take(&mut story.caught), story.gap.take());
+        let (mut messages, gap) = (std::mem::take(&mut story.caught), story.gap.take());
         let Some(request) = story.request.take() else { return };
+        // What came in one turn may be more than a page holds; the rest is a resume away.
+        let fitting = fitting(&messages, POLL_PAGE);
+        let more = fitting < messages.len();
+        messages.truncate(fitting);
+        let cursor = messages.last().filter(|_| more).map_or(cursor, |last| last.position);
         let start = None;
-        let page = Page { gap, start, messages, cursor, more: false, whole: cursor, newest: cursor };
+        let page = Page { gap, start, messages, cursor, more, whole: cursor, newest: cursor };
         self.counters.open_poll.sub(1);
         self.depart(index);
         self.slots.at(index).phase = Phase::Asked;
@@ -315,6 +323,16 @@ impl<K: Kernel> Shard<K> {
     }
 }
 
+/// How many of these messages one page holds: at least one, however large.
+fn fitting(messages: &[Arc<Message>], page: PageLimit) -> usize {
+    let mut bytes = 0;
+    let fits = |(at, message): (usize, &Arc<Message>)| {
+        bytes += message.payload.as_bytes().len();
+        at == 0 || (at < page.messages_max && bytes <= page.bytes_max)
+    };
+    messages.iter().enumerate().map(fits).take_while(|fits| *fits).count()
+}
+
 fn sse_encoding(body: Body, envelope: bool, multi: bool) -> Encoding {
     match (body, envelope, multi) {
         (Body::UntilClose, true, _) => Encoding::SseEnvelope,
@@ -323,5 +341,30 @@ fn sse_encoding(body: Body, envelope: bool, multi: bool) -> Encoding {
         (Body::Chunked, true, _) => Encoding::SseEnvelopeChunked,
         (Body::Chunked, false, true) => Encoding::SseMultiChunked,
         (Body::Chunked, false, false) => Encoding::SseSingleChunked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidewire_hub::message::Payload;
+    use tidewire_hub::position::{Gen, Position};
+
+    #[test]
+    fn a_long_poll_answers_with_one_page_at_most_and_one_message_at_least() {
+        let message = |seq: u64| {
+            Arc::new(Message {
+                channel: Channel::parse("a").unwrap(),
+                position: Position { generation: Gen::from_random(1), seq },
+                prev: seq - 1,
+                event: None,
+                payload: Payload::binary(vec![0; 10].into()),
+                time_ms: 0,
+            })
+        };
+        let messages: Vec<_> = (1..=5).map(message).collect();
+        let of = |messages_max, bytes_max| fitting(&messages, PageLimit { messages_max, bytes_max });
+        assert_eq!([of(9, 99), of(3, 99), of(9, 29), of(9, 30), of(9, 1)], [5, 3, 2, 3, 1]);
+        assert_eq!(fitting(&[], POLL_PAGE), 0);
     }
 }
