@@ -143,15 +143,30 @@ fn kib_field(path: &str, name: &str) -> io::Result<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Child, Command, Stdio};
+
     use super::*;
 
+    /// A process that works until it is dropped. This process would not do: its threads come and go with the tests.
+    struct Busy(Child);
+
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
     #[test]
-    fn this_process_uses_cpu_memory_and_files() {
-        let process = std::process::id();
+    fn a_busy_process_uses_cpu_memory_and_files() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "while :; do :; done"]);
+        shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let busy = Busy(shell.spawn().unwrap());
+        let process = busy.0.id();
         let before = Reading::take(process).unwrap();
-        let mut sum = 0_u64;
         while tree_cpu_ns(process).unwrap() == before.server_ns {
-            sum = std::hint::black_box(sum + 1);
+            std::thread::yield_now();
         }
         assert!(before.spent_until(Reading::take(process).unwrap()).server_s > 0.0);
         let holding = Holding::take(process).unwrap();
