@@ -171,7 +171,7 @@ impl fmt::Display for ChannelSetError {
 
 impl std::error::Error for ChannelSetError {}
 
-fn is_channel_byte(byte: u8) -> bool {
+pub(crate) fn is_channel_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'@' | b'=' | b'+' | b'~' | b'-')
 }
 
