@@ -15,6 +15,7 @@ pub mod envelope;
 pub mod framing;
 pub mod http1;
 pub mod poll;
+pub mod proxy_protocol;
 pub mod refusal;
 pub mod request;
 pub mod sse;
