@@ -12,6 +12,7 @@
 
 pub mod encoding;
 pub mod envelope;
+pub mod forwarded;
 pub mod framing;
 pub mod http1;
 pub mod poll;
