@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cookie;
 pub mod encoding;
 pub mod envelope;
 pub mod forwarded;
