@@ -11,6 +11,7 @@ use tidewire_hub::partition::Partition;
 use tidewire_hub::position::{Gen, Start};
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
+use tidewire_hub::revocation::{Revocation, Revocations};
 
 /// What a memory broker is made of.
 #[derive(Clone, Debug)]
@@ -21,20 +22,23 @@ pub struct Options {
     pub retention: Retention,
     /// Random, and new for every process: whoever comes with a cursor of another one is told of a gap.
     pub generation: Gen,
+    /// Rights that were taken back, shared with the gate.
+    pub revocations: Arc<Revocations>,
 }
 
 /// A broker in this process's memory. Every call is answered before it returns.
 pub struct Memory {
     partition: Mutex<Partition>,
+    revocations: Arc<Revocations>,
 }
 
 impl Memory {
     /// An empty broker.
     #[must_use]
     pub fn new(options: &Options) -> Memory {
-        Memory {
-            partition: Mutex::new(Partition::new(options.generation, &options.limits, options.retention)),
-        }
+        let Options { limits, retention, generation, revocations } = options;
+        let partition = Partition::new(*generation, limits, *retention, revocations.clone());
+        Memory { partition: Mutex::new(partition), revocations: revocations.clone() }
     }
 
     /// A panic while the log was being changed leaves it in doubt, and there is no honest way on: the process ends
@@ -85,6 +89,15 @@ impl Broker for Memory {
 
     fn tick(&self, now: Now) {
         self.sequencer().tick(now);
+    }
+
+    fn revoke(&self, revocation: Revocation, done: Done<Result<(), Reason>>) {
+        let revocation = Arc::new(revocation);
+        let outcome = self.revocations.record(&revocation).map_err(|_| Reason::Overloaded);
+        if outcome.is_ok() {
+            self.sequencer().revoke(&revocation);
+        }
+        done(outcome);
     }
 
     fn drain(&self) {

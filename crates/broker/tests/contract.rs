@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidewire_broker::memory::{Memory, Options};
-use tidewire_hub::admit::{Admit, ConnId, GapReason, Join, OutletId, Page, Subscribe, Transport};
+use tidewire_hub::admit::{Admit, Cause, ConnId, GapReason, Join, OutletId, Page, Subscribe, Transport};
 use tidewire_hub::broker::{Broker, Now};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::{Command, Full, Outlet};
@@ -84,12 +84,12 @@ impl Bench {
             outlet: self.outlet,
             conn: ConnId(7),
             transport: Transport::Sse,
-            grant: Arc::new(Grant::everything("test")),
+            grant: Arc::new(Grant::everything()),
             channels: ChannelSet::parse(names, 100).unwrap(),
             start,
             page,
             join,
-            tag: None,
+            cause: Cause::Arrival(Box::default()),
         };
         self.broker.subscribe(subscribe, self.now);
         match self.take().pop() {
@@ -390,6 +390,7 @@ fn memory(setting: Setting) -> Bench {
         limits: Arc::new(setting.limits),
         retention: setting.retention,
         generation: Gen::from_random(0x5eed),
+        revocations: Arc::default(),
     };
     Bench::new(Box::new(Memory::new(&options)))
 }

@@ -54,6 +54,8 @@ counters! {
     received,
     /// Connections ended for reading too slowly.
     slow_consumers,
+    /// Connections ended because their rights were revoked.
+    revoked,
     /// Connections ended by a deadline.
     timeouts,
     /// Connections ended for breaking a protocol.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidewire_hub::admit::{ConnId, OutletId, Transport};
+use tidewire_hub::admit::{ConnId, OutletId, Place, Transport};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::grant::Grant;
 use tidewire_hub::position::Position;
@@ -32,6 +32,8 @@ pub enum Event<'a> {
         conn: ConnId,
         /// What it may do.
         grant: &'a Arc<Grant>,
+        /// What it counts as.
+        place: Option<&'a Place>,
         /// What it asked for when it connected.
         request: &'a Request,
         /// At least one.

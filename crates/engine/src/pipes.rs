@@ -34,6 +34,8 @@ pub struct Options {
     pub limits: Arc<Limits>,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// See [`Parts::explain`].
+    pub explain: bool,
 }
 
 /// Starts an event loop over pipes. It ends after a [`tidewire_hub::Command::Drain`], with its last connection.
@@ -41,14 +43,17 @@ pub struct Options {
 /// # Errors
 /// The system has no thread for it.
 pub fn spawn(options: Options) -> io::Result<Pipes> {
-    let Options { outlet, inbox, control, limits, counters } = options;
+    let Options { outlet, inbox, control, limits, counters, explain } = options;
     let pipes = Pipes { desk: Arc::new(Desk::default()) };
     let (desk, bell) = (pipes.desk.clone(), pipes.desk.clone());
     inbox.wake_with(Box::new(move || bell.ring(|_| ())));
     let seed = crate::shard::seed();
     std::thread::Builder::new().name("tidewire-pipes".to_owned()).spawn(move || {
         let kernel = PipeKernel { desk, started: Instant::now() };
-        crate::shard::run(Shard::new(kernel, Parts { outlet, inbox, control, limits, counters, seed }));
+        crate::shard::run(Shard::new(
+            kernel,
+            Parts { outlet, inbox, control, limits, counters, seed, explain },
+        ));
     })?;
     Ok(pipes)
 }

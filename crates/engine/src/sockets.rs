@@ -31,6 +31,8 @@ pub struct Options {
     pub limits: Arc<Limits>,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// See [`Parts::explain`].
+    pub explain: bool,
     /// Whether the node has room for one more connection. While it has none, those that come wait in the listener's
     /// queue (security rule S39): this loop knows of its own connections only.
     pub has_room: Box<dyn Fn() -> bool + Send>,
@@ -77,13 +79,16 @@ pub fn listen(address: SocketAddr, count: usize, reuse_port: bool) -> io::Result
 /// # Errors
 /// The kernel has no descriptor or thread for it.
 pub fn spawn(options: Options) -> io::Result<JoinHandle<()>> {
-    let Options { outlet, inbox, listener, control, limits, counters, has_room, hand_off } = options;
+    let Options { outlet, inbox, listener, control, limits, counters, explain, has_room, hand_off } = options;
     let kernel = Sockets::new(listener, has_room, hand_off)?;
     let bell = kernel.bell.clone();
     inbox.wake_with(Box::new(move || bell.ring()));
     let seed = crate::shard::seed();
     std::thread::Builder::new().name(format!("tidewire-loop-{}", outlet.0)).spawn(move || {
-        crate::shard::run(Shard::new(kernel, Parts { outlet, inbox, control, limits, counters, seed }));
+        crate::shard::run(Shard::new(
+            kernel,
+            Parts { outlet, inbox, control, limits, counters, seed, explain },
+        ));
     })
 }
 

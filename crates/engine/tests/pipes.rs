@@ -18,12 +18,13 @@ use tidewire_hub::position::Gen;
 fn pipes() -> (Pipes, Arc<Counters>, Arc<Mutex<Partition>>) {
     let limits = Arc::new(Limits::default());
     let inbox = Inbox::new(&limits);
-    let mut partition = Partition::new(Gen::from_random(7), &limits, Retention::default());
+    let mut partition = Partition::new(Gen::from_random(7), &limits, Retention::default(), Arc::default());
     let outlet = partition.attach(inbox.clone());
     let partition = Arc::new(Mutex::new(partition));
     let control = Arc::new(rig::Plane { partition: partition.clone(), inbox: inbox.clone() });
     let counters = Arc::<Counters>::default();
-    let options = pipes::Options { outlet, inbox, control, limits, counters: counters.clone() };
+    let options =
+        pipes::Options { outlet, inbox, control, limits, counters: counters.clone(), explain: false };
     (pipes::spawn(options).unwrap(), counters, partition)
 }
 

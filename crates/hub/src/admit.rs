@@ -1,7 +1,10 @@
 //! Admission: what a subscriber asks of the broker, and what it is handed in one step (delivery rule R9).
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::channel::{Channel, ChannelSet};
 use crate::grant::Grant;
@@ -48,9 +51,77 @@ pub struct Subscribe {
     pub page: PageLimit,
     /// When it joins the live feed.
     pub join: Join,
-    /// Handed through to [`Admit::tag`] where channels are added to an open WebSocket: the `id` of the frame that
-    /// asked, as JSON, or `null` where it had none. Nothing where a connection asks to be let in.
-    pub tag: Option<Box<str>>,
+    /// What it is to its connection. Handed through to the answer.
+    pub cause: Cause,
+}
+
+/// What a subscription is to its connection.
+#[derive(Clone, Debug)]
+pub enum Cause {
+    /// The connection asks to be let in, on these terms.
+    Arrival(Box<Terms>),
+    /// It is in and goes on with the next page of its history.
+    Page,
+    /// Channels are added to an open WebSocket by a frame with this `id`, as JSON; `null` where it had none.
+    Addition(Box<str>),
+}
+
+/// What comes with being let in beside the subscription itself: the control plane decides it once, the outlet keeps it
+/// for as long as the connection lives.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// How long the rights last, from now; nothing where they do not end (security rule S25).
+    pub lasts: Option<Duration>,
+    /// What the connection counts as.
+    pub place: Option<Place>,
+    /// What the head of the answer says beside the answer.
+    pub head: HeadFields,
+}
+
+/// Fields of an answer's head that the control plane decides on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeadFields {
+    /// Whether a page of another origin may see what its cookies brought (`Access-Control-Allow-Credentials`).
+    pub credentials: bool,
+    /// Whether the address of the request must not travel on, because it held a credential (security rule S18).
+    pub no_referrer: bool,
+    /// A `Set-Cookie` value (security rule S23).
+    pub set_cookie: Option<SetCookie>,
+}
+
+/// The value of a `Set-Cookie` header. It is a credential and shows nothing in logs (security rule S49).
+#[derive(Clone, PartialEq, Eq)]
+pub struct SetCookie(pub Box<str>);
+
+impl fmt::Debug for SetCookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SetCookie(***)")
+    }
+}
+
+/// What a connection counts as among its likes: of its address, of its subject. Given back when the last clone is
+/// dropped.
+#[derive(Clone)]
+pub struct Place(Arc<dyn Any + Send + Sync>);
+
+impl Place {
+    /// Holds `count` until the connection has gone; dropping it gives the place back.
+    #[must_use]
+    pub fn new<T: Any + Send + Sync>(count: T) -> Place {
+        Place(Arc::new(count))
+    }
+
+    /// What was put in, for who put it in.
+    #[must_use]
+    pub fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Place")
+    }
 }
 
 /// When a subscription joins the live feed of its channels.
@@ -79,8 +150,8 @@ pub struct Admit {
     pub page: Page,
     /// Whether it has joined. Counted as interest until the outlet tells of its departure (delivery rule R12).
     pub joined: bool,
-    /// See [`Subscribe::tag`].
-    pub tag: Option<Box<str>>,
+    /// See [`Subscribe::cause`].
+    pub cause: Cause,
 }
 
 /// A piece of the past of some channels, merged by seq.

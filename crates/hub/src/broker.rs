@@ -9,6 +9,7 @@ use crate::limits::PageLimit;
 use crate::position::Start;
 use crate::publish::{Publish, Receipt, Receivers};
 use crate::reason::Reason;
+use crate::revocation::Revocation;
 
 /// Called once with the outcome, from any thread, possibly before the call that took it returns. Must not block.
 pub type Done<T> = Box<dyn FnOnce(T) + Send>;
@@ -53,6 +54,10 @@ pub trait Broker: Send + Sync {
 
     /// Lets time pass: trims what is too old and tells every outlet its position. Called about once a second.
     fn tick(&self, now: Now);
+
+    /// Takes back rights: records it for as long as it says, and ends the connections that it concerns, on every node
+    /// (security rule S26). `overloaded` where there is no room for another record; then nothing has changed.
+    fn revoke(&self, revocation: Revocation, done: Done<Result<(), Reason>>);
 
     /// Refuses new publishes from now on (rule R23).
     fn drain(&self);

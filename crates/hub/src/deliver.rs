@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admit::{Admit, ConnId, Loss};
+use crate::admit::{Admit, Cause, ConnId, Loss};
+use crate::grant::Grant;
 use crate::message::Message;
 use crate::position::Position;
 use crate::reason::Reason;
+use crate::revocation::Revocation;
 
 /// What an outlet is told. It obeys in inbox order; nothing is sorted, nothing overtakes (delivery rule R2).
 #[derive(Clone, Debug)]
@@ -21,8 +23,8 @@ pub enum Command {
         reason: Reason,
         /// The same in the request's own terms.
         detail: Box<str>,
-        /// See [`crate::admit::Subscribe::tag`].
-        tag: Option<Box<str>>,
+        /// See [`crate::admit::Subscribe::cause`].
+        cause: Cause,
     },
     /// Send a message to every subscriber of its channel.
     Deliver(Arc<Message>),
@@ -56,6 +58,20 @@ pub enum Command {
         /// Why.
         reason: Reason,
     },
+    /// Give a connection other rights, and take away the channels that they do not hold for.
+    Renew {
+        /// Which connection.
+        conn: ConnId,
+        /// What it may do from now on.
+        grant: Arc<Grant>,
+        /// How long, from now; nothing where the rights do not end.
+        lasts: Option<Duration>,
+        /// The `id` of the frame that asked, as JSON.
+        tag: Option<Box<str>>,
+    },
+    /// End every connection whose rights this revocation ends. Whoever is let in after it was recorded is in the inbox
+    /// after it (security rule S26).
+    Revoke(Arc<Revocation>),
     /// Stop accepting, and end every connection at a random moment within this time.
     Drain {
         /// How long the wave takes.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::admit::Transport;
 use crate::broker::{Done, Now};
-use crate::channel::Channel;
+use crate::channel::{Channel, ChannelSet};
 use crate::pattern::Pattern;
 use crate::reason::Reason;
 
@@ -24,6 +24,9 @@ pub struct Grant {
     pub history: Scope,
     /// Channels whose presence it may see.
     pub presence: Scope,
+    /// The channels that it is confined to, whatever its rights and its holder: those that a ticket was bought for.
+    /// Nothing confines everybody else.
+    pub only: Option<Scope>,
     /// Whether it may use the control API.
     pub admin: bool,
     /// When its rights end, on the steady clock of this node ([`Now::monotonic_ms`]); nothing means never.
@@ -62,6 +65,7 @@ impl Grant {
             publish: Scope::all(),
             history: Scope::all(),
             presence: Scope::all(),
+            only: None,
             admin: true,
             ends_at_ms: None,
         }
@@ -73,18 +77,19 @@ impl Grant {
     /// need no grant of their own. Bytes of a subject that channel names do not have are written `=HH`.
     #[must_use]
     pub fn may_subscribe(&self, channel: &Channel) -> bool {
-        match (owner(channel), &self.holder) {
+        let has_right = match (owner(channel), &self.holder) {
             (None, _) => self.subscribe.holds(channel),
             (Some(owner), Holder::Token(token)) => is_subject(owner, &token.subject),
             (Some(_), Holder::Developer) => true,
             (Some(_), Holder::Key(_)) => false,
-        }
+        };
+        has_right && self.reaches(channel)
     }
 
     /// Whether it allows to publish to `channel`.
     #[must_use]
     pub fn may_publish(&self, channel: &Channel) -> bool {
-        self.publish.holds(channel)
+        self.publish.holds(channel) && self.reaches(channel)
     }
 
     /// Whether it allows to read the past of `channel` from its beginning.
@@ -97,6 +102,10 @@ impl Grant {
     #[must_use]
     pub fn lasts_ms(&self, now: Now) -> Option<u64> {
         self.ends_at_ms.map(|ends_at| ends_at.saturating_sub(now.monotonic_ms))
+    }
+
+    fn reaches(&self, channel: &Channel) -> bool {
+        self.only.as_ref().is_none_or(|only| only.holds(channel))
     }
 }
 
@@ -256,6 +265,43 @@ pub struct Entry {
     pub set_cookie: Option<Box<str>>,
 }
 
+/// The contract of who sells tickets: single-use credentials for clients that cannot set headers (security rules S19 to
+/// S24).
+pub trait Tickets: Send + Sync {
+    /// Sells a ticket to whoever holds a grant.
+    fn sell(&self, order: TicketOrder, now: Now, done: Done<Result<Ticket, Denied>>);
+}
+
+/// What a ticket shall be good for.
+#[derive(Clone, Debug)]
+pub struct TicketOrder {
+    /// What its buyer may do. The ticket allows the same, and no longer.
+    pub grant: Arc<Grant>,
+    /// The origin of the page that bought it, which then is the only one that may spend it.
+    pub origin: Option<Box<str>>,
+    /// The address of its buyer.
+    pub client: IpAddr,
+    /// The channels that it may open; nothing means all of the grant's.
+    pub channels: Option<ChannelSet>,
+    /// How long it may be spent, in seconds; nothing means as configured.
+    pub ttl_s: Option<u64>,
+}
+
+/// A ticket that was sold. It is a credential and shows nothing in logs (security rule S49).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// What its holder presents.
+    pub secret: Box<str>,
+    /// How long it may be spent, in seconds.
+    pub expires_in_s: u64,
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("expires_in_s", &self.expires_in_s).finish_non_exhaustive()
+    }
+}
+
 /// Why a request was not admitted. It is shown to the client and holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
@@ -325,7 +371,9 @@ mod tests {
     #[test]
     fn a_users_channel_is_readable_by_that_user_alone() {
         let alice = bearer("alice");
-        assert!(alice.may_subscribe(&channel("user:alice")) && alice.may_subscribe(&channel("user:alice:inbox")));
+        assert!(
+            alice.may_subscribe(&channel("user:alice")) && alice.may_subscribe(&channel("user:alice:inbox"))
+        );
         for foreign in ["user:bob", "user:alice2", "user:Alice", "user", "user::alice"] {
             assert!(!alice.may_subscribe(&channel(foreign)), "{foreign}");
         }
@@ -333,6 +381,28 @@ mod tests {
         assert!(nothing.may_subscribe(&channel("user:alice")) && !nothing.may_subscribe(&channel("prices")));
         let key = Grant { holder: Holder::Key("billing".into()), ..Grant::everything() };
         assert!(!key.may_subscribe(&channel("user:alice")) && key.may_publish(&channel("user:alice")));
+    }
+
+    #[test]
+    fn s19_who_is_confined_reaches_nothing_else_not_even_what_is_theirs() {
+        let only = Scope::new(Pattern::parse("prices"));
+        let confined = Grant { only: Some(only), ..bearer("alice") };
+        assert!(confined.may_subscribe(&channel("prices")) && confined.may_publish(&channel("prices")));
+        for other in ["news", "user:alice", "prices:eu"] {
+            let other = channel(other);
+            let rights = [confined.may_subscribe(&other), confined.may_publish(&other)];
+            assert_eq!((rights, confined.may_read_history(&other)), ([false, false], false), "{other}");
+        }
+    }
+
+    #[test]
+    fn s27_the_past_of_a_channel_needs_the_right_to_hear_it_today() {
+        let prices = channel("prices");
+        let deaf = Grant { subscribe: Scope::none(), ..bearer("alice") };
+        assert!(deaf.history.holds(&prices) && !deaf.may_read_history(&prices));
+        let forgetful = Grant { history: Scope::none(), ..bearer("alice") };
+        assert!(forgetful.may_subscribe(&prices) && !forgetful.may_read_history(&prices));
+        assert!(!bearer("alice").may_read_history(&channel("user:bob")));
     }
 
     #[test]

@@ -27,12 +27,18 @@ pub mod position;
 pub mod publish;
 pub mod reason;
 mod resume;
+pub mod revocation;
 
-pub use admit::{Admit, ConnId, Gap, GapReason, Join, Loss, OutletId, Page, Subscribe, Transport};
+pub use admit::{
+    Admit, Cause, ConnId, Gap, GapReason, HeadFields, Join, Loss, OutletId, Page, Place, Subscribe, Terms,
+    Transport,
+};
 pub use broker::{Broker, Now};
 pub use channel::{Channel, ChannelSet};
 pub use deliver::{Command, Outlet};
-pub use grant::{Action, Asked, Denied, Entry, Gate, Grant, Holder, Scope, Screened, Token};
+pub use grant::{
+    Action, Asked, Denied, Entry, Gate, Grant, Holder, Scope, Screened, Ticket, TicketOrder, Tickets, Token,
+};
 pub use limits::{Limits, Retention};
 pub use message::{EventName, Message, Payload};
 pub use partition::Partition;
@@ -40,3 +46,4 @@ pub use pattern::Pattern;
 pub use position::{Cursor, Gen, Position, Start};
 pub use publish::{Publish, Receipt};
 pub use reason::Reason;
+pub use revocation::{Revocation, Revocations, Revoked};

@@ -47,6 +47,20 @@ pub struct Limits {
     pub publishes_in_flight_max: usize,
     /// Messages a second on one channel. Beyond: `rate_limited`. Default 10 000 (S37).
     pub channel_publishes_per_second_max: u32,
+    /// Connections of one address (/32, /64) at once. Beyond: `rate_limited`. Default 100 (S38).
+    pub address_connections_max: usize,
+    /// Streams and WebSockets that one address opens a second. Beyond: `rate_limited`. Default 20 (S38).
+    pub address_arrivals_per_second_max: u32,
+    /// Wrong credentials of one address a minute. Beyond: `rate_limited`. Default 10 (S38).
+    pub address_failures_per_minute_max: u32,
+    /// Channels that one subject listens to at once, over all its connections. Beyond: `rate_limited`. Default 1 000 (S36).
+    pub subject_channels_max: usize,
+    /// Messages that one subject or key publishes a second. Beyond: `rate_limited`. Default 1 000 (S37).
+    pub subject_publishes_per_second_max: u32,
+    /// Tickets that one subject gets a second. Beyond: `rate_limited`. Default 10 (S24).
+    pub tickets_per_second_max: u32,
+    /// Unspent tickets of one subject. Beyond: `rate_limited`. Default 20 (S24).
+    pub tickets_outstanding_max: usize,
     /// Connections at once. Beyond: `overloaded`. Default: 90 % of the open files allowed, less 64 (S39).
     pub connections_max: usize,
     /// Bytes that histories and queues may take together. Default: 75 % of the machine's or cgroup's memory.
@@ -112,6 +126,13 @@ impl Default for Limits {
             batch_messages_max: 100,
             publishes_in_flight_max: 1_024,
             channel_publishes_per_second_max: 10_000,
+            address_connections_max: 100,
+            address_arrivals_per_second_max: 20,
+            address_failures_per_minute_max: 10,
+            subject_channels_max: 1_000,
+            subject_publishes_per_second_max: 1_000,
+            tickets_per_second_max: 10,
+            tickets_outstanding_max: 20,
             connections_max: 17_936,
             memory_budget: 1 << 30,
             channels_max: 1_000_000,

@@ -14,6 +14,7 @@ use crate::barrier::Feeds;
 use crate::broker::{ChannelInfo, Now, Totals};
 use crate::channel::{Channel, ChannelSet};
 use crate::deliver::{Command, Outlet};
+use crate::grant::Grant;
 use crate::history::{History, Trimmed};
 use crate::keys::Keys;
 use crate::limits::{Limits, PageLimit, Retention};
@@ -22,6 +23,7 @@ use crate::position::{Gen, Position, Start};
 use crate::publish::{Publish, Receipt, Receivers};
 use crate::reason::Reason;
 use crate::resume::{Log, with_records};
+use crate::revocation::{Revocation, Revocations};
 
 /// One partition log with its channels, its outlets and its idempotency keys.
 pub struct Partition {
@@ -40,6 +42,8 @@ pub struct Partition {
     bytes: usize,
     keys: Keys,
     feeds: Feeds,
+    /// Rights that were taken back. Whoever joins is looked up here, in the joining step (delivery rule R12).
+    revocations: Arc<Revocations>,
     retention: Retention,
     bytes_max: usize,
     channels_max: usize,
@@ -57,7 +61,12 @@ struct Placed {
 impl Partition {
     /// An empty log of `generation`. Histories may take three quarters of the memory budget; queues have the rest.
     #[must_use]
-    pub fn new(generation: Gen, limits: &Limits, retention: Retention) -> Partition {
+    pub fn new(
+        generation: Gen,
+        limits: &Limits,
+        retention: Retention,
+        revocations: Arc<Revocations>,
+    ) -> Partition {
         Partition {
             generation,
             seq: 0,
@@ -69,6 +78,7 @@ impl Partition {
             bytes: 0,
             keys: Keys::new(limits.keys_max, limits.key_ttl),
             feeds: Feeds::default(),
+            revocations,
             retention,
             bytes_max: limits.memory_budget / 4 * 3,
             channels_max: limits.channels_max,
@@ -113,20 +123,34 @@ impl Partition {
             Join::Never => self.seq,
             Join::WhenCaughtUp | Join::WhenEmpty => self.feeds.fed(usize::from(subscribe.outlet.0), self.seq),
         };
+        if let Err(refusal) = self.still_holds(&subscribe.grant, &subscribe.channels) {
+            let Subscribe { outlet, conn, cause, .. } = subscribe;
+            let command = Command::Refuse { conn, reason: refusal, detail: refusal.hint().into(), cause };
+            let _ = self.feeds.get(usize::from(outlet.0)).outlet.send(command);
+            return;
+        }
         let page = self.log(&subscribe.channels, fed).page(subscribe.start, subscribe.page);
         let joined = match subscribe.join {
             Join::WhenCaughtUp => !page.more,
             Join::WhenEmpty => page.messages.is_empty() && page.gap.is_none(),
             Join::Never => false,
         };
-        let Subscribe { outlet, conn, transport, grant, channels, tag, .. } = subscribe;
+        let Subscribe { outlet, conn, transport, grant, channels, cause, .. } = subscribe;
         let refused = joined.then(|| self.join(outlet, transport, &channels, now)).and_then(Result::err);
         let command = match refused {
-            None => Command::Admit(Box::new(Admit { conn, transport, grant, channels, page, joined, tag })),
-            Some(reason) => Command::Refuse { conn, reason, detail: reason.hint().into(), tag },
+            None => Command::Admit(Box::new(Admit { conn, transport, grant, channels, page, joined, cause })),
+            Some(reason) => Command::Refuse { conn, reason, detail: reason.hint().into(), cause },
         };
         // Only deliveries can find the inbox full.
         let _ = self.feeds.get(usize::from(outlet.0)).outlet.send(command);
+    }
+
+    /// Ends the connections whose rights `revocation` ends. It has been recorded already, so whoever comes after this
+    /// finds it, and whoever came before is in an inbox before it: nobody slips through between the two.
+    pub fn revoke(&mut self, revocation: &Arc<Revocation>) {
+        for feed in self.feeds.iter() {
+            let _ = feed.outlet.send(Command::Revoke(revocation.clone()));
+        }
     }
 
     /// Takes back the interest that joining counted, and gives up records that never held a message.
@@ -264,6 +288,15 @@ impl Partition {
         }
         self.give_back(trimmed);
         receivers
+    }
+
+    fn still_holds(&self, grant: &Grant, channels: &ChannelSet) -> Result<(), Reason> {
+        if self.revocations.ends(grant)
+            || channels.iter().any(|channel| self.revocations.bars(grant, channel))
+        {
+            return Err(Reason::Revoked);
+        }
+        Ok(())
     }
 
     fn join(

@@ -62,6 +62,8 @@ reasons! {
     Unauthorized, "unauthorized", 401, 4401, Never, "Send a valid token.";
     /// The rights of this connection ended.
     Expired, "expired", 401, 4401, Resume, "Get a new token and come back with the cursor.";
+    /// The rights of this connection were revoked.
+    Revoked, "revoked", 401, 4401, Never, "Get a new token.";
     /// The grant does not hold this action on this channel.
     Forbidden, "forbidden", 403, 4403, Never, "Ask for a grant that names this channel.";
     /// The Origin header is not on the allow-list.

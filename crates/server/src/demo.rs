@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use tidewire_hub::channel::Channel;
+use tidewire_hub::grant::Grant;
 use tidewire_hub::message::Payload;
 use tidewire_hub::publish::Publish;
 use tokio::time::{MissedTickBehavior, interval};
@@ -24,6 +25,7 @@ pub async fn publish(node: Arc<Node>) {
     // The first tick comes at once, and two samples of one moment have no difference.
     seconds.tick().await;
     let mut subscribers = 0;
+    let grant = Grant::everything();
     loop {
         seconds.tick().await;
         let Some(now) = Sample::take() else { return };
@@ -32,9 +34,9 @@ pub async fn publish(node: Arc<Node>) {
         let Ok(Ok(payload)) = serde_json::to_vec(&shown).map(|json| Payload::text(Bytes::from(json))) else {
             return;
         };
-        let (channel, publisher) = (channel.clone(), "demo".into());
+        let (channel, publisher) = (channel.clone(), grant.holder.publisher());
         let publish = Publish { channel, event: None, payload, key: None, publisher };
-        match node.publish(publish).await {
+        match node.publish(&grant, publish).await {
             Ok(receipt) => {
                 subscribers = receipt.receivers.sse + receipt.receivers.ws + receipt.receivers.poll;
             }

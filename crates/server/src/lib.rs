@@ -18,6 +18,7 @@ pub mod census;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod crowd;
 pub mod demo;
 pub mod drain;
 pub mod health;
@@ -29,6 +30,7 @@ pub mod publishes;
 pub mod ready_box;
 pub mod refusals;
 pub mod serve;
+pub mod ways;
 
 pub use config::Settings;
 pub use serve::{Fatal, run};

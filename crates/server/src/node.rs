@@ -1,9 +1,18 @@
-//! What every request can reach: the parts of one running node.
+//! What every request can reach: the parts of one running node, and the steps that every request takes through them.
+//!
+//! ```text
+//! screen (host, origin) --> room (drain, connections, rates) --> admit (credentials) --> rights
+//!   changes nothing           changes nothing but counts          may spend a ticket
+//! ```
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tidewire_hub::broker::Broker;
-use tidewire_hub::grant::Gate;
+use arc_swap::ArcSwap;
+use tidewire_hub::admit::HeadFields;
+use tidewire_hub::broker::{Broker, Done, Now};
+use tidewire_hub::grant::{Asked, Denied, Entry, Gate, Grant, Tickets};
 use tidewire_hub::limits::Limits;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
@@ -11,32 +20,143 @@ use tidewire_transport::refusal::Refusal;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
-use crate::health::Health;
+use crate::crowd::Crowd;
+use crate::health::{Health, Phase};
 use crate::publishes::Publishes;
 use crate::refusals;
+use crate::ways::Ways;
 
 /// One node. Built once by [`crate::serve`], shared by all.
 pub struct Node {
     /// Decides who may do what.
     pub gate: Arc<dyn Gate>,
+    /// Sells tickets to who was let in by the gate.
+    pub tickets: Arc<dyn Tickets>,
     /// Places and keeps messages.
     pub broker: Arc<dyn Broker>,
-    /// Bounds.
-    pub limits: Arc<Limits>,
     /// Tells the time.
     pub clock: Clock,
     /// Tells the phase.
     pub health: Arc<Health>,
     /// Room for publishes.
     pub publishes: Publishes,
+    /// Counts addresses and subjects; nothing in dev mode, where all are one.
+    pub crowd: Option<Arc<Crowd>>,
+    /// Knows the proxies that are believed.
+    pub ways: Ways,
+    /// Runs what waits for a moment; nothing where nobody waits, in the simulation.
+    pub runtime: Option<tokio::runtime::Handle>,
+    limits: ArcSwap<Limits>,
 }
 
+/// How long wrong credentials wait for their answer (security rule S38).
+const FAILURE_DELAY: Duration = Duration::from_millis(200);
+
 impl Node {
-    /// A node that is starting.
+    /// A node that is starting, counts nobody and believes no proxy.
     #[must_use]
-    pub fn new(gate: Arc<dyn Gate>, broker: Arc<dyn Broker>, limits: Arc<Limits>) -> Node {
+    pub fn new<G: Gate + Tickets + 'static>(
+        gate: Arc<G>,
+        broker: Arc<dyn Broker>,
+        limits: Arc<Limits>,
+    ) -> Node {
         let publishes = Publishes::new(&limits);
-        Node { gate, broker, limits, clock: Clock::start(), health: Arc::default(), publishes }
+        Node {
+            gate: gate.clone(),
+            tickets: gate,
+            broker,
+            clock: Clock::start(),
+            health: Arc::default(),
+            publishes,
+            crowd: None,
+            ways: Ways::default(),
+            runtime: None,
+            limits: ArcSwap::new(limits),
+        }
+    }
+
+    /// The bounds as they are now.
+    #[must_use]
+    pub fn limits(&self) -> Arc<Limits> {
+        self.limits.load_full()
+    }
+
+    /// Holds to other bounds from now on.
+    pub fn limit(&self, limits: Arc<Limits>) {
+        if let Some(crowd) = &self.crowd {
+            crowd.limit(limits.clone());
+        }
+        self.publishes.limit(&limits);
+        self.limits.store(limits);
+    }
+
+    /// The first step: host and origin. What it gives back goes into the head of every answer from here on.
+    ///
+    /// # Errors
+    /// The gate's reason with what it disliked.
+    pub fn screen(&self, asked: &Asked<'_>) -> Result<HeadFields, Refusal> {
+        let screened = self.gate.screen(asked).map_err(|denied| refusals::denied(denied, asked))?;
+        let no_referrer = asked.ticket.is_some() || asked.query_token.is_some();
+        Ok(HeadFields { credentials: screened.credentials, no_referrer, set_cookie: None })
+    }
+
+    /// Whether new subscribers may come at all. Looked at before a ticket is spent (delivery rule R12).
+    ///
+    /// # Errors
+    /// `draining`.
+    pub fn has_time(&self) -> Result<(), Refusal> {
+        if self.health.phase() == Phase::Draining {
+            return Err(Refusal::new(Reason::Draining, Reason::Draining.hint()));
+        }
+        Ok(())
+    }
+
+    /// The last step: credentials. `done` is called once, possibly before this returns; late where they were wrong.
+    pub fn admit(self: &Arc<Self>, asked: &Asked<'_>, done: Done<Result<Entry, Refusal>>) {
+        let now = self.clock.now();
+        if let Some(Err(refusal)) = self.crowd.as_ref().map(|crowd| crowd.may_try(asked.client, now)) {
+            return done(Err(refusal));
+        }
+        let (node, client) = (self.clone(), asked.client);
+        let finish = Box::new(move |outcome: Result<Entry, Denied>| match outcome {
+            Ok(entry) => done(Ok(entry)),
+            Err(denied) => node.turn_away(denied, client, now, done),
+        });
+        self.gate.admit(asked, now, finish);
+    }
+
+    /// Reads a token that comes on an open connection.
+    pub fn renew(self: &Arc<Self>, token: &str, done: Done<Result<Arc<Grant>, Refusal>>) {
+        let now = self.clock.now();
+        let finish = Box::new(move |outcome: Result<Arc<Grant>, Denied>| {
+            done(outcome.map_err(refusals::worded));
+        });
+        self.gate.renew(token, now, finish);
+    }
+
+    /// How long the rights of `grant` still last.
+    #[must_use]
+    pub fn lasts(&self, grant: &Grant) -> Option<Duration> {
+        grant.lasts_ms(self.clock.now()).map(Duration::from_millis)
+    }
+
+    fn turn_away(&self, denied: Denied, client: IpAddr, now: Now, done: Done<Result<Entry, Refusal>>) {
+        let forged = denied.forged;
+        let refusal = refusals::worded(denied);
+        match (&self.crowd, &self.runtime) {
+            (Some(crowd), runtime) if forged => {
+                crowd.failed(client, now);
+                match runtime {
+                    // Bounded by the connections there may be: each waits for one answer.
+                    Some(runtime) => drop(runtime.spawn(async move {
+                        tokio::time::sleep(FAILURE_DELAY).await;
+                        done(Err(refusal));
+                    })),
+                    None => done(Err(refusal)),
+                }
+            }
+            _ => done(Err(refusal)),
+        }
     }
 
     /// Publishes and waits for the receipt.
@@ -45,9 +165,9 @@ impl Node {
     ///
     /// # Errors
     /// The broker's refusal in the request's terms; `overloaded` or `rate_limited` where there is no room for it.
-    pub async fn publish(&self, publish: Publish) -> Result<Receipt, Refusal> {
+    pub async fn publish(&self, grant: &Grant, publish: Publish) -> Result<Receipt, Refusal> {
         let about = refusals::About::from(&publish);
-        let begun = self.publishes.begin(&publish.channel);
+        let begun = self.begin_publish(grant, &publish);
         let _permit = begun.map_err(|reason| refusals::of_publish(reason, &about))?;
         let (done, outcome) = oneshot::channel();
         let done = Box::new(move |result| {
@@ -62,5 +182,20 @@ impl Node {
                 Err(Refusal::new(Reason::Internal, "the broker gave no answer; the outcome is unknown"))
             }
         }
+    }
+
+    /// Takes one publish's place among those of its publisher, of its channel and of the node.
+    ///
+    /// # Errors
+    /// `overloaded` or `rate_limited`.
+    pub fn begin_publish(
+        &self,
+        grant: &Grant,
+        publish: &Publish,
+    ) -> Result<tokio::sync::OwnedSemaphorePermit, Reason> {
+        if let Some(crowd) = &self.crowd {
+            crowd.may_publish(&grant.holder, &publish.publisher)?;
+        }
+        self.publishes.begin(&publish.channel)
     }
 }

@@ -20,14 +20,15 @@ pub struct Seat {
     id: OutletId,
     inbox: Arc<Inbox>,
     counters: Arc<Counters>,
+    explain: bool,
 }
 
 impl Seat {
-    /// Makes a new outlet known to the broker.
+    /// Makes a new outlet known to the broker. `explain` makes it say inside a stream why one was refused: dev mode.
     #[must_use]
-    pub fn new(broker: &dyn Broker, limits: &Limits) -> Seat {
+    pub fn new(broker: &dyn Broker, limits: &Limits, explain: bool) -> Seat {
         let inbox = Inbox::new(limits);
-        Seat { id: broker.attach(inbox.clone()), inbox, counters: Arc::default() }
+        Seat { id: broker.attach(inbox.clone()), inbox, counters: Arc::default(), explain }
     }
 
     /// What it counts.
@@ -47,8 +48,8 @@ impl Seat {
     /// # Errors
     /// The system has no thread for it.
     pub fn run_pipes(self, control: Arc<dyn Control>, limits: Arc<Limits>) -> io::Result<Pipes> {
-        let Seat { id: outlet, inbox, counters } = self;
-        pipes::spawn(pipes::Options { outlet, inbox, control, limits, counters })
+        let Seat { id: outlet, inbox, counters, explain } = self;
+        pipes::spawn(pipes::Options { outlet, inbox, control, limits, counters, explain })
     }
 }
 
@@ -80,7 +81,7 @@ impl Loops {
         use tidewire_engine::sockets;
 
         for (seat, listener) in seats.into_iter().zip(listeners) {
-            let Seat { id: outlet, inbox, counters } = seat;
+            let Seat { id: outlet, inbox, counters, explain } = seat;
             let (control, limits, hand_off) = (control.clone(), limits.clone(), hand_off(http.clone()));
             let census = census.clone();
             let has_room = Box::new(move || !census.is_overrun());
@@ -91,6 +92,7 @@ impl Loops {
                 control,
                 limits,
                 counters,
+                explain,
                 has_room,
                 hand_off,
             })?;

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use governor::{DefaultKeyedRateLimiter, Quota};
 use tidewire_hub::channel::Channel;
 use tidewire_hub::limits::Limits;
@@ -13,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Debug)]
 pub struct Publishes {
     in_flight: Arc<Semaphore>,
-    by_channel: DefaultKeyedRateLimiter<Channel>,
+    by_channel: ArcSwap<DefaultKeyedRateLimiter<Channel>>,
 }
 
 impl Publishes {
@@ -21,9 +22,12 @@ impl Publishes {
     #[must_use]
     pub fn new(limits: &Limits) -> Publishes {
         let in_flight = Semaphore::new(limits.publishes_in_flight_max.min(Semaphore::MAX_PERMITS));
-        let per_second = NonZeroU32::new(limits.channel_publishes_per_second_max).unwrap_or(NonZeroU32::MIN);
-        let by_channel = DefaultKeyedRateLimiter::keyed(Quota::per_second(per_second));
-        Publishes { in_flight: Arc::new(in_flight), by_channel }
+        Publishes { in_flight: Arc::new(in_flight), by_channel: ArcSwap::from_pointee(by_channel(limits)) }
+    }
+
+    /// Holds to other rates from now on. How many are answered at once stays as it was at the start.
+    pub fn limit(&self, limits: &Limits) {
+        self.by_channel.store(Arc::new(by_channel(limits)));
     }
 
     /// Lets one publish to `channel` begin. It counts as being answered until the permit is dropped.
@@ -32,16 +36,22 @@ impl Publishes {
     /// `overloaded` when too many are being answered, `rate_limited` when the channel takes no more this second.
     pub fn begin(&self, channel: &Channel) -> Result<OwnedSemaphorePermit, Reason> {
         let permit = self.in_flight.clone().try_acquire_owned().map_err(|_| Reason::Overloaded)?;
-        self.by_channel.check_key(channel).map_err(|_| Reason::RateLimited)?;
+        self.by_channel.load().check_key(channel).map_err(|_| Reason::RateLimited)?;
         Ok(permit)
     }
 
     /// Forgets channels that are back at their full quota; called about once a second, so that as many entries at
     /// most are kept as channels were published to within about two.
     pub fn forget_the_idle(&self) {
-        self.by_channel.retain_recent();
-        self.by_channel.shrink_to_fit();
+        let by_channel = self.by_channel.load();
+        by_channel.retain_recent();
+        by_channel.shrink_to_fit();
     }
+}
+
+fn by_channel(limits: &Limits) -> DefaultKeyedRateLimiter<Channel> {
+    let per_second = NonZeroU32::new(limits.channel_publishes_per_second_max).unwrap_or(NonZeroU32::MIN);
+    DefaultKeyedRateLimiter::keyed(Quota::per_second(per_second))
 }
 
 #[cfg(test)]

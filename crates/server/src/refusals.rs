@@ -1,54 +1,74 @@
 //! Refusals in the request's own terms. A reason says what kind; these say what about this request (rule S52: and
 //! nothing about us).
 
-use tidewire_hub::channel::Channel;
-use tidewire_hub::grant::{Asked, Gate, Grant};
+use tidewire_hub::channel::{Channel, ChannelSet};
+use tidewire_hub::grant::{Asked, Denied, Grant, Scope};
 use tidewire_hub::message::{EventName, EventNameError};
+use tidewire_hub::position::Start;
 use tidewire_hub::publish::Publish;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::refusal::Refusal;
 
-use std::sync::Arc;
+/// Words what the gate disliked about where a request came from.
+#[must_use]
+pub fn denied(denied: Denied, asked: &Asked<'_>) -> Refusal {
+    let detail = match (denied.detail, denied.reason) {
+        (Some(detail), _) => return Refusal { reason: denied.reason, detail },
+        (None, Reason::OriginRefused) => {
+            format!("pages from {} may not use this server", shown(asked.origin))
+        }
+        (None, Reason::HostRefused) => format!("this server is not called {}", shown(asked.host)),
+        (None, Reason::Forbidden) => format!("{} may not use this server", asked.client),
+        (None, reason) => reason.hint().to_owned(),
+    };
+    Refusal::new(denied.reason, detail)
+}
 
-/// Asks the gate, and words its answer.
-///
-/// # Errors
-/// The gate's reason with what it disliked.
-pub fn pass(gate: &dyn Gate, asked: &Asked<'_>) -> Result<Arc<Grant>, Refusal> {
-    gate.check(asked).map_err(|reason| match reason {
-        Reason::OriginRefused => {
-            Refusal::new(reason, format!("pages from {} may not use this server", shown(asked.origin)))
-        }
-        Reason::HostRefused => {
-            Refusal::new(reason, format!("this server is not called {}", shown(asked.host)))
-        }
-        Reason::Forbidden => Refusal::new(reason, format!("{} may not use this server", asked.peer)),
-        reason => Refusal::new(reason, reason.hint()),
-    })
+/// Words what the gate disliked about credentials. Where it says nothing more than the reason, every cause reads alike
+/// (security rule S17).
+#[must_use]
+pub fn worded(denied: Denied) -> Refusal {
+    let Denied { reason, detail, .. } = denied;
+    Refusal { reason, detail: detail.unwrap_or_else(|| reason.hint().into()) }
 }
 
 /// Whether `grant` allows to subscribe to `channel`.
 ///
 /// # Errors
-/// Names the right that is missing.
+/// Names the right that is missing, and what the grant has instead.
 pub fn may_subscribe(grant: &Grant, channel: &Channel) -> Result<(), Refusal> {
-    allowed(grant.subscribe.holds(channel), "subscribe to", channel)
+    allowed(grant.may_subscribe(channel), "subscribe to", &grant.subscribe, channel)
 }
 
 /// Whether `grant` allows to publish to `channel`.
 ///
 /// # Errors
-/// Names the right that is missing.
+/// Names the right that is missing, and what the grant has instead.
 pub fn may_publish(grant: &Grant, channel: &Channel) -> Result<(), Refusal> {
-    allowed(grant.publish.holds(channel), "publish to", channel)
+    allowed(grant.may_publish(channel), "publish to", &grant.publish, channel)
 }
 
 /// Whether `grant` allows to read the past of `channel` from its beginning.
 ///
 /// # Errors
-/// Names the right that is missing.
+/// Names the right that is missing, and what the grant has instead.
 pub fn may_read_history(grant: &Grant, channel: &Channel) -> Result<(), Refusal> {
-    allowed(grant.history.holds(channel), "read the history of", channel)
+    allowed(grant.may_read_history(channel), "read the history of", &grant.history, channel)
+}
+
+/// Whether `grant` allows to listen to all of these channels, beginning at `start`. Resuming from a cursor needs the
+/// right to subscribe; beginning in the past by count or from its start needs another.
+///
+/// # Errors
+/// Names the first right that is missing.
+pub fn may_listen(grant: &Grant, channels: &ChannelSet, start: Start) -> Result<(), Refusal> {
+    for channel in channels.iter() {
+        may_subscribe(grant, channel)?;
+        if matches!(start, Start::Earliest | Start::Tail(_)) {
+            may_read_history(grant, channel)?;
+        }
+    }
+    Ok(())
 }
 
 /// The broker's answer to a publish that it did not take.
@@ -63,7 +83,9 @@ pub fn of_publish(reason: Reason, publish: &About) -> Refusal {
             )
         }
         Reason::Overloaded => "as many publishes are being answered as this node allows at once".to_owned(),
-        Reason::RateLimited => format!("`{}` takes no more messages this second", publish.channel),
+        Reason::RateLimited => {
+            format!("`{}` or its publisher has had enough messages for this second", publish.channel)
+        }
         Reason::ChannelsFull => format!("`{}` would be one channel too many", publish.channel),
         reason => reason.hint().to_owned(),
     };
@@ -109,13 +131,23 @@ pub fn channel(name: &str) -> Result<Channel, Refusal> {
     Channel::parse(name).map_err(|error| Refusal::new(Reason::ChannelInvalid, error.to_string()))
 }
 
-fn allowed(holds: bool, to: &str, channel: &Channel) -> Result<(), Refusal> {
+fn allowed(holds: bool, to: &str, scope: &Scope, channel: &Channel) -> Result<(), Refusal> {
     if holds {
-        Ok(())
-    } else {
-        Err(Refusal::new(Reason::Forbidden, format!("the grant does not allow to {to} `{channel}`")))
+        return Ok(());
     }
+    // Its own rights are no secret from whoever holds them. A long list is of no use to anybody.
+    let mut held: Vec<String> =
+        scope.patterns().iter().take(SHOWN_MAX).map(|held| format!("`{held}`")).collect();
+    if scope.patterns().len() > SHOWN_MAX {
+        held.push("…".into());
+    }
+    let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
+    let detail = format!("the grant allows to {to} {held}; asked was `{channel}`");
+    Err(Refusal::new(Reason::Forbidden, detail))
 }
+
+/// Patterns of a grant that a refusal shows.
+const SHOWN_MAX: usize = 8;
 
 /// What a client sent, shortened for a message to the same client.
 fn shown(text: Option<&str>) -> String {

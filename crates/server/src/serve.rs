@@ -85,15 +85,17 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
 
     // Where messages are kept, and who listens to them.
     let generation = Gen::from_random(getrandom::u64().map_err(io::Error::from)?);
-    let options = memory::Options { limits: limits.clone(), retention: settings.history, generation };
+    let revocations = Arc::default();
+    let options =
+        memory::Options { limits: limits.clone(), retention: settings.history, generation, revocations };
     let broker: Arc<dyn Broker> = Arc::new(Memory::new(&options));
     let loops = if settings.engine_listens() { listeners.len() } else { 0 };
     // Outlets take some more connections than may be: whoever is too many is told so by the control plane, in the
     // language of its request, and does not wait in a queue that nobody looks at.
     let room = limits.connections_max.saturating_add(census::RESERVE);
     let share = Arc::new(Limits { connections_max: room, ..limits.shared_by(loops + 1) });
-    let sockets: Vec<Seat> = (0..loops).map(|_| Seat::new(&*broker, &share)).collect();
-    let pipes = Seat::new(&*broker, &share);
+    let sockets: Vec<Seat> = (0..loops).map(|_| Seat::new(&*broker, &share, settings.dev)).collect();
+    let pipes = Seat::new(&*broker, &share, settings.dev);
 
     // Who decides.
     let gate = Arc::new(DevGate::new(settings.dev_public));

@@ -39,10 +39,15 @@ impl Rig {
     fn with(limits: Limits) -> Rig {
         let limits = Arc::new(limits);
         let generation = Gen::from_random(0x1234_5678);
-        let options = Options { limits: limits.clone(), retention: Retention::default(), generation };
+        let options = Options {
+            limits: limits.clone(),
+            retention: Retention::default(),
+            generation,
+            revocations: Arc::default(),
+        };
         let broker: Arc<dyn Broker> = Arc::new(Memory::new(&options));
         let node = Arc::new(Node::new(Arc::new(DevGate::new(false)), broker.clone(), limits.clone()));
-        let pipes = Seat::new(&*broker, &limits);
+        let pipes = Seat::new(&*broker, &limits, false);
         let census = Census::new(Vec::new(), limits.connections_max);
         let control: Arc<dyn Control> =
             Arc::new(Plane::new(node.clone(), census.clone(), Seat::inboxes([&pipes])));

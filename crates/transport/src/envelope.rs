@@ -11,6 +11,7 @@ use tidewire_hub::admit::Gap;
 use tidewire_hub::channel::Channel;
 use tidewire_hub::message::Message;
 use tidewire_hub::position::Position;
+use tidewire_hub::reason::Reason;
 
 /// Appends `message` as an envelope.
 ///
@@ -92,6 +93,12 @@ pub(crate) fn write_ready_fields(channels: &[Channel], cursor: Option<Position>,
     }
 }
 
+/// Why the rights of a stream ended, as the `data` of its `$expired`.
+#[must_use]
+pub fn reason(reason: Reason) -> String {
+    format!("{{\"reason\":\"{}\"}}", reason.code())
+}
+
 /// Appends messages as an array of envelopes.
 pub(crate) fn write_messages<'a>(messages: impl IntoIterator<Item = &'a Message>, out: &mut Vec<u8>) {
     out.push(b'[');
@@ -139,7 +146,7 @@ pub(crate) fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
     STANDARD.encode_slice(bytes, &mut out[start..]).expect("the room is exactly what base64 takes");
 }
 
-fn write_channels(channels: &[Channel], out: &mut Vec<u8>) {
+pub(crate) fn write_channels(channels: &[Channel], out: &mut Vec<u8>) {
     out.push(b'[');
     for (index, channel) in channels.iter().enumerate() {
         if index > 0 {

@@ -10,11 +10,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod caller;
 pub mod cookie;
 pub mod encoding;
 pub mod envelope;
 pub mod forwarded;
 pub mod framing;
+pub mod head;
 pub mod http1;
 pub mod poll;
 pub mod proxy_protocol;

@@ -8,10 +8,10 @@
 //! the log moves with other channels too), and to resume from an older cursor only repeats. A newest id names its
 //! generation, so a log that may have lost its tail never matches.
 
-use tidewire_hub::admit::Page;
+use tidewire_hub::admit::{HeadFields, Page};
 use tidewire_hub::position::Position;
 
-use crate::{envelope, sse};
+use crate::{envelope, head};
 
 /// Names the representation in ETags: a change of what [`body`] writes must change it.
 const REPRESENTATION: &str = "json1";
@@ -27,6 +27,8 @@ pub struct Poll {
     pub keep_alive: bool,
     /// The origin that may read the answer, taken from the allow-list (security rule S7).
     pub allow_origin: Option<Box<str>>,
+    /// What the control plane adds.
+    pub head: HeadFields,
 }
 
 /// Appends the whole response: 200 with the page, or 304 where a short poll knows it already (RFC 9110 section 15.4.5).
@@ -86,11 +88,9 @@ fn write_fields(poll: &Poll, etag: Option<&str>, out: &mut Vec<u8>) {
         out.extend_from_slice(etag.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    if let Some(origin) = &poll.allow_origin {
-        sse::write_allow_origin(origin, out);
-        if !poll.long {
-            out.extend_from_slice(b"Access-Control-Expose-Headers: ETag\r\n");
-        }
+    head::write_fields(poll.allow_origin.as_deref(), &poll.head, out);
+    if poll.allow_origin.is_some() && !poll.long {
+        out.extend_from_slice(b"Access-Control-Expose-Headers: ETag\r\n");
     }
     out.extend_from_slice(if poll.keep_alive {
         b"Connection: keep-alive\r\n".as_slice()

@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use tidewire_hub::admit::HeadFields;
 use tidewire_hub::reason::{Reason, Retry};
+
+use crate::head;
 
 /// A request that is not answered as asked. The detail is shown to the client and holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,7 @@ impl Refusal {
 pub fn http_response(
     refusal: &Refusal,
     allow_origin: Option<&str>,
+    fields: &HeadFields,
     trace_id: Option<&str>,
     close: bool,
 ) -> Vec<u8> {
@@ -43,19 +47,17 @@ pub fn http_response(
     for (name, value) in extra_headers(refusal.reason) {
         let _ = write!(head, "{name}: {value}\r\n");
     }
-    // An origin on the allow-list is visible ASCII; checking again costs nothing and closes header injection.
-    if let Some(origin) = allow_origin.filter(|origin| origin.bytes().all(|byte| byte.is_ascii_graphic())) {
-        let _ = write!(head, "Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n");
-    }
     match (status, close) {
         (426, true) => head.push_str("Connection: close, upgrade\r\n"),
         (426, false) => head.push_str("Connection: upgrade\r\n"),
         (_, true) => head.push_str("Connection: close\r\n"),
         (_, false) => {}
     }
-    head.push_str("\r\n");
-    head.push_str(&body);
-    head.into_bytes()
+    let mut response = head.into_bytes();
+    head::write_fields(allow_origin, fields, &mut response);
+    response.extend_from_slice(b"\r\n");
+    response.extend_from_slice(body.as_bytes());
+    response
 }
 
 /// The header fields that a refusal for this reason must carry on any HTTP version, beside those of its body.
@@ -142,7 +144,9 @@ mod tests {
     #[test]
     fn s52_a_refusal_is_problem_json_with_a_stable_code() {
         let refusal = Refusal::new(Reason::Forbidden, "token allows `orders:*`, asked `\"x\"\n`");
-        let text = String::from_utf8(http_response(&refusal, None, Some("t-1"), true)).unwrap();
+        let text =
+            String::from_utf8(http_response(&refusal, None, &HeadFields::default(), Some("t-1"), true))
+                .unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 403 Forbidden\r\n"));
         assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
@@ -164,10 +168,19 @@ mod tests {
     #[test]
     fn s7_only_an_origin_that_is_passed_in_is_named_and_it_cannot_carry_a_header() {
         let refusal = Refusal::new(Reason::Forbidden, "");
-        let listed = String::from_utf8(http_response(&refusal, Some("https://a.com"), None, false)).unwrap();
+        let listed = String::from_utf8(http_response(
+            &refusal,
+            Some("https://a.com"),
+            &HeadFields::default(),
+            None,
+            false,
+        ))
+        .unwrap();
         assert!(listed.contains("Access-Control-Allow-Origin: https://a.com\r\nVary: Origin\r\n"));
         for origin in [None, Some("https://a.com\r\nSet-Cookie: x=y"), Some("a b")] {
-            let text = String::from_utf8(http_response(&refusal, origin, None, false)).unwrap();
+            let text =
+                String::from_utf8(http_response(&refusal, origin, &HeadFields::default(), None, false))
+                    .unwrap();
             assert!(!text.contains("Access-Control") && !text.contains("Set-Cookie"), "{origin:?}");
         }
     }
@@ -175,8 +188,14 @@ mod tests {
     #[test]
     fn every_reason_carries_what_its_status_requires() {
         for reason in Reason::ALL.iter().copied() {
-            let text =
-                String::from_utf8(http_response(&Refusal::new(reason, ""), None, None, false)).unwrap();
+            let text = String::from_utf8(http_response(
+                &Refusal::new(reason, ""),
+                None,
+                &HeadFields::default(),
+                None,
+                false,
+            ))
+            .unwrap();
             let has = |field: &str| text.contains(field);
             assert!(!status_phrase(reason.status()).is_empty(), "{reason:?}");
             assert_eq!(

@@ -1,16 +1,16 @@
 //! Requests: which transport a head asks for, of which channels, from where on.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
+use tidewire_hub::admit::Transport;
 use tidewire_hub::channel::{ChannelSet, ChannelSetError};
-use tidewire_hub::grant::{Action, Asked};
 use tidewire_hub::limits::Limits;
 use tidewire_hub::message::is_reserved_event_name;
 use tidewire_hub::position::{Cursor, Start};
 use tidewire_hub::reason::Reason;
 
+use crate::caller::{Caller, only};
 use crate::http1::{Body, Head, is_token_byte, percent_decode};
 use crate::refusal::Refusal;
 use crate::websocket::handshake;
@@ -23,16 +23,10 @@ pub struct Request {
     pub channels: ChannelSet,
     /// From where on.
     pub start: Start,
-    /// The `Host` field.
-    pub host: Option<Box<str>>,
     /// The `Origin` field.
     pub origin: Option<Box<str>>,
-    /// The `Sec-Fetch-Site` field.
-    pub fetch_site: Option<Box<str>>,
-    /// The `Authorization` field, or `Bearer …` made of a WebSocket's `bearer.…` subprotocol.
-    pub authorization: Option<Box<str>>,
-    /// The `Cookie` field.
-    pub cookie: Option<Box<str>>,
+    /// Who asks. Forgotten once that is decided, since idle connections are many.
+    pub caller: Option<Box<Caller>>,
     /// The `If-None-Match` field, for short polls.
     pub if_none_match: Option<Box<str>>,
     /// Whether the connection outlives the answer to a poll.
@@ -83,6 +77,16 @@ pub enum Route {
     Other,
 }
 
+/// Whether a head that could not be routed was to open a stream of events: its refusal must be one that `EventSource`
+/// can show.
+#[must_use]
+pub fn wants_stream(head: &Head<'_>) -> bool {
+    head.method == "GET"
+        && head.path().starts_with("/c/")
+        && !head.asks_for_websocket()
+        && Accept::of(head).event_stream
+}
+
 /// Decides what a head asks for: the table in `docs/protocol.md`, "One URL", of which the first matching row wins.
 ///
 /// # Errors
@@ -109,15 +113,16 @@ pub fn route(head: &Head<'_>, limits: &Limits) -> Result<Route, Refusal> {
         return Err(Refusal::new(Reason::MalformedRequest, "a subscription has no body"));
     }
     let channels = channels(list, &wants, limits)?;
+    let mut caller = Caller::read(|name| head.header_values(name), head.path(), head.query())?;
+    if let Some(bearer) = bearer {
+        caller.authorize(bearer)?;
+    }
     let request = Request {
         start: start(head, &query)?,
         channels,
-        host: text(head, "host", Reason::HostRefused)?,
-        origin: text(head, "origin", Reason::OriginRefused)?,
-        fetch_site: text(head, "sec-fetch-site", Reason::BadRequest)?,
-        authorization: authorization(head, bearer)?,
-        cookie: cookie(head),
-        if_none_match: text(head, "if-none-match", Reason::BadRequest)?,
+        origin: caller.origin.clone(),
+        caller: Some(Box::new(caller)),
+        if_none_match: only(head.header_values("if-none-match"), "if-none-match", Reason::BadRequest)?,
         keep_alive: !head.ends_connection(),
         chunked: head.minor_version == 1,
         wants,
@@ -125,17 +130,14 @@ pub fn route(head: &Head<'_>, limits: &Limits) -> Result<Route, Refusal> {
     Ok(Route::Subscribe(Box::new(request)))
 }
 
-impl Request {
-    /// The facts that the gate decides on.
+impl Wants {
+    /// The transport that is asked for.
     #[must_use]
-    pub fn to_asked(&self, peer: IpAddr) -> Asked<'_> {
-        Asked {
-            action: Action::Subscribe,
-            host: self.host.as_deref(),
-            origin: self.origin.as_deref(),
-            fetch_site: self.fetch_site.as_deref(),
-            authorization: self.authorization.as_deref(),
-            peer,
+    pub fn transport(&self) -> Transport {
+        match self {
+            Wants::Sse { .. } => Transport::Sse,
+            Wants::WebSocket { .. } => Transport::Ws,
+            Wants::LongPoll { .. } | Wants::ShortPoll => Transport::Poll,
         }
     }
 }
@@ -147,11 +149,7 @@ impl fmt::Debug for Request {
             .field("wants", &self.wants)
             .field("channels", &self.channels)
             .field("start", &self.start)
-            .field("host", &self.host)
-            .field("origin", &self.origin)
-            .field("fetch_site", &self.fetch_site)
-            .field("authorization", &self.authorization.as_ref().map(|_| "***"))
-            .field("cookie", &self.cookie.as_ref().map(|_| "***"))
+            .field("caller", &self.caller)
             .field("if_none_match", &self.if_none_match)
             .field("keep_alive", &self.keep_alive)
             .field("chunked", &self.chunked)
@@ -286,10 +284,10 @@ fn websocket<'b>(head: &Head<'b>) -> Result<(Wants, Option<&'b str>), Refusal> {
         let detail = "the Connection field does not hold `upgrade`; a proxy on the way may have dropped it";
         return Err(Refusal::new(Reason::ProtocolError, detail));
     }
-    if only(head, "sec-websocket-version") != Ok(Some(b"13")) {
+    if once(head, "sec-websocket-version") != Some(b"13") {
         return Err(Refusal::new(Reason::UpgradeRequired, "Sec-WebSocket-Version is not 13"));
     }
-    let key = only(head, "sec-websocket-key").ok().flatten().and_then(|key| std::str::from_utf8(key).ok());
+    let key = once(head, "sec-websocket-key").and_then(|key| std::str::from_utf8(key).ok());
     let accept_key = key
         .and_then(handshake::accept_key)
         .ok_or_else(|| Refusal::new(Reason::ProtocolError, "Sec-WebSocket-Key is not 16 bytes in base64"))?;
@@ -298,7 +296,9 @@ fn websocket<'b>(head: &Head<'b>) -> Result<(Wants, Option<&'b str>), Refusal> {
 }
 
 fn subprotocols<'b>(head: &Head<'b>) -> Result<(Protocol, Option<&'b str>), Refusal> {
-    let bytes: usize = head.header_values("sec-websocket-protocol").map(<[u8]>::len).sum();
+    // A token has a bound of its own, and the head one for everything.
+    let names = head.header_list("sec-websocket-protocol").filter(|name| !name.starts_with(b"bearer."));
+    let bytes: usize = names.map(|name| name.len() + 1).sum();
     if bytes > SUBPROTOCOLS_BYTES_MAX {
         let detail =
             format!("Sec-WebSocket-Protocol has {bytes} bytes; {SUBPROTOCOLS_BYTES_MAX} is the most");
@@ -321,44 +321,10 @@ fn subprotocols<'b>(head: &Head<'b>) -> Result<(Protocol, Option<&'b str>), Refu
     Ok((protocol, bearer))
 }
 
-/// Two credentials could belong to two people, and which of them counts would be a guess.
-fn authorization(head: &Head<'_>, bearer: Option<&str>) -> Result<Option<Box<str>>, Refusal> {
-    match (text(head, "authorization", Reason::BadRequest)?, bearer) {
-        (Some(_), Some(_)) => Err(Refusal::new(
-            Reason::BadRequest,
-            "credentials stand both in Authorization and in the subprotocol",
-        )),
-        (None, Some(token)) => Ok(Some(format!("Bearer {token}").into())),
-        (field, None) => Ok(field),
-    }
-}
-
-/// Other applications on the same site may have set cookies that are not UTF-8; ours are ASCII and survive.
-fn cookie(head: &Head<'_>) -> Option<Box<str>> {
-    let values: Vec<_> = head.header_values("cookie").map(String::from_utf8_lossy).collect();
-    (!values.is_empty()).then(|| values.join("; ").into())
-}
-
-/// The value of a field that may come once and is ASCII; `reason` where it does not or is not.
-fn text(head: &Head<'_>, name: &str, reason: Reason) -> Result<Option<Box<str>>, Refusal> {
-    let value =
-        only(head, name).map_err(|Repeated| Refusal::new(reason, format!("`{name}` came more than once")))?;
-    let Some(value) = value else { return Ok(None) };
-    match std::str::from_utf8(value) {
-        Ok(text) if text.is_ascii() => Ok(Some(text.into())),
-        _ => Err(Refusal::new(reason, format!("`{name}` is not ASCII"))),
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Repeated;
-
-fn only<'b>(head: &Head<'b>, name: &str) -> Result<Option<&'b [u8]>, Repeated> {
+/// The value of a field that came exactly once.
+fn once<'b>(head: &Head<'b>, name: &str) -> Option<&'b [u8]> {
     let mut values = head.header_values(name);
-    match (values.next(), values.next()) {
-        (value, None) => Ok(value),
-        _ => Err(Repeated),
-    }
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// The name of our subprotocol.

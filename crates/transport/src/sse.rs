@@ -12,12 +12,12 @@
 //! ```
 
 use memchr::memchr2;
-use tidewire_hub::admit::Gap;
+use tidewire_hub::admit::{Gap, HeadFields};
 use tidewire_hub::channel::ChannelSet;
 use tidewire_hub::message::{EventName, Message, Payload};
 use tidewire_hub::position::Position;
 
-use crate::envelope;
+use crate::{envelope, head};
 
 /// How the end of a stream is told (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Body {
 /// Appends the head of a stream. Nothing in it may be cached, rewritten, buffered or sniffed (security rule S44).
 ///
 /// `allow_origin` is an origin from the allow-list, never one merely asked for (security rule S7).
-pub fn response_head(body: Body, allow_origin: Option<&str>, out: &mut Vec<u8>) {
+pub fn response_head(body: Body, allow_origin: Option<&str>, fields: &HeadFields, out: &mut Vec<u8>) {
     out.extend_from_slice(
         b"HTTP/1.1 200 OK\r\n\
         Content-Type: text/event-stream\r\n\
@@ -43,9 +43,7 @@ pub fn response_head(body: Body, allow_origin: Option<&str>, out: &mut Vec<u8>) 
         Body::Chunked => b"Transfer-Encoding: chunked\r\n",
         Body::UntilClose => b"Connection: close\r\n",
     });
-    if let Some(origin) = allow_origin {
-        write_allow_origin(origin, out);
-    }
+    head::write_fields(allow_origin, fields, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -120,16 +118,6 @@ pub(crate) fn encode(message: &Message, style: Style, body: Body) -> Vec<u8> {
         }
     };
     Block { event, data, id: Some(Id::of(message.position)) }.to_vec(body)
-}
-
-/// Appends the two fields that let a page of `origin` read the answer (Fetch, "CORS protocol").
-pub(crate) fn write_allow_origin(origin: &str, out: &mut Vec<u8>) {
-    // An origin on the allow-list is visible ASCII; checking again closes header injection.
-    if origin.bytes().all(|byte| byte.is_ascii_graphic()) {
-        out.extend_from_slice(b"Access-Control-Allow-Origin: ");
-        out.extend_from_slice(origin.as_bytes());
-        out.extend_from_slice(b"\r\nVary: Origin\r\n");
-    }
 }
 
 /// One block. Its length is known before it is written, because a chunk begins with it.
@@ -382,7 +370,7 @@ pub(crate) mod tests {
     #[test]
     fn s44_the_head_forbids_caching_sniffing_and_buffering() {
         let mut head = Vec::new();
-        response_head(Body::Chunked, Some("https://a.example"), &mut head);
+        response_head(Body::Chunked, Some("https://a.example"), &HeadFields::default(), &mut head);
         assert_eq!(
             String::from_utf8(head).unwrap(),
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store, no-transform\r\n\
@@ -390,7 +378,7 @@ pub(crate) mod tests {
              Access-Control-Allow-Origin: https://a.example\r\nVary: Origin\r\n\r\n"
         );
         let mut head = Vec::new();
-        response_head(Body::UntilClose, None, &mut head);
+        response_head(Body::UntilClose, None, &HeadFields::default(), &mut head);
         let head = String::from_utf8(head).unwrap();
         assert!(head.contains("\r\nConnection: close\r\n") && head.ends_with("\r\n\r\n"));
         assert!(!head.contains("chunked") && !head.contains("Access-Control"));
@@ -399,8 +387,8 @@ pub(crate) mod tests {
     #[test]
     fn s7_what_is_no_origin_does_not_split_the_head() {
         let (mut without, mut with) = (Vec::new(), Vec::new());
-        response_head(Body::Chunked, None, &mut without);
-        response_head(Body::Chunked, Some("https://a\r\nSet-Cookie: x"), &mut with);
+        response_head(Body::Chunked, None, &HeadFields::default(), &mut without);
+        response_head(Body::Chunked, Some("https://a\r\nSet-Cookie: x"), &HeadFields::default(), &mut with);
         assert_eq!(with, without);
     }
 

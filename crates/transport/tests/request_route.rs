@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tidewire_hub::channel::Channel;
+use tidewire_hub::grant::Action;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::position::{Cursor, Start};
 use tidewire_hub::reason::Reason;
@@ -153,7 +154,7 @@ fn the_subprotocol_is_chosen_and_a_bearer_becomes_the_authorization() {
     let fields = format!("{UPGRADE}Sec-WebSocket-Protocol: other, tidewire.v1, bearer.abc.def-_.x\r\n");
     let request = request("/c/a", &fields);
     assert!(matches!(request.wants, Wants::WebSocket { protocol: Protocol::V1, .. }));
-    assert_eq!(request.authorization.as_deref(), Some("Bearer abc.def-_.x"));
+    assert_eq!(request.caller.as_ref().unwrap().authorization.as_deref(), Some("Bearer abc.def-_.x"));
     assert_eq!(
         refused("/c/a", &format!("{UPGRADE}Sec-WebSocket-Protocol: bearer.a, bearer.b\r\n")),
         Reason::BadRequest
@@ -293,11 +294,12 @@ fn s2_two_origins_are_refused_and_one_is_handed_on_as_sent() {
         "Origin: https://A.com, x\r\nSec-Fetch-Site: same-origin\r\nAuthorization: Bearer t\r\n",
     );
     let peer = "127.0.0.1".parse().unwrap();
-    let asked = request.to_asked(peer);
+    let action = Action::Subscribe(request.wants.transport());
+    let asked = request.caller.as_ref().unwrap().to_asked(action, peer, false);
     assert_eq!(asked.origin, Some("https://A.com, x"));
     assert_eq!(asked.fetch_site, Some("same-origin"));
     assert_eq!(asked.authorization, Some("Bearer t"));
-    assert_eq!((asked.host, asked.peer), (Some("a"), peer));
+    assert_eq!((asked.host, asked.client, asked.path), (Some("a"), peer, "/c/a"));
 }
 
 #[test]

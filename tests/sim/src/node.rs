@@ -68,7 +68,12 @@ impl Node {
     pub fn start(build: &Build<'_>, rng: &mut Rng) -> Node {
         let limits = Arc::new(build.limits.clone());
         let generation = Gen::from_random(rng.next());
-        let options = Options { limits: limits.clone(), retention: build.retention, generation };
+        let options = Options {
+            limits: limits.clone(),
+            retention: build.retention,
+            generation,
+            revocations: Arc::default(),
+        };
         let broker = Arc::new(Tap::new(&options, build.ledger.clone(), build.mutant));
         let mut seats = Vec::new();
         for messages_max in build.inbox_messages_max {
@@ -84,7 +89,8 @@ impl Node {
         let time = build.time.clone();
         let clock = Clock::by_hand(move || now(&time));
         let gate = Arc::new(DevGate::new(false));
-        let server = Server { clock, ..Server::new(gate, broker.clone(), limits.clone()) };
+        let mut server = Server::new(gate, broker.clone(), limits.clone());
+        server.clock = clock;
         let counters: Vec<Arc<Counters>> = seats.iter().map(|(.., counters)| counters.clone()).collect();
         let census = Census::new(counters.clone(), limits.connections_max);
         let named = seats.iter().map(|(_, door, outlet, _)| (*outlet, door.clone() as Arc<dyn Outlet>));
@@ -107,7 +113,7 @@ impl Node {
         for (inbox, door, outlet, counters) in seats {
             let net = Net::new(build.time.clone(), rng.fork(), build.mischief, build.tally.clone());
             let (control, limits, seed) = (control.clone(), limits.clone(), rng.next());
-            let parts = Parts { outlet, inbox, control, limits, counters, seed };
+            let parts = Parts { outlet, inbox, control, limits, counters, seed, explain: false };
             node.shards.push(Some(Shard::new(net.clone(), parts)));
             node.nets.push(net);
             node.doors.push(door);

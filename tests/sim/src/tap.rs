@@ -12,6 +12,7 @@ use tidewire_hub::limits::PageLimit;
 use tidewire_hub::position::Start;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
+use tidewire_hub::revocation::Revocation;
 
 use crate::ledger::Ledger;
 use crate::mutant::Mutant;
@@ -89,6 +90,10 @@ impl Broker for Tap {
     fn tick(&self, now: Now) {
         self.ledger.book().tick(now);
         self.broker.tick(now);
+    }
+
+    fn revoke(&self, revocation: Revocation, done: Done<Result<(), Reason>>) {
+        self.broker.revoke(revocation, done);
     }
 
     fn drain(&self) {

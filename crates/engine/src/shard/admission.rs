@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewire_hub::admit::{Admit, Page, Transport};
+use tidewire_hub::admit::{Admit, Cause, HeadFields, Page, Terms, Transport};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::limits::{POLL_PAGE, PageLimit};
 use tidewire_hub::message::Message;
@@ -20,7 +20,7 @@ use crate::kernel::Kernel;
 
 use super::queue::Kind;
 use super::slot::{Form, NEVER, Pager, Phase};
-use super::time::ticks;
+use super::time::{Tick, ticks};
 use super::turn::Shard;
 
 impl<K: Kernel> Shard<K> {
@@ -28,36 +28,62 @@ impl<K: Kernel> Shard<K> {
         self.generation = Some(admit.page.cursor.generation);
         let found = self.slots.find(admit.conn.0);
         let phase = found.map(|index| (index, self.slots.at(index).phase));
-        match (phase, &admit.tag) {
-            (Some((index, Phase::Asked)), None) => self.let_in(index, admit),
-            (Some((index, Phase::Paging)), None) => self.next_page(index, admit),
-            (Some((index, Phase::Paging | Phase::Live)), Some(_)) => self.add_channels(index, &admit),
+        match (phase, &admit.cause) {
+            (Some((index, Phase::Asked)), Cause::Arrival(_)) => self.let_in(index, admit),
+            (Some((index, Phase::Paging)), Cause::Page) => self.next_page(index, admit),
+            (Some((index, Phase::Paging | Phase::Live)), Cause::Addition(_)) => {
+                self.add_channels(index, &admit)
+            }
             // It is gone: what joining counted is taken back, one for one (delivery rule R12).
             _ if admit.joined => self.depart_unseated(admit.transport, admit.channels.to_vec()),
             _ => {}
         }
     }
 
-    fn let_in(&mut self, index: u32, admit: Admit) {
+    fn let_in(&mut self, index: u32, mut admit: Admit) {
         self.counters.admitted.add(1);
-        let Some(request) = self.slots.at(index).story().request.take() else { return };
+        let Some(mut request) = self.slots.at(index).story().request.take() else { return };
+        let cause = std::mem::replace(&mut admit.cause, Cause::Page);
+        let Terms { lasts, place, head } = match cause {
+            Cause::Arrival(terms) => *terms,
+            _ => Terms::default(),
+        };
+        // What decided on its admission is not needed any more, and idle connections are many.
+        request.caller = None;
+        let ends = self.ends_after(lasts);
+        let slot = self.slots.at(index);
+        (slot.grant, slot.place, slot.ends) = (Some(admit.grant.clone()), place, ends);
         match request.wants {
-            Wants::Sse { envelope } => self.open_stream(index, admit, &request, envelope),
+            Wants::Sse { envelope } => self.open_stream(index, admit, &request, &head, envelope),
             Wants::WebSocket { accept_key, protocol } => {
-                self.open_websocket(index, admit, request, &accept_key, protocol);
+                self.open_websocket(index, admit, request, &head, &accept_key, protocol);
             }
-            Wants::LongPoll { wait } if admit.joined => self.wait_for_news(index, &admit, request, wait),
-            Wants::LongPoll { .. } | Wants::ShortPoll => self.answer_poll(index, &admit.page, &request),
+            Wants::LongPoll { wait } if admit.joined => {
+                self.wait_for_news(index, &admit, request, head, wait)
+            }
+            Wants::LongPoll { .. } | Wants::ShortPoll => self.answer_poll(index, &admit.page, &request, head),
         }
     }
 
-    fn open_stream(&mut self, index: u32, admit: Admit, request: &Request, envelope: bool) {
+    /// The tick at which rights end that last for so long from now.
+    pub(super) fn ends_after(&self, lasts: Option<Duration>) -> Tick {
+        lasts.map_or(NEVER, |lasts| self.now().saturating_add(ticks(lasts)))
+    }
+
+    fn open_stream(
+        &mut self,
+        index: u32,
+        admit: Admit,
+        request: &Request,
+        fields: &HeadFields,
+        envelope: bool,
+    ) {
         let body = if request.chunked { Body::Chunked } else { Body::UntilClose };
         let encoding = sse_encoding(body, envelope, request.channels.len() > 1);
         self.counters.open_sse.add(1);
         self.slots.at(index).form = Form::Sse(encoding, body);
         let mut head = Vec::with_capacity(512);
-        sse::response_head(body, request.origin.as_deref(), &mut head);
+        sse::response_head(body, request.origin.as_deref(), fields, &mut head);
         sse::retry(body, self.retry_ms(), &mut head);
         if let Some(gap) = &admit.page.gap {
             self.counters.gaps.add(1);
@@ -76,13 +102,14 @@ impl<K: Kernel> Shard<K> {
         index: u32,
         admit: Admit,
         mut request: Box<Request>,
+        fields: &HeadFields,
         key: &[u8; 28],
         protocol: Protocol,
     ) {
         self.counters.open_ws.add(1);
         let name = (protocol == Protocol::V1).then_some(tidewire_transport::request::V1);
         let mut head = Vec::with_capacity(256);
-        handshake::response(key, name, &mut head);
+        handshake::response(key, name, fields, &mut head);
         if protocol == Protocol::V1 {
             if let Some(gap) = &admit.page.gap {
                 self.counters.gaps.add(1);
@@ -90,13 +117,10 @@ impl<K: Kernel> Shard<K> {
             }
             frame::write(Opcode::Text, v1::ready(&admit.channels, admit.page.start).as_bytes(), &mut head);
         }
-        // What decided on its admission is not needed any more, and idle connections are many.
-        (request.host, request.origin, request.fetch_site, request.cookie) = (None, None, None, None);
-        (request.authorization, request.if_none_match) = (None, None);
+        (request.origin, request.if_none_match) = (None, None);
         let slot = self.slots.at(index);
         slot.form = Form::Ws(protocol);
         slot.story().request = Some(request);
-        slot.story().grant = Some(admit.grant.clone());
         let leftover = !slot.story().inbound.is_empty();
         self.queue(index, head, Kind::Head);
         if protocol == Protocol::Raw && admit.page.gap.is_some() {
@@ -119,7 +143,6 @@ impl<K: Kernel> Shard<K> {
         let now = self.now();
         let slot = self.slots.at(index);
         (slot.beat, slot.heard) = (now, now);
-        slot.story().grant = Some(admit.grant.clone());
         if std::mem::take(&mut slot.unread) {
             self.read_later(index);
         }
@@ -181,7 +204,8 @@ impl<K: Kernel> Shard<K> {
 
     /// Answers a `subscribe` frame with an `ack` that holds what a poll would (delivery rule R11).
     fn add_channels(&mut self, index: u32, admit: &Admit) {
-        let tag = admit.tag.as_deref();
+        let Cause::Addition(tag) = &admit.cause else { return };
+        let tag = Some(&**tag);
         let slot = self.slots.at(index);
         let seated =
             |channel: &&Channel| slot.seats.iter().any(|seat| self.members.channel(*seat) == *channel);
@@ -216,16 +240,26 @@ impl<K: Kernel> Shard<K> {
         }
     }
 
-    fn wait_for_news(&mut self, index: u32, admit: &Admit, request: Box<Request>, wait: Duration) {
+    fn wait_for_news(
+        &mut self,
+        index: u32,
+        admit: &Admit,
+        request: Box<Request>,
+        head: HeadFields,
+        wait: Duration,
+    ) {
         self.counters.open_poll.add(1);
         let slot = self.slots.at(index);
         slot.phase = Phase::Live;
         slot.form = Form::Poll;
         slot.joined_at = admit.page.cursor.seq;
         slot.story().request = Some(request);
+        slot.story().head = head;
+        // It is not told when its rights end meanwhile: the answer comes then, and the next poll is refused.
+        let ends = slot.ends;
         self.seat(index, &admit.channels);
         let due = self.now() + ticks(wait);
-        self.due(index, due);
+        self.due(index, due.min(ends));
     }
 
     /// A long poll's wait is over: it is answered with what came, be it nothing.
@@ -234,6 +268,7 @@ impl<K: Kernel> Shard<K> {
         let story = self.slots.at(index).story();
         let (mut messages, gap) = (std::mem::take(&mut story.caught), story.gap.take());
         let Some(request) = story.request.take() else { return };
+        let head = std::mem::take(&mut story.head);
         // What came in one turn may be more than a page holds; the rest is a resume away.
         let fitting = fitting(&messages, POLL_PAGE);
         let more = fitting < messages.len();
@@ -244,10 +279,10 @@ impl<K: Kernel> Shard<K> {
         self.counters.open_poll.sub(1);
         self.depart(index);
         self.slots.at(index).phase = Phase::Asked;
-        self.answer_poll(index, &page, &request);
+        self.answer_poll(index, &page, &request, head);
     }
 
-    fn answer_poll(&mut self, index: u32, page: &Page, request: &Request) {
+    fn answer_poll(&mut self, index: u32, page: &Page, request: &Request, head: HeadFields) {
         if page.gap.is_some() {
             self.counters.gaps.add(1);
         }
@@ -258,6 +293,7 @@ impl<K: Kernel> Shard<K> {
             long: matches!(request.wants, Wants::LongPoll { .. }),
             keep_alive,
             allow_origin: request.origin.clone(),
+            head,
         };
         poll::response(page, &answered, &mut answer);
         self.counters.delivered.add(page.messages.len() as u64);
@@ -272,7 +308,7 @@ impl<K: Kernel> Shard<K> {
         slot.phase = Phase::Head;
         slot.form = Form::Poll;
         slot.beat = NEVER;
-        slot.story().grant = None;
+        (slot.grant, slot.place, slot.ends) = (None, None, NEVER);
         // What came behind this request is read once the answer has left.
         if slot.story().inbound.is_empty() {
             slot.story = None;

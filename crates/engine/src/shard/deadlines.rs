@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidewire_hub::admit::HeadFields;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::refusal::Refusal;
 use tidewire_transport::sse;
@@ -9,6 +10,7 @@ use tidewire_transport::websocket::frame::{self, Opcode};
 
 use crate::kernel::Kernel;
 
+use super::ending::Asker;
 use super::queue::Kind;
 use super::slot::{Form, NEVER, Phase};
 use super::time::{Tick, ticks};
@@ -68,7 +70,7 @@ impl<K: Kernel> Shard<K> {
             slot.phase == Phase::Head && slot.story.as_ref().is_some_and(|story| !story.inbound.is_empty());
         if begun {
             let refusal = Refusal::new(Reason::Timeout, "the request head did not end in time");
-            self.refuse(index, &refusal, None);
+            self.refuse(index, &refusal, Asker::Nobody, &HeadFields::default());
         } else {
             self.doom(index);
         }
@@ -79,6 +81,9 @@ impl<K: Kernel> Shard<K> {
         let now = self.now();
         if self.patience_ends(index).is_some_and(|end| end <= now) {
             return self.slow(index);
+        }
+        if self.slots.at(index).ends <= now {
+            return self.end(index, Reason::Expired);
         }
         let heartbeat = self.heartbeat_of(index);
         let slot = self.slots.at(index);
@@ -113,7 +118,8 @@ impl<K: Kernel> Shard<K> {
         let rest = if empty { 1 } else { ticks(Duration::from_secs(1)) };
         let due = self.next_pulse(index).max(now + rest);
         let patience_ends = self.patience_ends(index).unwrap_or(NEVER);
-        self.due(index, due.min(patience_ends.max(now + 1)));
+        let ends = self.slots.at(index).ends;
+        self.due(index, due.min(patience_ends.max(now + 1)).min(ends.max(now + 1)));
     }
 
     /// An id alone into an empty queue: the last position queued to everyone here (delivery rule R6).
@@ -149,7 +155,7 @@ impl<K: Kernel> Shard<K> {
             }
             _ => slot.beat + heartbeat,
         };
-        pulse.min(patience_ends)
+        pulse.min(patience_ends).min(self.slots.at(index).ends)
     }
 
     /// When a connection whose oldest frame does not leave is slow.

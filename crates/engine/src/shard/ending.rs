@@ -1,11 +1,13 @@
 //! Ending: refusals, orderly ends and broken connections (delivery rules R14 and R29).
 
+use tidewire_hub::admit::HeadFields;
 use tidewire_hub::position::Position;
 use tidewire_hub::reason::{Reason, Retry};
 use tidewire_transport::refusal::{self, Refusal};
-use tidewire_transport::request::{Request, Wants};
+use tidewire_transport::request::{Protocol, Request, Wants};
 use tidewire_transport::sse::{self, Body};
-use tidewire_transport::websocket::frame;
+use tidewire_transport::websocket::frame::{self, Opcode};
+use tidewire_transport::{envelope, v1};
 
 use crate::kernel::Kernel;
 
@@ -14,24 +16,49 @@ use super::slot::{Form, Phase};
 use super::time::ticks;
 use super::turn::Shard;
 
+/// Who is told of a refusal, as far as it is known.
+#[derive(Clone, Copy)]
+pub(super) enum Asker<'a> {
+    /// Whoever sent something that is no request.
+    Nobody,
+    /// An `EventSource` whose request could not be read any further. No gate has seen its origin.
+    Stream,
+    /// Whoever asked for this, and has been through the gate.
+    Request(&'a Request),
+}
+
+/// In dev mode a refused `EventSource` is told why, and to ask again only when somebody may have mended it.
+const REFUSED_RETRY_MS: u64 = 60_000;
+
 impl<K: Kernel> Shard<K> {
     /// Answers a request that is not let in, and ends its connection.
-    pub(super) fn refuse(&mut self, index: u32, refusal: &Refusal, request: Option<&Request>) {
+    pub(super) fn refuse(&mut self, index: u32, refusal: &Refusal, asker: Asker<'_>, fields: &HeadFields) {
         self.counters.refused.add(1);
         // The gate looks at origin and host first, so whoever was refused for anything else passed them (rule S7).
         let passed = !matches!(refusal.reason, Reason::OriginRefused | Reason::HostRefused);
-        let allow_origin = request.filter(|_| passed).and_then(|request| request.origin.as_deref());
-        let stream = request.filter(|request| {
-            matches!(request.wants, Wants::Sse { .. }) && refusal::answers_as_stream(refusal.reason)
-        });
-        let answer = match stream {
-            None => refusal::http_response(refusal, allow_origin, None, true),
-            // EventSource closes for good on any other status, and it shall come back.
-            Some(request) => {
-                let body = if request.chunked { Body::Chunked } else { Body::UntilClose };
+        let (allow_origin, stream) = match asker {
+            Asker::Nobody => (None, None),
+            Asker::Stream => (None, Some(Body::UntilClose)),
+            Asker::Request(request) => (request.origin.as_deref().filter(|_| passed), stream_body(request)),
+        };
+        let again = refusal::answers_as_stream(refusal.reason);
+        let answer = match stream.filter(|_| again || self.explain) {
+            None => {
+                let trace = self.trace_id();
+                refusal::http_response(refusal, allow_origin, fields, Some(&trace), true)
+            }
+            // EventSource closes for good on any other status, and shows its user no more than that it did.
+            Some(body) => {
                 let mut answer = Vec::new();
-                sse::response_head(body, allow_origin, &mut answer);
-                sse::retry(body, self.retry_ms(), &mut answer);
+                sse::response_head(body, allow_origin, fields, &mut answer);
+                if again {
+                    sse::retry(body, self.retry_ms(), &mut answer);
+                } else {
+                    let trace = self.trace_id();
+                    let problem = refusal::problem_json(refusal.reason, &refusal.detail, Some(&trace));
+                    sse::retry(body, REFUSED_RETRY_MS, &mut answer);
+                    sse::control(body, "$refused", &problem, &mut answer);
+                }
                 sse::end(body, &mut answer);
                 answer
             }
@@ -123,13 +150,21 @@ impl<K: Kernel> Shard<K> {
         match (slot.phase, slot.form) {
             (Phase::Asked, _) => {
                 let request = slot.story().request.take();
-                return self.refuse(index, &Refusal::new(reason, reason.hint()), request.as_deref());
+                let asker = request.as_deref().map_or(Asker::Nobody, Asker::Request);
+                let refusal = Refusal::new(reason, reason.hint());
+                return self.refuse(index, &refusal, asker, &HeadFields::default());
             }
             (Phase::Paging | Phase::Live, Form::Sse(_, body)) => {
+                if reason.status() == 401 {
+                    sse::control(body, "$expired", &envelope::reason(reason), &mut last);
+                }
                 sse::retry(body, self.retry_ms(), &mut last);
                 sse::end(body, &mut last);
             }
-            (Phase::Paging | Phase::Live, Form::Ws(_)) => {
+            (Phase::Paging | Phase::Live, Form::Ws(protocol)) => {
+                if reason.status() == 401 && protocol == Protocol::V1 {
+                    frame::write(Opcode::Text, v1::expired(reason).as_bytes(), &mut last);
+                }
                 let named =
                     cursor.filter(|_| reason.retry() == Retry::Resume).map(|cursor| cursor.to_string());
                 frame::close(reason.close_code(), named.as_deref().unwrap_or(reason.code()), &mut last);
@@ -153,4 +188,10 @@ impl<K: Kernel> Shard<K> {
         }
         self.depart(index);
     }
+}
+
+/// How the end of its stream is told, where the request is for one.
+fn stream_body(request: &Request) -> Option<Body> {
+    let body = if request.chunked { Body::Chunked } else { Body::UntilClose };
+    matches!(request.wants, Wants::Sse { .. }).then_some(body)
 }

@@ -155,8 +155,8 @@ impl<K: Kernel> Shard<K> {
         let conn = self.slots.conn(index);
         let slot = self.slots.at(index);
         let Some(transport) = slot.form.transport() else { return };
-        let story = slot.story();
-        let (Some(grant), Some(pager)) = (story.grant.clone(), &mut story.pager) else { return };
+        let grant = slot.grant.clone();
+        let (Some(grant), Some(pager)) = (grant, &mut slot.story().pager) else { return };
         if !std::mem::replace(&mut pager.asked, true) {
             let (channels, cursor) = (pager.channels.clone(), pager.cursor);
             let (outlet, grant, channels) = (self.outlet, &grant, &channels);

@@ -3,17 +3,19 @@
 use std::io;
 use std::time::Duration;
 
+use tidewire_hub::admit::HeadFields;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::http1::parse_head;
 use tidewire_transport::refusal::Refusal;
-use tidewire_transport::request::{Protocol, Request, Route, route};
+use tidewire_transport::request::{Protocol, Request, Route, route, wants_stream};
 use tidewire_transport::websocket::decode::Item;
 use tidewire_transport::websocket::frame::{self, Opcode};
 
 use crate::event::{Event, Inbound};
 use crate::kernel::Kernel;
 
+use super::ending::Asker;
 use super::queue::Kind;
 use super::slot::{Form, NEVER, Phase};
 use super::time::{TICK_MS, Tick, ticks};
@@ -230,12 +232,12 @@ impl<K: Kernel> Shard<K> {
     fn head_arrived(&mut self, index: u32, bytes: &[u8]) {
         let limits = self.limits.clone();
         let head = match parse_head(bytes, &limits) {
-            Err(refusal) => return self.refuse_unasked(index, &refusal),
+            Err(refusal) => return self.refuse_unasked(index, &refusal, false),
             Ok(None) => return self.head_continues(index, bytes, &limits),
             Ok(Some(head)) => head,
         };
         match route(&head, &limits) {
-            Err(refusal) => self.refuse_unasked(index, &refusal),
+            Err(refusal) => self.refuse_unasked(index, &refusal, wants_stream(&head)),
             Ok(Route::Subscribe(request)) => {
                 if head.len < bytes.len() {
                     self.slots.at(index).story().inbound = bytes[head.len..].to_vec();
@@ -258,20 +260,20 @@ impl<K: Kernel> Shard<K> {
         self.due(index, due);
     }
 
-    fn refuse_unasked(&mut self, index: u32, refusal: &Refusal) {
+    fn refuse_unasked(&mut self, index: u32, refusal: &Refusal, stream: bool) {
         if refusal.reason == Reason::MalformedRequest {
             self.counters.protocol_errors.add(1);
         }
-        self.refuse(index, refusal, None);
+        let asker = if stream { Asker::Stream } else { Asker::Nobody };
+        self.refuse(index, refusal, asker, &HeadFields::default());
     }
 
     fn ask(&mut self, index: u32, request: Box<Request>) {
-        if self.wave.is_some() {
-            // It came on a connection that was open already; the wave would not find it again.
-            let refusal = Refusal::new(Reason::Draining, Reason::Draining.hint());
-            return self.refuse(index, &refusal, Some(&request));
-        }
         let conn = self.slots.conn(index);
+        if let Some(wave) = &mut self.wave {
+            // It came on a connection that was open already: the wave looks at it once it has been answered.
+            wave.push((self.clock.tick() + 1, conn.0));
+        }
         let slot = self.slots.at(index);
         slot.phase = Phase::Asked;
         let Some(socket) = &slot.socket else { return };
@@ -362,9 +364,10 @@ impl<K: Kernel> Shard<K> {
         let conn = self.slots.conn(index);
         let slot = self.slots.at(index);
         slot.held = true;
-        let story = slot.story();
-        let (Some(request), Some(grant)) = (story.request.take(), story.grant.clone()) else { return };
-        let event = Event::Received { outlet: self.outlet, conn, grant: &grant, request: &request, messages };
+        let (grant, place) = (slot.grant.clone(), slot.place.clone());
+        let (Some(request), Some(grant)) = (slot.story().request.take(), grant) else { return };
+        let (outlet, grant, place) = (self.outlet, &grant, place.as_ref());
+        let event = Event::Received { outlet, conn, grant, place, request: &request, messages };
         self.control.handle(event);
         self.slots.at(index).story().request = Some(request);
     }

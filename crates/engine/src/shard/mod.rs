@@ -18,6 +18,7 @@ mod inward;
 mod members;
 mod obey;
 mod queue;
+mod rights;
 mod run;
 mod slot;
 mod time;

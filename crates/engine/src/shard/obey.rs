@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewire_hub::admit::{ConnId, Gap, GapReason, Loss};
+use tidewire_hub::admit::{Cause, ConnId, Gap, GapReason, Loss};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Command;
 use tidewire_hub::message::Message;
@@ -17,6 +17,7 @@ use tidewire_transport::websocket::frame::{self, Opcode};
 
 use crate::kernel::Kernel;
 
+use super::ending::Asker;
 use super::frames::Frame;
 use super::queue::Kind;
 use super::slot::{Form, Phase};
@@ -42,14 +43,16 @@ impl<K: Kernel> Shard<K> {
                     self.admit(*admit);
                 }
                 Command::Position(position) => self.position = Some(position),
-                Command::Refuse { conn, reason, detail, tag } => {
-                    self.refuse_asked(conn, reason, detail, tag.as_deref());
+                Command::Refuse { conn, reason, detail, cause } => {
+                    self.refuse_asked(conn, Refusal { reason, detail }, cause);
                 }
                 Command::Lost(loss) => self.tell_loss(&loss),
                 Command::Reply { conn, text } => self.reply(conn, &text),
                 Command::Leave { conn, channels } => self.leave(conn, &channels),
                 Command::Continue { conn } => self.go_on(conn),
                 Command::Close { conn, reason } => self.close(conn, reason),
+                Command::Renew { conn, grant, lasts, tag } => self.renew(conn, grant, lasts, tag.as_deref()),
+                Command::Revoke(revocation) => self.revoke(&revocation),
                 Command::Drain { within } => self.drain(within),
             }
         }
@@ -121,17 +124,17 @@ impl<K: Kernel> Shard<K> {
         }
     }
 
-    fn refuse_asked(&mut self, conn: ConnId, reason: Reason, detail: Box<str>, tag: Option<&str>) {
+    fn refuse_asked(&mut self, conn: ConnId, refusal: Refusal, cause: Cause) {
         let Some(index) = self.slots.find(conn.0) else { return };
-        if let Some(tag) = tag {
-            return self.reply(conn, &v1::error(Some(tag), reason, &detail));
+        match cause {
+            Cause::Addition(tag) => self.reply(conn, &v1::error(Some(&tag), refusal.reason, &refusal.detail)),
+            Cause::Page => self.end(index, refusal.reason),
+            Cause::Arrival(terms) => {
+                let request = self.slots.at(index).story().request.take();
+                let asker = request.as_deref().map_or(Asker::Nobody, Asker::Request);
+                self.refuse(index, &refusal, asker, &terms.head);
+            }
         }
-        let slot = self.slots.at(index);
-        if slot.phase == Phase::Paging {
-            return self.end(index, reason);
-        }
-        let request = slot.story().request.take();
-        self.refuse(index, &Refusal { reason, detail }, request.as_deref());
     }
 
     fn reply(&mut self, conn: ConnId, text: &str) {

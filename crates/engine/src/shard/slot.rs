@@ -1,11 +1,11 @@
 //! Slots: what the shard holds for one connection.
 //!
 //! Sketch: an idle SSE stream is its slot, one seat in its channel's room and one entry in the timing wheel: about
-//! 200 bytes. A WebSocket also owns a story, since what it may do and what it asked are needed when it speaks.
+//! 200 bytes. A WebSocket also owns a story, since what it asked is needed when it speaks.
 
 use std::sync::Arc;
 
-use tidewire_hub::admit::{ConnId, Gap, Transport};
+use tidewire_hub::admit::{ConnId, Gap, HeadFields, Place, Transport};
 use tidewire_hub::channel::ChannelSet;
 use tidewire_hub::grant::Grant;
 use tidewire_hub::message::Message;
@@ -44,8 +44,14 @@ pub(super) struct Slot<S> {
     pub(super) beat: Tick,
     /// When the peer was last heard.
     pub(super) heard: Tick,
+    /// When its rights end; [`NEVER`] where they do not.
+    pub(super) ends: Tick,
     /// Messages up to this seq came with its history, should a barrier deliver them again.
     pub(super) joined_at: u64,
+    /// What it may do, once it was let in.
+    pub(super) grant: Option<Arc<Grant>>,
+    /// What it counts as, given back with the slot.
+    pub(super) place: Option<Place>,
     pub(super) seats: Seats,
     pub(super) queue: Queue,
     pub(super) story: Option<Box<Story>>,
@@ -114,8 +120,8 @@ impl Form {
 pub(super) struct Story {
     /// What was asked. Kept by WebSockets and waiting polls.
     pub(super) request: Option<Box<Request>>,
-    /// What it may do. Kept while something may still be decided about it.
-    pub(super) grant: Option<Arc<Grant>>,
+    /// What the head of a waiting poll's answer will say.
+    pub(super) head: HeadFields,
     /// Bytes read and not dealt with: part of a head, or what follows one.
     pub(super) inbound: Vec<u8>,
     /// A WebSocket message that is not whole yet.
@@ -162,7 +168,10 @@ impl<S> Slot<S> {
             looked_at: NEVER,
             beat: 0,
             heard: 0,
+            ends: NEVER,
             joined_at: 0,
+            grant: None,
+            place: None,
             seats: Seats::new(),
             queue: Queue::default(),
             story: None,
@@ -172,7 +181,7 @@ impl<S> Slot<S> {
 
 // Invariant 7: the budget of an idle connection is mostly this.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Slot<i32>>() <= 144);
+const _: () = assert!(size_of::<Slot<i32>>() <= 168);
 
 /// Slots in a page of memory, which is given back when all of them are free.
 const PAGE: usize = 256;

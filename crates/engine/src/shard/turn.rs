@@ -33,6 +33,8 @@ pub struct Parts {
     pub counters: Arc<Counters>,
     /// Seeds the jitter of heartbeats, `retry:` and drains.
     pub seed: u64,
+    /// Whether a refused `EventSource` is told why inside a stream, since it cannot read a refusal: dev mode.
+    pub explain: bool,
 }
 
 /// One event loop with its connections. Not `Send`: it lives and dies on one thread.
@@ -46,6 +48,7 @@ pub struct Shard<K: Kernel> {
     pub(super) json_limits: Arc<Limits>,
     pub(super) counters: Arc<Counters>,
     pub(super) jitter: Jitter,
+    pub(super) explain: bool,
     pub(super) clock: Clock,
     pub(super) wheel: Wheel,
     pub(super) slots: Slots<K::Socket>,
@@ -100,6 +103,7 @@ impl<K: Kernel> Shard<K> {
             json_limits: Arc::new(json_limits),
             counters: parts.counters,
             jitter: Jitter(parts.seed | 1),
+            explain: parts.explain,
             clock,
             wheel: Wheel::default(),
             slots: Slots::default(),
@@ -165,6 +169,11 @@ impl<K: Kernel> Shard<K> {
         self.bury();
         self.dirty.clear();
         self.unread.clear();
+    }
+
+    /// What a user can quote of a refusal. It names nothing and need not be secret, only rare.
+    pub(super) fn trace_id(&mut self) -> String {
+        format!("{:016x}", self.jitter.next())
     }
 
     /// The tick that it is.

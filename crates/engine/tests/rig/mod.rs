@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tidewire_engine::kernel::{Kernel, Ready};
 use tidewire_engine::shard::{Parts, Shard};
 use tidewire_engine::{Control, Counters, Event, Inbox};
-use tidewire_hub::admit::{Join, Subscribe, Transport};
+use tidewire_hub::admit::{Cause, Join, Subscribe, Transport};
 use tidewire_hub::broker::Now;
 use tidewire_hub::channel::Channel;
 use tidewire_hub::deliver::{Command, Outlet as _};
@@ -46,7 +46,8 @@ impl Rig {
     pub fn new(limits: Limits) -> Rig {
         let limits = Arc::new(limits);
         let inbox = Inbox::new(&limits);
-        let mut partition = Partition::new(Gen::from_random(7), &limits, Retention::default());
+        let mut partition =
+            Partition::new(Gen::from_random(7), &limits, Retention::default(), Arc::default());
         let outlet = partition.attach(inbox.clone());
         let partition = Arc::new(Mutex::new(partition));
         let control = Arc::new(Plane { partition: partition.clone(), inbox: inbox.clone() });
@@ -57,7 +58,8 @@ impl Rig {
             changed: Rc::clone(&changed),
             now_ms: Rc::clone(&now_ms),
         };
-        let parts = Parts { outlet, inbox, control, limits, counters: counters.clone(), seed: 7 };
+        let parts =
+            Parts { outlet, inbox, control, limits, counters: counters.clone(), seed: 7, explain: false };
         Rig {
             shard: Shard::new(kernel, parts),
             counters,
@@ -276,7 +278,7 @@ impl Plane {
 
 impl Control for Plane {
     fn handle(&self, event: Event<'_>) {
-        let grant = Arc::new(Grant::everything("test"));
+        let grant = Arc::new(Grant::everything());
         match event {
             Event::Arrived { outlet, conn, request, .. } => {
                 let (transport, page, join) = match request.wants {
@@ -287,7 +289,7 @@ impl Control for Plane {
                 };
                 assert!(!request.channels.as_slice().iter().any(|channel| channel.as_str() == PANIC));
                 let (channels, start) = (request.channels.clone(), request.start);
-                let (tag, conn) = (None, conn);
+                let cause = Cause::Arrival(Box::default());
                 self.subscribe(Subscribe {
                     outlet,
                     conn,
@@ -297,7 +299,7 @@ impl Control for Plane {
                     start,
                     page,
                     join,
-                    tag,
+                    cause,
                 });
             }
             Event::Received { outlet, conn, messages, .. } => {
@@ -307,7 +309,7 @@ impl Control for Plane {
                     let ClientFrame::Subscribe { channels, cursor } = asked.frame else { continue };
                     let (transport, page, join) = (Transport::Ws, POLL_PAGE, Join::WhenCaughtUp);
                     let start = cursor.unwrap_or(Start::Live);
-                    let (tag, grant) = (Some("null".into()), grant.clone());
+                    let (cause, grant) = (Cause::Addition("null".into()), grant.clone());
                     self.subscribe(Subscribe {
                         outlet,
                         conn,
@@ -317,14 +319,14 @@ impl Control for Plane {
                         start,
                         page,
                         join,
-                        tag,
+                        cause,
                     });
                 }
                 self.inbox.send(Command::Continue { conn }).unwrap();
             }
             Event::Drained { outlet, conn, transport, channels, cursor, .. } => {
                 let (channels, start) = (channels.clone(), Start::After(Cursor::At(cursor)));
-                let (page, join, tag) = (STREAM_PAGE, Join::WhenCaughtUp, None);
+                let (page, join, cause) = (STREAM_PAGE, Join::WhenCaughtUp, Cause::Page);
                 self.subscribe(Subscribe {
                     outlet,
                     conn,
@@ -334,7 +336,7 @@ impl Control for Plane {
                     start,
                     page,
                     join,
-                    tag,
+                    cause,
                 });
             }
             Event::Departed { outlet, transport, channels } => {

@@ -33,10 +33,10 @@ pub(super) async fn batch(
     Extension(grant): Extension<Arc<Grant>>,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
-    let limits = &parts.node.limits;
+    let limits = parts.node.limits();
     let bytes_max = limits.message_bytes_max.saturating_mul(2).max(BATCH_BYTES_MIN);
     let bytes = body::read(request.into_body(), bytes_max, limits.body_max).await?;
-    let Batch { messages } = read(&bytes, limits)?;
+    let Batch { messages } = read(&bytes, &limits)?;
     let mut results = Vec::with_capacity(messages.len());
     for item in messages {
         // One after the other: the next is placed only once this one is (delivery rule R22).
@@ -91,8 +91,8 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Batch, Problem> {
 }
 
 async fn publish(node: &Node, grant: &Arc<Grant>, item: Item) -> Outcome {
-    let outcome = match item.into_publish(grant, &node.limits) {
-        Ok(publish) => node.publish(publish).await,
+    let outcome = match item.into_publish(grant, &node.limits()) {
+        Ok(publish) => node.publish(grant, publish).await,
         Err(refusal) => Err(refusal),
     };
     match outcome {
@@ -125,7 +125,7 @@ impl Item {
         }
         let event = self.event.as_deref().map(refusals::event).transpose()?;
         let key = self.key.as_deref().map(read_key).transpose()?;
-        Ok(Publish { channel, event, payload, key, publisher: grant.subject.clone() })
+        Ok(Publish { channel, event, payload, key, publisher: grant.holder.publisher() })
     }
 }
 

@@ -1,25 +1,36 @@
-//! The door: one function that decides on Host, Origin and credentials for every request that axum answers, before
-//! anything else happens (security rules S1, S6 to S10).
+//! The door: one way in for every request that axum answers, before anything else happens (security rules S1, S6 to S10).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
-use tidewire_hub::grant::{Action, Asked};
+use tidewire_hub::admit::{HeadFields, SetCookie};
+use tidewire_hub::grant::{Action, Asked, Entry};
 use tidewire_hub::reason::Reason;
+use tidewire_transport::caller::Caller;
+use tidewire_transport::refusal::Refusal;
+use tokio::sync::oneshot;
 
 use super::channel;
 use super::problem::Problem;
 use crate::node::Node;
-use crate::refusals;
+use crate::ways::Way;
 
 /// The address at the other end of the connection. The accept loop puts it into every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
+
+/// Who asks, and what is believed of the way. The door puts it into every request that it lets in.
+#[derive(Clone, Debug)]
+pub(super) struct Visitor {
+    pub(super) caller: Arc<Caller>,
+    pub(super) way: Way,
+    action: Action,
+}
 
 /// Lets a request in with its grant, or refuses it.
 ///
@@ -28,41 +39,61 @@ pub(super) async fn door(State(node): State<Arc<Node>>, mut request: Request, ne
     if channel::is_subscription(&request) {
         return next.run(request).await;
     }
-    let asked = asked(&request);
-    let outcome = asked.and_then(|asked| Ok(refusals::pass(&*node.gate, &asked)?));
-    let grant = match outcome {
-        Ok(grant) => grant,
+    let visitor = match visitor(&node, &request) {
+        Ok(visitor) => visitor,
         Err(problem) => return problem.into_response(),
     };
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let mut response = if request.method() == Method::OPTIONS {
-        preflight()
-    } else {
-        request.extensions_mut().insert(grant);
-        next.run(request).await
+    let head = match node.screen(&visitor.asked()) {
+        Ok(head) => head,
+        Err(refusal) => return Problem(refusal).into_response(),
     };
-    // Only an origin that the gate has just let in is ever named (S7).
-    if let Some(origin) = origin {
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    }
-    response
+    let origin = visitor.caller.origin.clone();
+    let (response, head) = if request.method() == Method::OPTIONS {
+        (preflight(), head)
+    } else {
+        match admit(&node, &visitor).await {
+            Ok(Entry { grant, set_cookie }) => {
+                request.extensions_mut().insert(grant);
+                request.extensions_mut().insert(visitor);
+                let set_cookie = set_cookie.map(SetCookie);
+                (next.run(request).await, HeadFields { set_cookie, ..head })
+            }
+            Err(refusal) => (Problem(refusal).into_response(), head),
+        }
+    };
+    with_fields(response, origin.as_deref(), &head)
 }
 
-pub(super) fn asked(request: &Request) -> Result<Asked<'_>, Problem> {
+/// Reads who asks, and looks through the proxies.
+pub(super) fn visitor(node: &Node, request: &Request) -> Result<Visitor, Problem> {
     let Some(Peer(peer)) = request.extensions().get().copied() else {
         return Err(Problem::new(Reason::Internal, "the connection has no peer address"));
     };
-    let headers = request.headers();
-    Ok(Asked {
-        action: action(request),
-        host: only(headers, "host", Reason::HostRefused)?,
-        origin: only(headers, "origin", Reason::OriginRefused)?,
-        fetch_site: only(headers, "sec-fetch-site", Reason::BadRequest)?,
-        authorization: only(headers, "authorization", Reason::BadRequest)?,
-        peer: peer.ip(),
-    })
+    let values = |name| request.headers().get_all(name).into_iter().map(HeaderValue::as_bytes);
+    let uri = request.uri();
+    let mut caller = Caller::read(values, uri.path(), uri.query().unwrap_or_default())?;
+    // HTTP/2 names the host in its target.
+    if let (None, Some(authority)) = (&caller.host, uri.authority()) {
+        caller.host = Some(authority.as_str().into());
+    }
+    let way = node.ways.look(peer.ip(), &caller);
+    Ok(Visitor { caller: Arc::new(caller), way, action: action(request) })
+}
+
+impl Visitor {
+    pub(super) fn asked(&self) -> Asked<'_> {
+        self.caller.to_asked(self.action, self.way.client, self.way.secure)
+    }
+}
+
+async fn admit(node: &Arc<Node>, visitor: &Visitor) -> Result<Entry, Refusal> {
+    let (done, outcome) = oneshot::channel();
+    let done = Box::new(move |entry| {
+        // Nobody waits any more.
+        let _ = done.send(entry);
+    });
+    node.admit(&visitor.asked(), done);
+    outcome.await.unwrap_or_else(|_| Err(Refusal::new(Reason::Internal, "the gate gave no answer")))
 }
 
 fn action(request: &Request) -> Action {
@@ -71,22 +102,35 @@ fn action(request: &Request) -> Action {
         // A preflight carries no credentials (S8).
         Method::OPTIONS => Action::Page,
         Method::POST if path.starts_with("/c/") || path == "/v1/publish" => Action::Publish,
+        Method::POST if path == "/v1/tickets" => Action::Ticket,
         _ if path.starts_with("/v1/") => Action::Control,
         _ => Action::Page,
     }
 }
 
-/// Two values of one field are two answers to one question; which of them counts would be a guess.
-fn only<'a>(headers: &'a HeaderMap, name: &str, reason: Reason) -> Result<Option<&'a str>, Problem> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => match value.to_str() {
-            Ok(text) => Ok(Some(text)),
-            Err(_) => Err(Problem::new(reason, format!("`{name}` is not ASCII"))),
-        },
-        (Some(_), Some(_)) => Err(Problem::new(reason, format!("`{name}` came more than once"))),
+/// Adds what depends on who asked. Only an origin that the gate has just let in is ever named (S7).
+pub(super) fn with_fields(
+    mut response: Response<Body>,
+    origin: Option<&str>,
+    fields: &HeadFields,
+) -> Response<Body> {
+    let headers = response.headers_mut();
+    if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(origin).ok()) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        if fields.credentials {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
     }
+    if fields.no_referrer {
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    }
+    let set_cookie = fields.set_cookie.as_ref().and_then(|cookie| HeaderValue::from_str(&cookie.0).ok());
+    if let Some(mut set_cookie) = set_cookie {
+        set_cookie.set_sensitive(true);
+        headers.append(header::SET_COOKIE, set_cookie);
+    }
+    response
 }
 
 /// What pages of an allowed origin may send (S8).

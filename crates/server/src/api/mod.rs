@@ -14,7 +14,9 @@ pub mod health;
 mod problem;
 pub mod publish;
 pub mod relay;
+mod revoke;
 pub mod router;
+mod tickets;
 
 pub use channel::is_subscription;
 pub use door::Peer;

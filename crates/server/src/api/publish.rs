@@ -31,11 +31,13 @@ pub(super) async fn publish(
     let asked = read_head(grant, list, &head.headers);
     // Read before it is refused for what its head says, too: a connection with an unread body cannot be kept. And the
     // place among the publishes in flight is taken after that: who sends slowly keeps nobody out.
-    let bytes = body::read(body, node.limits.message_bytes_max, node.limits.body_max).await;
+    let limits = node.limits();
+    let bytes = body::read(body, limits.message_bytes_max, limits.body_max).await;
     let Head { channel, event, key, binary } = asked?;
     let payload = payload(bytes?, binary)?;
-    let publisher = grant.subject.clone();
-    let receipt = node.publish(Publish { channel: channel.clone(), event, payload, key, publisher }).await?;
+    let publisher = grant.holder.publisher();
+    let publish = Publish { channel: channel.clone(), event, payload, key, publisher };
+    let receipt = node.publish(grant, publish).await?;
     Ok(answer(&channel, &receipt))
 }
 

@@ -32,7 +32,6 @@ use super::door;
 use super::problem::Problem;
 use super::{Parts, Peer};
 use crate::census::Counted;
-use crate::refusals;
 
 /// The socket below a request, for who must notice that its client has gone. The accept loop puts it there.
 #[derive(Clone, Debug)]
@@ -153,12 +152,12 @@ fn gone(parts: &Parts, request: &Request) -> Result<Response<Body>, Problem> {
     if !has_token(request.headers(), &header::ACCEPT, "text/event-stream") {
         return Err(Problem::new(Reason::Draining, "this node is going away"));
     }
-    let asked = door::asked(request)?;
-    refusals::pass(&*parts.node.gate, &asked)?;
+    let visitor = door::visitor(&parts.node, request)?;
+    let fields = parts.node.screen(&visitor.asked())?;
     let mut body = Vec::new();
     sse::retry(
         sse::Body::UntilClose,
-        u64::try_from(parts.node.limits.retry.as_millis()).unwrap_or(2_000),
+        u64::try_from(parts.node.limits().retry.as_millis()).unwrap_or(2_000),
         &mut body,
     );
     let mut response = Response::new(Body::from(body));
@@ -166,11 +165,7 @@ fn gone(parts: &Parts, request: &Request) -> Result<Response<Body>, Problem> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    if let Some(origin) = request.headers().get(header::ORIGIN) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-    }
-    Ok(response)
+    Ok(door::with_fields(response, visitor.caller.origin.as_deref(), &fields))
 }
 
 /// Carries a WebSocket's bytes both ways until the outlet ends it or the client has gone.

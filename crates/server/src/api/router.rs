@@ -10,7 +10,7 @@ use tidewire_hub::reason::Reason;
 
 use super::door::door;
 use super::problem::Problem;
-use super::{assets, batch, channel, control, health};
+use super::{assets, batch, channel, control, health, revoke, tickets};
 use crate::metrics::Metrics;
 use crate::node::Node;
 
@@ -33,6 +33,8 @@ pub fn router(parts: Parts, admin: bool) -> Router {
         .route("/c/", any(channel::no_channel))
         .route("/c/{*channels}", any(channel::channel))
         .route("/v1/publish", post(batch::batch))
+        .route("/v1/tickets", post(tickets::tickets))
+        .route("/v1/revoke", post(revoke::revoke))
         .route("/v1/channels", get(control::channels))
         .route("/v1/channels/{channel}/history", get(control::history))
         .route("/inspector/{file}", get(assets::inspector_file));

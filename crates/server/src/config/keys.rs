@@ -93,6 +93,13 @@ keys! {
     "limits.batch_messages_max", s.limits.batch_messages_max = bound, "Messages in one batch. Default 100.";
     "limits.publishes_in_flight_max", s.limits.publishes_in_flight_max = bound, "Publishes being answered at once. Default 1024.";
     "limits.channel_publishes_per_second_max", s.limits.channel_publishes_per_second_max = count_32, "Messages a second on one channel. Default 10000.";
+    "limits.address_connections_max", s.limits.address_connections_max = bound, "Connections at once from one client's address (/32, /64). Not counted in dev mode. Default 100.";
+    "limits.address_arrivals_per_second_max", s.limits.address_arrivals_per_second_max = count_32, "New connections a second from one client's address. Not counted in dev mode. Default 20.";
+    "limits.address_failures_per_minute_max", s.limits.address_failures_per_minute_max = count_32, "Wrong credentials a minute from one client's address. Not counted in dev mode. Default 10.";
+    "limits.subject_channels_max", s.limits.subject_channels_max = bound, "Channels that all connections of one subject have together. Default 1000.";
+    "limits.subject_publishes_per_second_max", s.limits.subject_publishes_per_second_max = count_32, "Messages a second that one subject or API key publishes. Default 1000.";
+    "limits.tickets_per_second_max", s.limits.tickets_per_second_max = count_32, "Tickets a second for one subject. Default 10.";
+    "limits.tickets_outstanding_max", s.limits.tickets_outstanding_max = bound, "Tickets of one subject that are neither spent nor over. Default 20.";
     "limits.connections_max", s.limits.connections_max = bound, "Connections at once. Default: 90 % of the open files allowed, less 64.";
     "limits.memory_budget", s.limits.memory_budget = size, "Bytes that histories and queues may take together. Default: 75 % of the memory.";
     "limits.channels_max", s.limits.channels_max = bound, "Channels that exist at once. Default 1000000.";

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use tidewire_hub::admit::{ConnId, Join, OutletId, Subscribe, Transport};
+use tidewire_hub::admit::{Cause, ConnId, HeadFields, Join, OutletId, Place, SetCookie, Subscribe, Terms};
+use tidewire_hub::channel::ChannelSet;
 use tidewire_hub::deliver::Command;
-use tidewire_hub::grant::Grant;
+use tidewire_hub::grant::{Action, Entry};
 use tidewire_hub::limits::{POLL_PAGE, PageLimit, STREAM_PAGE};
 use tidewire_hub::position::Start;
 use tidewire_hub::reason::Reason;
@@ -12,56 +13,111 @@ use tidewire_transport::refusal::Refusal;
 use tidewire_transport::request::{Request, Wants};
 
 use super::plane::Plane;
+use crate::crowd::Seat;
 use crate::refusals;
+
+/// A subscription on its way through the gate: what is needed once that has answered, from whatever thread.
+struct Arrival {
+    plane: Plane,
+    outlet: OutletId,
+    conn: ConnId,
+    channels: ChannelSet,
+    start: Start,
+    wants: Manner,
+    seat: Option<Seat>,
+    head: HeadFields,
+}
 
 impl Plane {
     /// Answers an arrival with exactly one `Admit`, through the broker, or one `Refuse`.
     pub(super) fn arrived(&self, outlet: OutletId, conn: ConnId, peer: SocketAddr, request: &Request) {
-        match self.allow(outlet, conn, peer, request) {
-            Ok(subscribe) => self.node.broker.subscribe(subscribe, self.node.clock.now()),
-            Err(Refusal { reason, detail }) => {
-                tracing::debug!(%peer, code = reason.code(), "subscription refused");
-                self.send(outlet, Command::Refuse { conn, reason, detail, tag: None });
-            }
+        let mut arrival = Arrival {
+            plane: self.clone(),
+            outlet,
+            conn,
+            channels: request.channels.clone(),
+            start: request.start,
+            wants: Manner::of(&request.wants),
+            seat: None,
+            head: HeadFields::default(),
+        };
+        let Some(caller) = &request.caller else {
+            return arrival.refuse(Refusal::new(Reason::Internal, "the request has no caller"));
+        };
+        let way = self.node.ways.look(peer.ip(), caller);
+        let action = Action::Subscribe(request.wants.transport());
+        let asked = caller.to_asked(action, way.client, way.secure);
+        // The gate first, although shedding is cheaper: a busy answer that a page is to read must name the page's
+        // origin, and only an origin that passed may be named (S7). A ticket is spent only behind both (R12).
+        match self.node.screen(&asked) {
+            Ok(head) => arrival.head = head,
+            Err(refusal) => return arrival.refuse(refusal),
         }
+        match self.has_room(way.client, &request.wants) {
+            Ok(seat) => arrival.seat = seat,
+            Err(refusal) => return arrival.refuse(refusal),
+        }
+        self.node.admit(&asked, Box::new(move |outcome| arrival.decide(outcome)));
     }
 
-    fn allow(
-        &self,
-        outlet: OutletId,
-        conn: ConnId,
-        peer: SocketAddr,
-        request: &Request,
-    ) -> Result<Subscribe, Refusal> {
-        // The gate first, although shedding is cheaper: a busy answer that a page is to read must name the page's
-        // origin, and only an origin that passed may be named (S7). A gate that spends tickets must shed in between.
-        let grant = refusals::pass(&*self.node.gate, &request.to_asked(peer.ip()))?;
+    fn has_room(&self, client: std::net::IpAddr, wants: &Wants) -> Result<Option<Seat>, Refusal> {
+        self.node.has_time()?;
         if self.census.is_over() {
             return Err(Refusal::new(Reason::Overloaded, "this node has as many connections as it may"));
         }
-        check_rights(&grant, request)?;
-        let (transport, page, join) = manner(&request.wants);
-        let (channels, start) = (request.channels.clone(), request.start);
-        Ok(Subscribe { outlet, conn, transport, grant, channels, start, page, join, tag: None })
-    }
-}
-
-/// Resuming from a cursor needs the right to subscribe; beginning in the past by count or from the start, another.
-fn check_rights(grant: &Grant, request: &Request) -> Result<(), Refusal> {
-    for channel in request.channels.iter() {
-        refusals::may_subscribe(grant, channel)?;
-        if matches!(request.start, Start::Earliest | Start::Tail(_)) {
-            refusals::may_read_history(grant, channel)?;
+        match &self.node.crowd {
+            // A short poll is answered at once and holds nothing.
+            Some(crowd) if *wants != Wants::ShortPoll => crowd.arrive(client).map(Some),
+            _ => Ok(None),
         }
     }
-    Ok(())
 }
 
-fn manner(wants: &Wants) -> (Transport, PageLimit, Join) {
-    match wants {
-        Wants::Sse { .. } => (Transport::Sse, STREAM_PAGE, Join::WhenCaughtUp),
-        Wants::WebSocket { .. } => (Transport::Ws, STREAM_PAGE, Join::WhenCaughtUp),
-        Wants::LongPoll { .. } => (Transport::Poll, POLL_PAGE, Join::WhenEmpty),
-        Wants::ShortPoll => (Transport::Poll, POLL_PAGE, Join::Never),
+impl Arrival {
+    fn decide(mut self, outcome: Result<Entry, Refusal>) {
+        let entry = match outcome {
+            Ok(entry) => entry,
+            Err(refusal) => return self.refuse(refusal),
+        };
+        let Entry { grant, set_cookie } = entry;
+        self.head.set_cookie = set_cookie.map(SetCookie);
+        if let Err(refusal) = refusals::may_listen(&grant, &self.channels, self.start) {
+            return self.refuse(refusal);
+        }
+        let counted = self.seat.as_ref().map(|seat| seat.listen(&grant.holder, &self.channels));
+        if let Some(Err(refusal)) = counted {
+            return self.refuse(refusal);
+        }
+        let Arrival { plane, outlet, conn, channels, start, wants, seat, head } = self;
+        let Manner { transport, page, join } = wants;
+        let terms = Terms { lasts: plane.node.lasts(&grant), place: seat.map(Place::new), head };
+        let cause = Cause::Arrival(Box::new(terms));
+        let subscribe = Subscribe { outlet, conn, transport, grant, channels, start, page, join, cause };
+        plane.node.broker.subscribe(subscribe, plane.node.clock.now());
+    }
+
+    fn refuse(self, refusal: Refusal) {
+        let Arrival { plane, outlet, conn, head, .. } = self;
+        let Refusal { reason, detail } = refusal;
+        let cause = Cause::Arrival(Box::new(Terms { head, ..Terms::default() }));
+        plane.send(outlet, Command::Refuse { conn, reason, detail, cause });
+    }
+}
+
+/// How a transport is asked of the broker.
+struct Manner {
+    transport: tidewire_hub::admit::Transport,
+    page: PageLimit,
+    join: Join,
+}
+
+impl Manner {
+    fn of(wants: &Wants) -> Manner {
+        let (page, join) = match wants {
+            Wants::Sse { .. } | Wants::WebSocket { .. } => (STREAM_PAGE, Join::WhenCaughtUp),
+            Wants::LongPoll { .. } => (POLL_PAGE, Join::WhenEmpty),
+            Wants::ShortPoll => (POLL_PAGE, Join::Never),
+        };
+        Manner { transport: wants.transport(), page, join }
     }
 }

@@ -1,7 +1,7 @@
 //! Frames of `tidewire.v1`: what each asks, and how it is answered (`docs/protocol.md`, "WebSocket").
 
 use tidewire_engine::Inbound;
-use tidewire_hub::admit::{Join, Subscribe, Transport};
+use tidewire_hub::admit::{Cause, Join, Subscribe, Transport};
 use tidewire_hub::channel::ChannelSet;
 use tidewire_hub::deliver::Command;
 use tidewire_hub::limits::POLL_PAGE;
@@ -12,6 +12,7 @@ use tidewire_transport::refusal::Refusal;
 use tidewire_transport::v1::{self, ClientFrame, Tagged, V1Error};
 
 use super::receive::{Answer, Step, Turn};
+use crate::crowd::Seat;
 use crate::refusals;
 
 impl Turn {
@@ -22,7 +23,7 @@ impl Turn {
         }
         // The engine has checked the bytes; a second look costs less than trusting it would.
         let Ok(text) = std::str::from_utf8(&message.bytes) else { return Step::Close(Reason::NotUtf8) };
-        let Tagged { id, frame } = match v1::parse(text, &self.plane.node.limits) {
+        let Tagged { id, frame } = match v1::parse(text, &self.plane.node.limits()) {
             Ok(tagged) => tagged,
             Err(V1Error { id, reason, detail }) => {
                 self.reply(v1::error(id.as_deref(), reason, &detail));
@@ -32,7 +33,7 @@ impl Turn {
         let tag = id.as_deref();
         let outcome = match frame {
             ClientFrame::Publish { channel, event, payload, key } => {
-                let publisher = self.grant.subject.clone();
+                let publisher = self.grant.holder.publisher();
                 let publish = Publish { channel, event, payload, key, publisher };
                 match refusals::may_publish(&self.grant, &publish.channel) {
                     Ok(()) => {
@@ -49,7 +50,10 @@ impl Turn {
                 Ok(())
             }
             ClientFrame::Presence { .. } => Err(unsupported("presence")),
-            ClientFrame::Refresh { .. } => Err(unsupported("refresh")),
+            ClientFrame::Refresh { token } => {
+                self.refresh(id.clone(), token.as_str());
+                Ok(())
+            }
         };
         if let Err(Refusal { reason, detail }) = outcome {
             self.reply(v1::error(tag, reason, &detail));
@@ -83,26 +87,62 @@ impl Turn {
     ) -> Result<(), Refusal> {
         self.count(&channels)?;
         let start = cursor.unwrap_or(Start::Live);
-        for channel in channels.iter() {
-            refusals::may_subscribe(&self.grant, channel)?;
-            if matches!(start, Start::Earliest | Start::Tail(_)) {
-                refusals::may_read_history(&self.grant, channel)?;
-            }
+        refusals::may_listen(&self.grant, &channels, start)?;
+        if let Some(seat) = self.seat() {
+            seat.listen(&self.grant.holder, &channels)?;
         }
         let (outlet, conn, grant) = (self.outlet, self.conn, self.grant.clone());
         let (transport, page, join) = (Transport::Ws, POLL_PAGE, Join::WhenCaughtUp);
         // A tag tells the outlet that this adds to an open connection, so there is one also where the frame has none.
-        let tag = Some(id.unwrap_or("null").into());
-        let subscribe = Subscribe { outlet, conn, transport, grant, channels, start, page, join, tag };
+        let cause = Cause::Addition(id.unwrap_or("null").into());
+        let subscribe = Subscribe { outlet, conn, transport, grant, channels, start, page, join, cause };
         self.plane.node.broker.subscribe(subscribe, self.plane.node.clock.now());
         Ok(())
     }
 
     fn unsubscribe(&self, id: Option<&str>, channels: ChannelSet) -> Result<(), Refusal> {
         self.count(&channels)?;
+        if let Some(seat) = self.seat() {
+            seat.leave(&channels);
+        }
         self.plane.send(self.outlet, Command::Leave { conn: self.conn, channels });
         self.reply(v1::ack(id));
         Ok(())
+    }
+
+    /// Takes a new token: the same subject, until another moment, with the rights that this one names (security rule
+    /// S25). What the connection listens to and may not any more is left by the outlet.
+    fn refresh(&self, id: Option<Box<str>>, token: &str) {
+        let (plane, outlet, conn, held) =
+            (self.plane.clone(), self.outlet, self.conn, self.grant.holder.clone());
+        let node = self.plane.node.clone();
+        node.renew(
+            token,
+            Box::new(move |outcome| {
+                let outcome = outcome.and_then(|grant| {
+                    if grant.holder.publisher() == held.publisher() {
+                        return Ok(grant);
+                    }
+                    let detail = "the new token is somebody else's: open a new connection with it";
+                    Err(Refusal::new(Reason::Forbidden, detail))
+                });
+                match outcome {
+                    Ok(grant) => {
+                        let lasts = plane.node.lasts(&grant);
+                        plane.send(outlet, Command::Renew { conn, grant, lasts, tag: id });
+                    }
+                    Err(Refusal { reason, detail }) => {
+                        let text = v1::error(id.as_deref(), reason, &detail).into();
+                        plane.send(outlet, Command::Reply { conn, text });
+                    }
+                }
+            }),
+        );
+    }
+
+    /// What this connection counts as; nothing where nobody is counted.
+    fn seat(&self) -> Option<&Seat> {
+        self.place.as_ref()?.as_any().downcast_ref()
     }
 
     /// Counts joins and leaves (security rule S36).
@@ -110,7 +150,7 @@ impl Turn {
         if self.plane.joins.allow(self.outlet, self.conn, channels.len()) {
             return Ok(());
         }
-        let most = self.plane.node.limits.joins_per_minute_max;
+        let most = self.plane.node.limits().joins_per_minute_max;
         Err(Refusal::new(
             Reason::RateLimited,
             format!("a connection may join and leave {most} channels a minute"),
@@ -181,10 +221,8 @@ mod tests {
     #[test]
     fn what_this_version_does_not_do_is_said_to_be_unsupported() {
         let rig = Rig::new();
-        for frame in [r#"{"type":"presence","channel":"a"}"#, r#"{"type":"refresh","token":"t"}"#] {
-            rig.receive(&v1("a"), text(frame));
-            assert!(rig.commands()[0].contains(r#""code":"unsupported""#), "{frame}");
-        }
+        rig.receive(&v1("a"), text(r#"{"type":"presence","channel":"a"}"#));
+        assert!(rig.commands()[0].contains(r#""code":"unsupported""#));
     }
 
     #[test]

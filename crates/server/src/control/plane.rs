@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidewire_engine::{Control, Event};
-use tidewire_hub::admit::{Join, OutletId, Subscribe};
+use tidewire_hub::admit::{Cause, Join, OutletId, Subscribe};
 use tidewire_hub::deliver::{Command, Outlet};
 use tidewire_hub::limits::STREAM_PAGE;
 use tidewire_hub::position::{Cursor, Start};
@@ -26,7 +26,7 @@ impl Plane {
     /// A plane for these outlets. Events of any other are not answered.
     #[must_use]
     pub fn new(node: Arc<Node>, census: Arc<Census>, outlets: HashMap<OutletId, Arc<dyn Outlet>>) -> Plane {
-        let joins = Arc::new(Joins::new(node.limits.joins_per_minute_max));
+        let joins = Arc::new(Joins::new(node.limits().joins_per_minute_max));
         Plane { node, census, joins, outlets: Arc::new(outlets) }
     }
 
@@ -34,7 +34,11 @@ impl Plane {
     pub fn tick(&self) {
         self.joins.forget_the_idle();
         self.node.publishes.forget_the_idle();
-        self.node.broker.tick(self.node.clock.now());
+        let now = self.node.clock.now();
+        if let Some(crowd) = &self.node.crowd {
+            crowd.forget_the_idle(now);
+        }
+        self.node.broker.tick(now);
     }
 
     /// Tells every outlet to end its connections within this time.
@@ -57,16 +61,25 @@ impl Control for Plane {
         let now = self.node.clock.now();
         match event {
             Event::Arrived { outlet, conn, peer, request } => self.arrived(outlet, conn, peer, request),
-            Event::Received { outlet, conn, grant, request, messages } => {
-                self.received(outlet, conn, grant, request, messages);
+            Event::Received { outlet, conn, grant, place, request, messages } => {
+                self.received(outlet, conn, grant, place, request, messages);
             }
             Event::Drained { outlet, conn, grant, transport, channels, cursor } => {
                 // Each page is a resume (delivery rule R10).
                 let start = Start::After(Cursor::At(cursor));
                 let (grant, channels, join) = (grant.clone(), channels.clone(), Join::WhenCaughtUp);
                 let page = STREAM_PAGE;
-                let next =
-                    Subscribe { outlet, conn, transport, grant, channels, start, page, join, tag: None };
+                let next = Subscribe {
+                    outlet,
+                    conn,
+                    transport,
+                    grant,
+                    channels,
+                    start,
+                    page,
+                    join,
+                    cause: Cause::Page,
+                };
                 self.node.broker.subscribe(next, now);
             }
             Event::Departed { outlet, transport, channels } => {
@@ -122,7 +135,7 @@ mod tests {
     fn r10_a_drained_page_is_followed_by_a_resume_from_its_end() {
         let rig = Rig::new();
         let (outlet, conn, transport) = (OutletId(0), ConnId(1), Transport::Sse);
-        let (grant, channels) = (&Arc::new(Grant::everything("test")), &ChannelSet::parse("a", 1).unwrap());
+        let (grant, channels) = (&Arc::new(Grant::everything()), &ChannelSet::parse("a", 1).unwrap());
         let cursor = receipt().position;
         rig.plane.handle(Event::Drained { outlet, conn, grant, transport, channels, cursor });
         let start = Start::After(Cursor::At(cursor));

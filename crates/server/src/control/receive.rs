@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tidewire_engine::Inbound;
-use tidewire_hub::admit::{ConnId, OutletId};
+use tidewire_hub::admit::{ConnId, OutletId, Place};
 use tidewire_hub::channel::ChannelSet;
 use tidewire_hub::deliver::Command;
 use tidewire_hub::grant::Grant;
@@ -23,6 +23,7 @@ pub(super) struct Turn {
     pub(super) outlet: OutletId,
     pub(super) conn: ConnId,
     pub(super) grant: Arc<Grant>,
+    pub(super) place: Option<Place>,
     protocol: Protocol,
     /// What it asked for when it connected.
     channels: ChannelSet,
@@ -58,6 +59,7 @@ impl Plane {
         outlet: OutletId,
         conn: ConnId,
         grant: &Arc<Grant>,
+        place: Option<&Place>,
         request: &Request,
         messages: Vec<Inbound>,
     ) {
@@ -65,8 +67,9 @@ impl Plane {
             Wants::WebSocket { protocol, .. } => protocol,
             _ => Protocol::Raw,
         };
-        let (plane, grant, channels) = (self.clone(), grant.clone(), request.channels.clone());
-        run(Turn { plane, outlet, conn, grant, protocol, channels, messages: messages.into() });
+        let (plane, grant, place) = (self.clone(), grant.clone(), place.cloned());
+        let (channels, messages) = (request.channels.clone(), messages.into());
+        run(Turn { plane, outlet, conn, grant, place, protocol, channels, messages });
     }
 }
 
@@ -87,7 +90,7 @@ fn run(mut turn: Turn) {
             Step::Publish(publish, answer) => (publish, answer),
             Step::Close(reason) => return turn.close(reason),
         };
-        let permit = match turn.plane.node.publishes.begin(&publish.channel) {
+        let permit = match turn.plane.node.begin_publish(&turn.grant, &publish) {
             Ok(permit) => permit,
             Err(reason) => match turn.settle(answer, Err(reason)) {
                 Ok(()) => continue,
@@ -146,7 +149,7 @@ impl Turn {
         let payload =
             if message.binary { Ok(Payload::binary(message.bytes)) } else { Payload::text(message.bytes) };
         let Ok(payload) = payload else { return Step::Close(Reason::NotUtf8) };
-        let (channel, publisher) = (channel.clone(), self.grant.subject.clone());
+        let (channel, publisher) = (channel.clone(), self.grant.holder.publisher());
         let publish = Publish { channel, event: None, payload, key: None, publisher };
         Step::Publish(Box::new(publish), Answer::Raw)
     }

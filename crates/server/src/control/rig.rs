@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tidewire_auth::dev::DevGate;
 use tidewire_engine::{Control as _, Counters, Event, Inbound};
-use tidewire_hub::admit::{ConnId, OutletId, Page, Subscribe, Transport};
+use tidewire_hub::admit::{Cause, ConnId, OutletId, Page, Subscribe, Transport};
 use tidewire_hub::broker::{Broker, ChannelInfo, Done, Now, Totals};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::{Command, Full, Outlet};
@@ -14,6 +14,7 @@ use tidewire_hub::limits::{Limits, PageLimit};
 use tidewire_hub::position::{Gen, Position, Start};
 use tidewire_hub::publish::{Publish, Receipt, Receivers};
 use tidewire_hub::reason::Reason;
+use tidewire_hub::revocation::Revocation;
 use tidewire_transport::http1::parse_head;
 use tidewire_transport::request::{Request, Route, route};
 
@@ -44,8 +45,8 @@ impl Rig {
     }
 
     pub(super) fn receive(&self, request: &Request, messages: Vec<Inbound>) {
-        let (outlet, conn, grant) = (OutletId(0), ConnId(1), &Arc::new(Grant::everything("test")));
-        self.plane.handle(Event::Received { outlet, conn, grant, request, messages });
+        let (outlet, conn, grant) = (OutletId(0), ConnId(1), &Arc::new(Grant::everything()));
+        self.plane.handle(Event::Received { outlet, conn, grant, place: None, request, messages });
     }
 
     pub(super) fn arrive(&self, peer: &str, request: &Request) {
@@ -159,7 +160,10 @@ impl Broker for Notes {
 
     fn subscribe(&self, subscribe: Subscribe, _: Now) {
         let names: Vec<_> = subscribe.channels.iter().map(Channel::as_str).collect();
-        let tag = subscribe.tag.as_deref().unwrap_or("-");
+        let tag = match &subscribe.cause {
+            Cause::Addition(tag) => tag,
+            Cause::Arrival(_) | Cause::Page => "-",
+        };
         let note = format!("{} {:?} {tag} {:?}", names.join(","), subscribe.start, subscribe.join);
         self.subscribed.lock().unwrap().push(note);
     }
@@ -169,6 +173,10 @@ impl Broker for Notes {
     fn read(&self, _: ChannelSet, _: Start, _: PageLimit, _: Now, _: Done<Result<Page, Reason>>) {}
     fn tick(&self, _: Now) {}
     fn drain(&self) {}
+
+    fn revoke(&self, _: Revocation, done: Done<Result<(), Reason>>) {
+        done(Ok(()));
+    }
 
     fn channels(&self, _: usize) -> Vec<ChannelInfo> {
         Vec::new()

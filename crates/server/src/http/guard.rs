@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use tidewire_hub::admit::HeadFields;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::framing::Framing;
@@ -107,7 +108,8 @@ impl Guard {
         if let Some(refusal) = refusal {
             tracing::debug!(code = refusal.reason.code(), detail = %refusal.detail, "connection ended");
             if !self.answering.load(Ordering::Acquire) && !self.blocked {
-                self.farewell = refusal::http_response(refusal, None, None, true).into();
+                self.farewell =
+                    refusal::http_response(refusal, None, &HeadFields::default(), None, true).into();
             }
         }
     }

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use hyper::body::Incoming as IncomingBody;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tidewire_hub::admit::HeadFields;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::refusal::{self, Refusal};
@@ -159,7 +160,7 @@ impl Http {
 async fn turn_away(mut socket: TcpStream, linger_max: Duration) {
     let refusal = Refusal::new(Reason::Overloaded, TOO_MANY);
     let told = async {
-        socket.write_all(&refusal::http_response(&refusal, None, None, true)).await?;
+        socket.write_all(&refusal::http_response(&refusal, None, &HeadFields::default(), None, true)).await?;
         socket.shutdown().await?;
         tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
     };

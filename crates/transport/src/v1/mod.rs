@@ -12,4 +12,6 @@ mod fields;
 mod server;
 
 pub use client::{ClientFrame, ID_BYTES_MAX, Tagged, Token, V1Error, parse};
-pub use server::{ack, ack_publish, ack_subscribe, error, expired, gap, message, pong, ready};
+pub use server::{
+    ack, ack_publish, ack_subscribe, error, expired, expired_channels, gap, message, pong, ready,
+};

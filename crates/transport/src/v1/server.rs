@@ -37,10 +37,23 @@ pub fn gap(gap: &Gap) -> String {
     })
 }
 
-/// `expired`: the rights of this connection ended, and so does it.
+/// `expired`: the rights of this connection ended, and so does it; `reason` says how.
 #[must_use]
-pub fn expired() -> String {
-    frame("expired", 0, |_| {})
+pub fn expired(reason: Reason) -> String {
+    frame("expired", 32, |out| {
+        out.extend_from_slice(b",\"reason\":\"");
+        out.extend_from_slice(reason.code().as_bytes());
+        out.push(b'"');
+    })
+}
+
+/// `expired` with channels: the rights to these ended, and the connection goes on without them.
+#[must_use]
+pub fn expired_channels(channels: &[Channel]) -> String {
+    frame("expired", 64, |out| {
+        out.extend_from_slice(b",\"channels\":");
+        envelope::write_channels(channels, out);
+    })
 }
 
 /// `ack`: it is done. `id` is a [`Tagged::id`](super::Tagged::id).
@@ -189,7 +202,9 @@ mod tests {
         assert_eq!(ack(Some("1.0")), r#"{"type":"ack","id":1.0}"#);
         assert_eq!(pong(Some(r#""a""#)), r#"{"type":"pong","id":"a"}"#);
         assert_eq!(pong(None), r#"{"type":"pong","id":null}"#);
-        assert_eq!(expired(), r#"{"type":"expired"}"#);
+        assert_eq!(expired(Reason::Revoked), r#"{"type":"expired","reason":"revoked"}"#);
+        let channels = [Channel::parse("a").unwrap()];
+        assert_eq!(expired_channels(&channels), r#"{"type":"expired","channels":["a"]}"#);
         let refused = json!({"type": "error", "id": 7, "code": "forbidden", "detail": "not \"a\""});
         assert_eq!(read(&error(Some("7"), Reason::Forbidden, "not \"a\"")), refused);
     }

@@ -3,6 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
+use tidewire_hub::admit::HeadFields;
+
+use crate::head;
 
 /// What is appended to a key before it is hashed (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -24,7 +27,7 @@ pub fn accept_key(key: &str) -> Option<[u8; 28]> {
 }
 
 /// Appends the `101` that opens the WebSocket. `subprotocol` is one of the server's own, never the client's text.
-pub fn response(accept: &[u8; 28], subprotocol: Option<&str>, out: &mut Vec<u8>) {
+pub fn response(accept: &[u8; 28], subprotocol: Option<&str>, fields: &HeadFields, out: &mut Vec<u8>) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\n\
         Upgrade: websocket\r\n\
@@ -37,7 +40,10 @@ pub fn response(accept: &[u8; 28], subprotocol: Option<&str>, out: &mut Vec<u8>)
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.extend_from_slice(subprotocol.as_bytes());
     }
-    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(b"\r\n");
+    // A WebSocket is not subject to CORS: no origin is named.
+    head::write_fields(None, fields, out);
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -70,14 +76,14 @@ mod tests {
     #[test]
     fn the_answer_names_the_subprotocol_only_when_there_is_one() {
         let mut raw = Vec::new();
-        response(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None, &mut raw);
+        response(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None, &HeadFields::default(), &mut raw);
         assert_eq!(
             String::from_utf8(raw).unwrap(),
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
         );
         let mut v1 = Vec::new();
-        response(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Some("tidewire.v1"), &mut v1);
+        response(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Some("tidewire.v1"), &HeadFields::default(), &mut v1);
         assert!(v1.ends_with(b"xOo=\r\nSec-WebSocket-Protocol: tidewire.v1\r\n\r\n"));
     }
 }
