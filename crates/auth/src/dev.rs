@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use tidewire_hub::grant::{Asked, Gate, Grant};
-use tidewire_hub::reason::Reason;
+use tidewire_hub::broker::{Done, Now};
+use tidewire_hub::grant::{Asked, Denied, Entry, Gate, Grant, Screened, Ticket, TicketOrder, Tickets};
 
+use crate::denials;
 use crate::origin::{Authority, Origin};
 
-/// Grants everything to loopback, in the three places where loopback can be told: the peer's address, the name
+/// Grants everything to loopback, in the three places where loopback can be told: the client's address, the name
 /// the server was called by, and the page that asks.
 ///
-/// Each closes a hole that the others leave open. The peer keeps the network out. The `Host` keeps out a page whose
+/// Each closes a hole that the others leave open. The address keeps the network out. The `Host` keeps out a page whose
 /// own name was pointed at 127.0.0.1 after it was loaded (DNS rebinding, security rule S10). The `Origin` keeps out
 /// any other page in the developer's browser (S9): loopback is no defence by itself.
 #[derive(Debug)]
@@ -20,10 +21,10 @@ pub struct DevGate {
 }
 
 impl DevGate {
-    /// `public` opens the gate to other machines (`--dev-public`): any peer, any host, and pages of the same origin.
+    /// `public` opens the gate to other machines (`--dev-public`): any client, any host, and pages of the same origin.
     #[must_use]
     pub fn new(public: bool) -> DevGate {
-        DevGate { public, everything: Arc::new(Grant::everything("dev")) }
+        DevGate { public, everything: Arc::new(Grant::everything()) }
     }
 
     fn allows_origin(&self, origin: &str, host: Option<&Authority<'_>>) -> bool {
@@ -35,24 +36,45 @@ impl DevGate {
 }
 
 impl Gate for DevGate {
-    fn check(&self, asked: &Asked<'_>) -> Result<Arc<Grant>, Reason> {
+    fn screen(&self, asked: &Asked<'_>) -> Result<Screened, Denied> {
         // Only HTTP/1.0 may come without a Host, and no browser speaks it: there is no name to have been rebound.
         let host = match asked.host {
-            Some(host) => Some(Authority::parse(host).ok_or(Reason::HostRefused)?),
+            Some(host) => Some(Authority::parse(host).ok_or_else(|| denials::host(asked))?),
             None => None,
         };
         if !self.public && host.is_some_and(|host| !host.is_loopback()) {
-            return Err(Reason::HostRefused);
+            return Err(denials::host(asked));
         }
         if asked.origin.is_some_and(|origin| !self.allows_origin(origin, host.as_ref())) {
-            return Err(Reason::OriginRefused);
+            return Err(denials::origin(asked));
         }
         // Last, because every refusal but the two above names the page's origin, which must be one of ours (S7).
         // An IPv4 client on a dual-stack listener shows as `::ffff:127.0.0.1`.
-        if !self.public && !asked.peer.to_canonical().is_loopback() {
-            return Err(Reason::Forbidden);
+        if !self.public && !asked.client.to_canonical().is_loopback() {
+            return Err(denials::client(asked));
         }
-        Ok(self.everything.clone())
+        // Nobody logs in, so that no cookie means anything.
+        Ok(Screened { credentials: false })
+    }
+
+    fn admit(&self, asked: &Asked<'_>, _now: Now, done: Done<Result<Entry, Denied>>) {
+        // Once more, so that a door that forgot to screen is no hole (S1).
+        let screened = self.screen(asked);
+        done(screened.map(|_| Entry { grant: self.everything.clone(), set_cookie: None }));
+    }
+
+    fn renew(&self, _token: &str, _now: Now, done: Done<Result<Arc<Grant>, Denied>>) {
+        done(Ok(self.everything.clone()));
+    }
+}
+
+impl Tickets for DevGate {
+    /// Everybody is let in with any ticket, so this one stands for nothing; pages that buy one work here, too.
+    fn sell(&self, order: TicketOrder, _: Now, done: Done<Result<Ticket, Denied>>) {
+        done(Ok(Ticket {
+            secret: "dev-mode-needs-no-ticket".into(),
+            expires_in_s: order.ttl_s.unwrap_or(30),
+        }));
     }
 }
 
@@ -60,14 +82,51 @@ impl Gate for DevGate {
 mod tests {
     use super::*;
     use std::net::IpAddr;
+    use std::sync::mpsc;
+    use tidewire_hub::admit::Transport;
     use tidewire_hub::grant::Action;
+    use tidewire_hub::reason::Reason;
+
+    const ACTIONS: [Action; 7] = [
+        Action::Subscribe(Transport::Sse),
+        Action::Subscribe(Transport::Ws),
+        Action::Subscribe(Transport::Poll),
+        Action::Publish,
+        Action::Control,
+        Action::Ticket,
+        Action::Page,
+    ];
+
+    fn asked<'a>(peer: &str, host: Option<&'a str>, origin: Option<&'a str>) -> Asked<'a> {
+        Asked {
+            action: Action::Page,
+            host,
+            origin,
+            fetch_site: None,
+            referer: None,
+            authorization: None,
+            cookie: None,
+            ticket: None,
+            query_token: None,
+            path: "/c/prices",
+            secure: false,
+            client: peer.parse::<IpAddr>().unwrap(),
+        }
+    }
+
+    fn admit(gate: &DevGate, asked: &Asked<'_>) -> Result<Entry, Denied> {
+        let (sender, receiver) = mpsc::channel();
+        gate.admit(asked, Now::default(), Box::new(move |outcome| sender.send(outcome).unwrap()));
+        receiver.try_recv().unwrap()
+    }
 
     fn check(public: bool, peer: &str, host: Option<&str>, origin: Option<&str>) -> Result<(), Reason> {
-        let actions = [Action::Subscribe, Action::Publish, Action::Control, Action::Page];
-        let outcomes = actions.map(|action| {
-            let peer: IpAddr = peer.parse().unwrap();
-            let asked = Asked { action, host, origin, fetch_site: None, authorization: None, peer };
-            DevGate::new(public).check(&asked).map(|_| ())
+        let gate = DevGate::new(public);
+        let outcomes = ACTIONS.map(|action| {
+            let asked = Asked { action, ..asked(peer, host, origin) };
+            let screened = gate.screen(&asked).map(|_| ()).map_err(|denied| denied.reason);
+            assert_eq!(admit(&gate, &asked).map(|_| ()).map_err(|denied| denied.reason), screened);
+            screened
         });
         // S1: one decision for every entry.
         assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
@@ -79,7 +138,12 @@ mod tests {
         for peer in ["127.0.0.1", "127.0.0.9", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(check(false, peer, Some("localhost:8080"), None), Ok(()));
         }
-        assert!(DevGate::new(false).everything.admin);
+        let entry = admit(&DevGate::new(false), &asked("127.0.0.1", None, None)).unwrap();
+        assert_eq!((*entry.grant).clone(), Grant::everything());
+        let (sender, receiver) = mpsc::channel();
+        let done = move |outcome: Result<Arc<Grant>, Denied>| sender.send(outcome.is_ok()).unwrap();
+        DevGate::new(false).renew("anything", Now::default(), Box::new(done));
+        assert!(receiver.try_recv().unwrap());
     }
 
     #[test]
@@ -87,6 +151,20 @@ mod tests {
         for peer in ["10.0.0.2", "192.168.1.9", "2001:db8::1", "::ffff:10.0.0.2"] {
             assert_eq!(check(false, peer, Some("localhost:8080"), None), Err(Reason::Forbidden), "{peer}");
         }
+    }
+
+    #[test]
+    fn a_denial_says_what_was_wrong() {
+        let detail = |peer, host, origin| {
+            DevGate::new(false).screen(&asked(peer, host, origin)).unwrap_err().detail.unwrap().to_string()
+        };
+        let evil = Some("evil.example");
+        assert_eq!(detail("127.0.0.1", evil, None), "this server is not called `evil.example`");
+        let page = Some("https://evil.example");
+        let refused = "pages from `https://evil.example` may not use this server";
+        assert_eq!(detail("127.0.0.1", Some("localhost"), page), refused);
+        assert_eq!(detail("10.0.0.2", None, None), "10.0.0.2 may not use this server");
+        assert!(detail("127.0.0.1", None, Some(&"x".repeat(9_000))).len() < 256);
     }
 
     #[test]

@@ -1,6 +1,41 @@
-//! Gates: who may do what. Each file is one way to decide; all of them implement [`tidewire_hub::Gate`].
+//! Gates: who may do what. All of them implement [`tidewire_hub::Gate`].
+//!
+//! | file | decides on |
+//! |---|---|
+//! | `dev` | everything, in dev mode |
+//! | `gate` | everything, elsewhere, out of the following |
+//! | `screen`, `allow`, `hosts`, `origin` | pages and names |
+//! | `credentials`, `cookie` | which of a request's credentials counts |
+//! | `judge`, `cache`, `claims` | tokens |
+//! | `api_key` | API keys |
+//! | `ticket`, `visit`, `ledger`, `record`, `vault` | tickets, and the sessions of streams that they opened |
 
 #![forbid(unsafe_code)]
 
+pub mod allow;
+pub mod api_key;
+mod cache;
+pub mod claims;
+mod cookie;
+mod credentials;
+mod denials;
 pub mod dev;
+pub mod gate;
+pub mod hosts;
+mod judge;
+mod ledger;
 pub mod origin;
+mod record;
+pub mod rules;
+mod screen;
+pub mod secret;
+pub mod ticket;
+pub mod vault;
+mod visit;
+
+pub use claims::Claims;
+pub use dev::DevGate;
+pub use gate::{TokenGate, Unverified, Verify};
+pub use rules::{Rules, Settings, TicketLimits};
+pub use ticket::{Ticket, Tickets};
+pub use vault::{MemoryVault, Vault};

@@ -12,7 +12,26 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    fn default_port(self) -> u16 {
+    /// Reads a scheme in lower case, as browsers write it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Scheme> {
+        match text {
+            "http" => Some(Scheme::Http),
+            "https" => Some(Scheme::Https),
+            _ => None,
+        }
+    }
+
+    /// As it stands in an origin.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    pub(crate) fn default_port(self) -> u16 {
         match self {
             Scheme::Http => 80,
             Scheme::Https => 443,
@@ -37,11 +56,7 @@ impl<'a> Origin<'a> {
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Origin<'a>> {
         let (scheme, rest) = text.split_once("://")?;
-        let scheme = match scheme {
-            "http" => Scheme::Http,
-            "https" => Scheme::Https,
-            _ => return None,
-        };
+        let scheme = Scheme::parse(scheme)?;
         if rest.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return None;
         }
@@ -50,6 +65,15 @@ impl<'a> Origin<'a> {
             return None;
         }
         Some(Origin { scheme, authority })
+    }
+
+    /// The origin of the page that a `Referer` header names (RFC 9110 section 10.1.3), as it would stand in `Origin`.
+    #[must_use]
+    pub fn of_page(url: &str) -> Option<&str> {
+        let authority = url.find("://")? + 3;
+        let end = url[authority..].find(['/', '?', '#']).map_or(url.len(), |path| authority + path);
+        let origin = &url[..end];
+        Origin::parse(origin).is_some().then_some(origin)
     }
 
     /// Whether a page from here and a server that was called `host` are one site's: same name, same port.
@@ -92,6 +116,12 @@ impl<'a> Authority<'a> {
         (host.starts_with('[') || is_name(host)).then_some(Authority { host, port })
     }
 
+    /// Whether it is an address rather than a name.
+    #[must_use]
+    pub fn is_address(&self) -> bool {
+        self.host.starts_with('[') || self.host.parse::<Ipv4Addr>().is_ok()
+    }
+
     /// Whether only this machine can be meant: `127.0.0.0/8`, `[::1]`, `localhost` or a name below it (RFC 6761).
     #[must_use]
     pub fn is_loopback(&self) -> bool {
@@ -106,7 +136,28 @@ impl<'a> Authority<'a> {
     }
 }
 
-fn parse_port(text: &str) -> Option<u16> {
+/// A host name or address as browsers write it (WHATWG URL section 3.5): names in lower case and ASCII, addresses in
+/// their one short form. Nothing where no browser would go there, or would read it as something else.
+pub(crate) fn canonical_host(text: &str) -> Option<String> {
+    if let Some(address) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        let address: Ipv6Addr = address.parse().ok()?;
+        return Some(match address.to_ipv4_mapped() {
+            // Rust writes the mapped address with dots, browsers without.
+            Some(_) => format!("[::ffff:{:x}:{:x}]", address.segments()[6], address.segments()[7]),
+            None => format!("[{address}]"),
+        });
+    }
+    // Refuses punycode that stands for plain ASCII, which would be a second name of another host
+    // (RUSTSEC-2024-0421).
+    let name = idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::URL).ok()?;
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    // `127.1` and `0x7f.0.0.1` are addresses to a browser, which sends them in another form.
+    let stands_for_itself = !is_number || name.parse::<Ipv4Addr>().is_ok();
+    (is_name(&name) && stands_for_itself).then(|| name.into_owned())
+}
+
+pub(crate) fn parse_port(text: &str) -> Option<u16> {
     // `+80` and `0080` would parse as numbers; nobody writes them in good faith.
     let plain = (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let port: u16 = if plain && !text.starts_with('0') { text.parse().ok()? } else { return None };
@@ -221,6 +272,56 @@ mod tests {
             "rebind.example",
         ] {
             assert!(!Authority::parse(bad).is_some_and(|host| host.is_loopback()), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn s2_a_host_is_written_as_browsers_write_it() {
+        for (written, canonical) in [
+            ("A.Example", "a.example"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("BÜCHER.example", "xn--bcher-kva.example"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("ａ.example", "a.example"),
+            ("a。example", "a.example"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("[0:0::1]", "[::1]"),
+            ("[2001:DB8::1]", "[2001:db8::1]"),
+            ("[::ffff:127.0.0.1]", "[::ffff:7f00:1]"),
+        ] {
+            assert_eq!(canonical_host(written).as_deref(), Some(canonical), "{written}");
+        }
+        let bad =
+            ["", ".", "a..b", "a.example.", "127.1", "0x7f.0.0.1", "0177.0.0.1", "1", "[::1", "[a]", "a b"];
+        let hostile = ["%61.example", "a/b", "a@b", "a\0b", "*.example", "xn--", "a.xn--\u{0}"];
+        for bad in bad.into_iter().chain(hostile) {
+            assert_eq!(canonical_host(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn s2_punycode_that_hides_ascii_is_no_name() {
+        // RUSTSEC-2024-0421: these decoded to `a` and to `example`, so that two spellings named one host.
+        for bad in ["xn--a-.example", "xn--example-.com", "www.xn--example-"] {
+            assert_eq!(canonical_host(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn s5_a_referer_tells_the_origin_of_its_page() {
+        for (url, origin) in [
+            ("https://a.example/chat?x=1#y", "https://a.example"),
+            ("http://localhost:3000/", "http://localhost:3000"),
+            ("https://a.example", "https://a.example"),
+            ("https://a.example?b://c", "https://a.example"),
+            ("http://[::1]:80x/", ""),
+            ("https://a.example@evil.example/", ""),
+            ("https://A.example/", ""),
+            ("about:blank", ""),
+            ("/chat", ""),
+            ("", ""),
+        ] {
+            assert_eq!(Origin::of_page(url), (!origin.is_empty()).then_some(origin), "{url}");
         }
     }
 
