@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tidewire_hub::broker::{Done, Now};
+use tidewire_hub::channel::ChannelSet;
 use tidewire_hub::grant::{
     Action, Asked, Denied, Entry, Gate, Grant, Holder, Scope, Screened, TicketOrder, Tickets as Sells, Token,
 };
@@ -84,6 +85,25 @@ impl TokenGate {
         rules.check()?;
         self.policy.store(Arc::new(Policy::new(rules)));
         Ok(())
+    }
+
+    /// Sells a ticket to who was admitted with `grant` for [`Action::Ticket`]. `channels` confine it, `ttl` is how
+    /// long it lasts if not as long as usual.
+    ///
+    /// # Errors
+    /// Those of [`Tickets::issue`].
+    pub fn issue_ticket(
+        &self,
+        grant: &Grant,
+        asked: &Asked<'_>,
+        channels: Option<&ChannelSet>,
+        ttl: Option<Duration>,
+        now: Now,
+        done: Done<Result<Ticket, Denied>>,
+    ) {
+        let order = Order { grant, channels, ttl, origin: asked.origin, client: asked.client };
+        let policy = self.policy.load();
+        self.tickets.issue(&order, &policy.rules.settings.tickets, now, done);
     }
 
     /// The office that sells its tickets.

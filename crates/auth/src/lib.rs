@@ -6,7 +6,8 @@
 //! | `gate` | everything, elsewhere, out of the following |
 //! | `screen`, `allow`, `hosts`, `origin` | pages and names |
 //! | `credentials`, `cookie` | which of a request's credentials counts |
-//! | `judge`, `cache`, `claims` | tokens |
+//! | `jwt`, `verdict` | whether a token is genuine, and what it says |
+//! | `judge`, `cache`, `claims` | what a token is worth |
 //! | `api_key` | API keys |
 //! | `ticket`, `visit`, `ledger`, `record`, `vault` | tickets, and the sessions of streams that they opened |
 
@@ -23,6 +24,7 @@ pub mod dev;
 pub mod gate;
 pub mod hosts;
 mod judge;
+pub mod jwt;
 mod ledger;
 pub mod origin;
 mod record;
@@ -31,6 +33,7 @@ mod screen;
 pub mod secret;
 pub mod ticket;
 pub mod vault;
+mod verdict;
 mod visit;
 
 pub use claims::Claims;

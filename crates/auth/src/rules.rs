@@ -36,7 +36,7 @@ impl fmt::Debug for Rules {
     }
 }
 
-/// Switches and numbers. Every field is a configuration key of its own name under `auth`.
+/// Switches and numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// The cookie that may hold a token. Default none.

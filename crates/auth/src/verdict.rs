@@ -1,0 +1,34 @@
+//! Verdicts: how the verifier of tokens answers the gate.
+
+use tidewire_hub::broker::{Done, Now};
+
+use crate::claims::Claims;
+use crate::gate::{Unverified, Verify};
+use crate::jwt::{self, TokenError, Verifier};
+
+impl Verify for Verifier {
+    fn verify(&self, token: &str, now: Now, done: Done<Result<Claims, Unverified>>) {
+        let told = move |outcome: Result<jwt::Claims, TokenError>| {
+            done(outcome.map(Claims::from).map_err(|error| {
+                if error.is_ours() {
+                    Unverified::Unavailable
+                } else {
+                    Unverified::Wrong(error.to_string().into())
+                }
+            }));
+        };
+        Verifier::verify(self, token, now, Box::new(told));
+    }
+
+    fn generation(&self) -> (u64, u64) {
+        Verifier::generation(self).into()
+    }
+}
+
+impl From<jwt::Claims> for Claims {
+    fn from(claims: jwt::Claims) -> Claims {
+        let jwt::Claims { subject, id, issued_at_s, expires_at_s, subscribe, publish, presence, history } =
+            claims;
+        Claims { subject, id, issued_at_s, expires_at_s, subscribe, publish, presence, history }
+    }
+}
