@@ -24,6 +24,12 @@ pub(crate) enum Command {
     Sub(Subscribe),
     /// Show what a channel keeps.
     History(History),
+    /// Write a configuration to start from.
+    Init(Init),
+    /// Say everything that is wrong with the configuration.
+    Check(Check),
+    /// Show the configuration.
+    Config(Config),
 }
 
 /// Flags beat the environment (`TIDEWIRE_LIMITS__HEARTBEAT=5s`), which beats the file, which beats the defaults.
@@ -32,10 +38,12 @@ pub(crate) struct Serve {
     /// Where clients connect [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
-    /// Where /livez, /readyz and /metrics answer [default: where clients connect]
+    /// Where /livez, /readyz and /metrics answer; `same` is where clients connect [default: 127.0.0.1:9090; `same` in
+    /// dev mode]
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<String>,
-    /// Dev mode: this machine only, no credentials, everything in memory [default: on]
+    /// Dev mode: this machine only, no credentials, everything in memory [default: on while nothing under `auth` is
+    /// set]
     #[arg(long)]
     pub dev: bool,
     /// Let other machines reach dev mode
@@ -56,6 +64,56 @@ pub(crate) struct Serve {
     /// Any configuration key, as often as needed
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Init {
+    /// What to write; a secret goes beside it
+    #[arg(long, value_name = "FILE", default_value = "tidewire.toml")]
+    pub path: PathBuf,
+    /// Replace the file if there is one; a secret is kept
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Takes the flags of `serve`, and looks at what it would run with.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Check {
+    /// Also refuse what is not fit for the internet
+    #[arg(long)]
+    pub prod: bool,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show every value; secrets are masked.
+    Show(ShowConfig),
+    /// Print the JSON Schema of the configuration file.
+    Schema,
+}
+
+/// Takes the flags of `serve`, and shows what it would run with.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ShowConfig {
+    /// Say where each value came from
+    #[arg(long)]
+    pub origin: bool,
+    /// Print the values as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub serve: Serve,
 }
 
 /// The server to talk to.

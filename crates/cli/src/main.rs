@@ -6,10 +6,13 @@
 mod allocator;
 mod args;
 mod backoff;
+mod check;
+mod config;
 mod exit;
 mod get;
 mod history;
 mod http;
+mod init;
 mod publish;
 mod serve;
 mod show;
@@ -30,6 +33,9 @@ fn main() -> std::process::ExitCode {
         Some(Command::Pub(publish)) => exit::block_on(publish::run(publish)),
         Some(Command::Sub(subscribe)) => exit::block_on(subscribe::run(subscribe)),
         Some(Command::History(history)) => exit::block_on(history::run(history)),
+        Some(Command::Init(init)) => init::run(&init),
+        Some(Command::Check(check)) => check::run(&check),
+        Some(Command::Config(config)) => config::run(&config),
     };
     exit::code(outcome)
 }

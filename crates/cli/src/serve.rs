@@ -3,9 +3,11 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 
+use tidewire_server::Fatal;
 use tidewire_server::config::sources::Flag;
-use tidewire_server::config::{Settings, Sources};
+use tidewire_server::config::{ConfigError, Resolved, Settings, Sources};
 use tidewire_server::drain::Ending;
+use tracing_subscriber::EnvFilter;
 
 use crate::args::Serve;
 use crate::exit::Failure;
@@ -14,10 +16,11 @@ use crate::exit::Failure;
 const DEFAULT_FILE: &str = "tidewire.toml";
 
 pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
-    let sources = Sources { file: file(args)?, environment: environment(), flags: flags(args)? };
-    let settings = sources.resolve(Settings::for_this_machine());
-    let settings = settings.map_err(|error| Failure::Configuration(error.to_string()))?;
+    let Resolved { settings, warnings, .. } = resolve(args)?;
     log_to_stderr(&settings)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     match tidewire_server::run(&settings) {
         Ok(Ending::Empty) => Ok(()),
         Ok(Ending::TimeOver) => {
@@ -25,8 +28,27 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
             Ok(())
         }
         Ok(Ending::CutShort) => Err(Failure::Runtime("told twice to end: not everybody had left".into())),
+        Err(fatal @ Fatal::Entrance(_)) => Err(Failure::Configuration(fatal.to_string())),
         Err(fatal) => Err(Failure::Runtime(fatal.to_string())),
     }
+}
+
+/// What a server would run with.
+pub(crate) fn resolve(args: &Serve) -> Result<Resolved, Failure> {
+    sources(args)?.resolve(Settings::for_this_machine()).map_err(|problems| unusable(&problems))
+}
+
+/// Everything that `args` and their surroundings say, in layers.
+pub(crate) fn sources(args: &Serve) -> Result<Sources, Failure> {
+    Ok(Sources { file: file(args)?, environment: environment(), flags: flags(args)? })
+}
+
+fn unusable(problems: &[ConfigError]) -> Failure {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Failure::Configuration(match &lines[..] {
+        [line] => line.clone(),
+        lines => format!("{} settings cannot be used\n  {}", lines.len(), lines.join("\n  ")),
+    })
 }
 
 fn file(args: &Serve) -> Result<Option<(String, String)>, Failure> {
@@ -53,9 +75,10 @@ fn flags(args: &Serve) -> Result<Vec<Flag>, Failure> {
     let mut flags = Vec::new();
     for set in &args.set {
         let Some((key, value)) = set.split_once('=') else {
-            return Err(Failure::Usage(format!("--set {set}: write --set key=value")));
+            return Err(Failure::Usage("--set: write --set key=value".into()));
         };
-        flags.push(Flag { key: key.into(), value: value.into(), typed: format!("--set {set}") });
+        // Without the value: what is typed after a mistaken name may be a secret.
+        flags.push(Flag { key: key.into(), value: value.into(), typed: format!("--set {key}") });
     }
     // Flags of their own beat `--set`: whoever types both means the more particular one.
     let named = [
@@ -69,15 +92,22 @@ fn flags(args: &Serve) -> Result<Vec<Flag>, Failure> {
     ];
     let given = named.into_iter().filter_map(|(key, flag, value)| {
         let value = value?;
-        Some(Flag { key: key.into(), typed: format!("{flag} {value}"), value })
+        Some(Flag { key: key.into(), typed: flag.into(), value })
     });
     flags.extend(given);
     Ok(flags)
 }
 
+/// Reads `log`.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn log_filter(settings: &Settings) -> Result<EnvFilter, String> {
+    settings.log.parse().map_err(|error| format!("`log`: {error}"))
+}
+
 fn log_to_stderr(settings: &Settings) -> Result<(), Failure> {
-    let filter = settings.log.parse::<tracing_subscriber::EnvFilter>();
-    let filter = filter.map_err(|error| Failure::Configuration(format!("`log`: {error}")))?;
+    let filter = log_filter(settings).map_err(Failure::Configuration)?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

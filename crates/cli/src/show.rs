@@ -78,7 +78,8 @@ fn payload(envelope: &Value) -> Vec<u8> {
     }
 }
 
-fn print(bytes: &[u8]) -> Result<(), Failure> {
+/// Prints and flushes.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|_| Failure::OutputClosed)
 }

@@ -1,204 +1,248 @@
-//! The table of keys: what each is called, what it means, where it goes. A new key is one row.
+//! The table of keys: what each is called, what it means, where it goes. A new key is one row here, and a few lines in
+//! the manual, `tidewire.toml`.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::path::Path;
 
-use tidewire_hub::channel::Channel;
+use serde_json::Value;
 
+use super::credentials::{ApiKeys, CookieName, Hosts, HttpsUrl, KeyFiles, Networks, Origins, TicketTtl};
+use super::kinds::{
+    Address, Boolean, Bound, Count, Deadline, File, Form, Inherited, Kind, Maybe, Namespaces, OtherAddress,
+    Plain, Rate, Shards, Size, Text, namespace,
+};
+use super::namespace::{NamespaceSettings, Publishers, SlowReader};
+use super::secret::Secret;
 use super::settings::{Io, Settings};
-use super::units;
 
-/// One configuration key.
+/// One configuration key, of a node or of a namespace.
 #[derive(Debug)]
-pub struct Key {
-    /// As it stands in the file, sections before a dot. In the environment `limits.heartbeat` is
-    /// `TIDEWIRE_LIMITS__HEARTBEAT`; on the command line, `--set limits.heartbeat=5s`.
+pub struct Key<S: 'static = Settings> {
+    /// As it stands in the file, sections before a dot; for a key of a namespace the part after the namespace. In the
+    /// environment `limits.heartbeat` is `TIDEWIRE_LIMITS__HEARTBEAT`; on the command line, `--set limits.heartbeat=5s`.
     pub name: &'static str,
-    /// What it means, its default, its unit.
+    /// How its value is written.
+    pub form: Form,
+    /// Its default, as it could be written: `auto` where it depends on something else, `none` where there is none.
+    pub default: &'static str,
+    /// When a change of it takes effect.
+    pub when: When,
+    /// What it means, in one line.
     pub meaning: &'static str,
-    /// Reads the value into the settings, or says what is wrong with it.
-    pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
+    /// Reads the value into the settings, or says what is wrong with it. Relative paths begin in the folder.
+    pub(super) set: fn(&mut S, &str, &Path) -> Result<(), String>,
+    /// Shows the value; secrets are masked.
+    pub(super) show: fn(&S) -> Value,
+    /// How much it allows, where it is a bound.
+    pub(super) weight: fn(&S) -> Option<u128>,
+    /// Whether two settings have the same value of it.
+    pub(super) same: fn(&S, &S) -> bool,
+    /// Takes over the value from other settings.
+    pub(super) take: fn(&mut S, &S),
 }
 
-impl Key {
-    /// The key with this name.
-    #[must_use]
-    pub fn find(name: &str) -> Option<&'static Key> {
-        KEYS.iter().find(|key| key.name == name)
-    }
+/// When a change takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// With SIGHUP.
+    Live,
+    /// With the next start: something is built or sized by it.
+    Restart,
+}
 
-    /// The key that was most likely meant.
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// A key of the node.
+    Node(&'static Key),
+    /// A key of the namespace with this name.
+    Namespace(Box<str>, &'static Key<NamespaceSettings>),
+}
+
+impl Found {
+    /// How its value is written.
     #[must_use]
-    pub fn nearest(name: &str) -> Option<&'static Key> {
-        // Someone who forgot the section meant the last part.
-        let distance = |key: &Key| {
-            let tail = key.name.rsplit('.').next().unwrap_or(key.name);
-            strsim::damerau_levenshtein(name, key.name).min(strsim::damerau_levenshtein(name, tail) + 1)
-        };
-        let (nearest, distance) =
-            KEYS.iter().map(|key| (key, distance(key))).min_by_key(|(_, distance)| *distance)?;
-        (distance <= name.len() / 3 + 1).then_some(nearest)
+    pub fn form(&self) -> Form {
+        match self {
+            Found::Node(key) => key.form,
+            Found::Namespace(_, key) => key.form,
+        }
     }
 }
 
-/// In `limits`, 0 switches a bound off. So much is never reached, and leaves room to add to it.
-const NO_BOUND: usize = usize::MAX / 8;
-const NO_BOUND_32: u32 = u32::MAX / 8;
-/// A year: beyond any connection's life, and small enough for every clock.
-const NEVER: Duration = Duration::from_secs(365 * 86_400);
+/// Finds the key that is called `name`.
+///
+/// # Errors
+/// Says that there is none, and which one was most likely meant.
+pub fn find(name: &str) -> Result<Found, String> {
+    if let Some(key) = KEYS.iter().find(|key| key.name == name) {
+        return Ok(Found::Node(key));
+    }
+    let meant = match name.strip_prefix(NAMESPACE) {
+        // The name of a namespace may have dots; that of a key has none.
+        Some(rest) => match rest.rsplit_once('.') {
+            Some((space, last)) => match NAMESPACE_KEYS.iter().find(|key| key.name == last) {
+                Some(key) => return Ok(Found::Namespace(namespace(space)?, key)),
+                None => closest(last, NAMESPACE_KEYS).map(|key| format!("{NAMESPACE}{space}.{key}")),
+            },
+            None => return Err(format!("`{name}` is no key: write {NAMESPACE}{rest}.ttl, for example")),
+        },
+        None => nearest(name).map(Into::into),
+    };
+    let meant = meant.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default();
+    Err(format!("there is no key `{name}`{meant}"))
+}
+
+/// The key of the node that was most likely meant.
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    closest(name, KEYS)
+}
+
+fn closest<S>(name: &str, keys: &'static [Key<S>]) -> Option<&'static str> {
+    // Someone who forgot the section meant the last part.
+    let distance = |key: &Key<S>| {
+        let tail = key.name.rsplit('.').next().unwrap_or(key.name);
+        strsim::damerau_levenshtein(name, key.name).min(strsim::damerau_levenshtein(name, tail) + 1)
+    };
+    let (nearest, distance) =
+        keys.iter().map(|key| (key.name, distance(key))).min_by_key(|(_, distance)| *distance)?;
+    (distance <= name.len() / 3 + 1).then_some(nearest)
+}
+
+/// What the keys of a namespace begin with: `namespace.chat.ttl`.
+pub const NAMESPACE: &str = "namespace.";
 
 macro_rules! keys {
-    ($($name:literal, $settings:ident . $($field:ident).+ = $read:ident, $meaning:literal;)*) => {
-        /// Every key, in the order of the manual.
-        pub static KEYS: &[Key] = &[$(Key {
+    ($(#[$doc:meta])* $table:ident of $settings:ty;
+     $($name:literal, $($field:ident).+: $kind:ty, $default:literal, $when:ident, $meaning:literal;)*) => {
+        $(#[$doc])*
+        pub static $table: &[Key<$settings>] = &[$(Key {
             name: $name,
+            form: <$kind as Kind>::FORM,
+            default: $default,
+            when: When::$when,
             meaning: $meaning,
-            set: |$settings, text| {
-                $settings.$($field).+ = $read(text)?;
+            set: |to, text, folder| {
+                to.$($field).+ = <$kind as Kind>::read(text, folder)?;
                 Ok(())
             },
+            show: |of| <$kind as Kind>::show(&of.$($field).+),
+            weight: |of| <$kind as Kind>::weight(&of.$($field).+),
+            same: |one, other| one.$($field).+ == other.$($field).+,
+            take: |to, from| Clone::clone_from(&mut to.$($field).+, &from.$($field).+),
         },)*];
     };
 }
 
 keys! {
-    "listen", s.listen = address, "Where clients connect. Default 127.0.0.1:8080.";
-    "admin_listen", s.admin_listen = some_address, "Where /livez, /readyz and /metrics answer. Default: on `listen`.";
-    "dev", s.dev = boolean, "Dev mode: loopback only, no credentials, everything in memory. Default true.";
-    "dev_public", s.dev_public = boolean, "Lets other machines reach dev mode. Default false.";
-    "demo", s.demo = boolean, "Serves and feeds the demo page at /. Default false.";
-    "drain_within", s.drain_within = some_duration, "How long connections may take to leave. Default 10s; 2s in dev mode.";
-    "log", s.log = text, "Log lines to standard error, as `level` or `target=level,…`. Default warn.";
-    "history.messages_max", s.history.messages_max = count, "Messages kept per channel; 0 keeps none. Default 1000.";
-    "history.ttl", s.history.ttl = plain_duration, "How long a message is kept. Default 1h.";
-    "engine.io", s.io = io, "What drives the sockets: auto, epoll or tokio. Default auto.";
-    "engine.shards", s.shards = shards, "Event loops, 1 to 64. Default: one per core.";
-    "limits.message_bytes_max", s.limits.message_bytes_max = size, "The largest payload. Default 64KiB.";
-    "limits.fragments_max", s.limits.fragments_max = count_32, "Frames of one fragmented WebSocket message. Default 64.";
-    "limits.empty_fragments_max", s.limits.empty_fragments_max = count_32, "Empty continuation frames of one WebSocket message. Default 16.";
-    "limits.control_frames_per_second_max", s.limits.control_frames_per_second_max = count_32, "WebSocket control frames a second from one client. Default 20.";
-    "limits.incomplete_message_max", s.limits.incomplete_message_max = duration, "How long a WebSocket message may stay incomplete. Default 10s.";
-    "limits.head_bytes_max", s.limits.head_bytes_max = size, "The largest request head. Default 16KiB.";
-    "limits.headers_max", s.limits.headers_max = bound, "Header fields of a request. Default 100.";
-    "limits.target_bytes_max", s.limits.target_bytes_max = size, "The longest request target. Default 8KiB.";
-    "limits.first_byte_max", s.limits.first_byte_max = duration, "From accept to the first byte. Default 5s.";
-    "limits.head_max", s.limits.head_max = duration, "From accept to the end of the head. Default 10s.";
-    "limits.body_max", s.limits.body_max = duration, "From the end of the head to the end of the body. Default 30s.";
-    "limits.keep_alive_max", s.limits.keep_alive_max = duration, "Idle time of a kept-alive connection. Default 75s.";
-    "limits.queue_bytes_max", s.limits.queue_bytes_max = size, "Bytes queued for one subscriber. Default 1MiB.";
-    "limits.queue_messages_max", s.limits.queue_messages_max = bound, "Messages queued for one subscriber. Default 1000.";
-    "limits.queue_age_max", s.limits.queue_age_max = duration, "Age of the oldest message queued for one subscriber. Default 15s.";
-    "limits.channels_per_connection_max", s.limits.channels_per_connection_max = bound, "Channels of one connection. Default 100.";
-    "limits.joins_per_minute_max", s.limits.joins_per_minute_max = count_32, "Joins and leaves a minute on one connection. Default 1000.";
-    "limits.batch_messages_max", s.limits.batch_messages_max = bound, "Messages in one batch. Default 100.";
-    "limits.publishes_in_flight_max", s.limits.publishes_in_flight_max = bound, "Publishes being answered at once. Default 1024.";
-    "limits.channel_publishes_per_second_max", s.limits.channel_publishes_per_second_max = count_32, "Messages a second on one channel. Default 10000.";
-    "limits.address_connections_max", s.limits.address_connections_max = bound, "Connections at once from one client's address (/32, /64). Not counted in dev mode. Default 100.";
-    "limits.address_arrivals_per_second_max", s.limits.address_arrivals_per_second_max = count_32, "New connections a second from one client's address. Not counted in dev mode. Default 20.";
-    "limits.address_failures_per_minute_max", s.limits.address_failures_per_minute_max = count_32, "Wrong credentials a minute from one client's address. Not counted in dev mode. Default 10.";
-    "limits.subject_channels_max", s.limits.subject_channels_max = bound, "Channels that all connections of one subject have together. Default 1000.";
-    "limits.subject_publishes_per_second_max", s.limits.subject_publishes_per_second_max = count_32, "Messages a second that one subject or API key publishes. Default 1000.";
-    "limits.tickets_per_second_max", s.limits.tickets_per_second_max = count_32, "Tickets a second for one subject. Default 10.";
-    "limits.tickets_outstanding_max", s.limits.tickets_outstanding_max = bound, "Tickets of one subject that are neither spent nor over. Default 20.";
-    "limits.connections_max", s.limits.connections_max = bound, "Connections at once. Default: 90 % of the open files allowed, less 64.";
-    "limits.memory_budget", s.limits.memory_budget = size, "Bytes that histories and queues may take together. Default: 75 % of the memory.";
-    "limits.channels_max", s.limits.channels_max = bound, "Channels that exist at once. Default 1000000.";
-    "limits.keys_max", s.limits.keys_max = bound, "Idempotency keys remembered at once. Default 1000000.";
-    "limits.key_ttl", s.limits.key_ttl = plain_duration, "How long an idempotency key is remembered. Default 5m.";
-    "limits.heartbeat", s.limits.heartbeat = duration, "A quiet stream gets a heartbeat after this, give or take 20 %. Default 15s.";
-    "limits.ping", s.limits.ping = duration, "A WebSocket gets a ping after this. Default 20s.";
-    "limits.silence_max", s.limits.silence_max = duration, "A WebSocket silent for this long is ended. Default 45s.";
-    "limits.poll_wait_max", s.limits.poll_wait_max = plain_duration, "The longest wait of a long poll. Default 60s.";
-    "limits.retry", s.limits.retry = plain_duration, "The retry: that streams advise, give or take 50 %. Default 2s.";
-    "limits.linger_max", s.limits.linger_max = plain_duration, "How long an orderly end may take after our last byte. Default 2s.";
-    "limits.conflate", s.limits.conflate = names, "Namespaces, separated by commas, whose slow readers skip to the newest message of each channel. Default none: they are ended.";
+    /// Every key of a node, in the order of the manual.
+    KEYS of Settings;
+    "listen", listen: Address, "127.0.0.1:8080", Restart, "Where clients connect.";
+    "admin_listen", admin_listen: OtherAddress, "auto", Restart, "Where /livez, /readyz and /metrics answer; `same` means on `listen`. Default: 127.0.0.1:9090, and `same` in dev mode.";
+    "dev", dev: Boolean, "auto", Restart, "Dev mode: loopback only, no credentials, everything in memory. Default: on while nothing under `auth` is set.";
+    "dev_public", dev_public: Boolean, "false", Restart, "Lets other machines reach dev mode.";
+    "demo", demo: Boolean, "false", Restart, "Serves and feeds the demo page at /.";
+    "drain_within", drain_within: Plain, "auto", Restart, "How long connections may take to leave. Default: 10s, and 2s in dev mode.";
+    "log", log: Text, "warn", Live, "Log lines to standard error, as `level` or `target=level,…`.";
+    "trusted_proxies", trusted_proxies: Networks, "none", Live, "Networks of proxies that are believed when they say who a client is.";
+    "proxy_protocol", proxy_protocol: Boolean, "false", Restart, "Connections of trusted proxies begin with a PROXY protocol header, version 2.";
+    "auth.origins", auth.origins: Origins, "none", Live, "Origins of the pages that may come in.";
+    "auth.hosts", auth.hosts: Hosts, "none", Live, "Names that this server may be called by. Empty: any.";
+    "auth.hs256_secret", auth.hs256_secret: Maybe<Secret>, "none", Live, "Verifies tokens signed with HS256. At least 32 bytes.";
+    "auth.keys", auth.keys: KeyFiles, "none", Live, "Files with keys that verify tokens of one algorithm each.";
+    "auth.jwks_url", auth.jwks_url: Maybe<HttpsUrl>, "none", Live, "Where a set of keys is fetched and kept fresh.";
+    "auth.jwks_ca", auth.jwks_ca: Maybe<File>, "none", Live, "Certificates in PEM that `auth.jwks_url` is trusted by, in place of the public ones.";
+    "auth.jwks_allow_private", auth.jwks_allow_private: Boolean, "false", Live, "Lets `auth.jwks_url` lead to a private address.";
+    "auth.issuer", auth.issuer: Maybe<Text>, "none", Live, "What `iss` of a token has to be.";
+    "auth.audience", auth.audience: Maybe<Text>, "none", Live, "What `aud` of a token has to be, or to hold.";
+    "auth.api_keys", auth.api_keys: ApiKeys, "none", Live, "Keys of backends, as hashes, with what each is good for.";
+    "auth.cookie", auth.cookie: Maybe<CookieName>, "none", Live, "The name of a cookie that holds a token.";
+    "auth.credentials", auth.credentials: Boolean, "auto", Live, "Lets pages of other allowed origins send cookies. Default: when `auth.cookie` is set.";
+    "auth.query_token", auth.query_token: Boolean, "false", Live, "Takes a token from the query, as `?access_token=`.";
+    "auth.token_lifetime_max", auth.token_lifetime_max: Deadline, "24h", Live, "The longest life of a token.";
+    "auth.ticket_ttl", auth.ticket_ttl: TicketTtl, "30s", Live, "How long a ticket waits to be spent, 120s at most.";
+    "auth.ticket_binds_address", auth.ticket_binds_address: Boolean, "false", Live, "A ticket is good only where it was bought: at the same /24, or /64 of IPv6.";
+    "history.messages_max", history.messages_max: Count, "1000", Live, "Messages kept per channel; 0 keeps none.";
+    "history.ttl", history.ttl: Plain, "1h", Live, "How long a message is kept.";
+    "engine.io", io: Io, "auto", Restart, "What drives the sockets. Default: epoll on Linux, tokio elsewhere.";
+    "engine.shards", shards: Shards, "auto", Restart, "Event loops. Default: one per core.";
+    "limits.message_bytes_max", limits.message_bytes_max: Size, "64KiB", Live, "The largest payload.";
+    "limits.fragments_max", limits.fragments_max: Rate, "64", Live, "Frames of one fragmented WebSocket message.";
+    "limits.empty_fragments_max", limits.empty_fragments_max: Rate, "16", Live, "Empty continuation frames of one WebSocket message.";
+    "limits.control_frames_per_second_max", limits.control_frames_per_second_max: Rate, "20", Live, "WebSocket control frames a second from one client.";
+    "limits.incomplete_message_max", limits.incomplete_message_max: Deadline, "10s", Live, "How long a WebSocket message may stay incomplete.";
+    "limits.head_bytes_max", limits.head_bytes_max: Size, "16KiB", Live, "The largest request head.";
+    "limits.headers_max", limits.headers_max: Bound, "100", Live, "Header fields of a request.";
+    "limits.target_bytes_max", limits.target_bytes_max: Size, "8KiB", Live, "The longest request target.";
+    "limits.first_byte_max", limits.first_byte_max: Deadline, "5s", Live, "From accept to the first byte.";
+    "limits.head_max", limits.head_max: Deadline, "10s", Live, "From accept to the end of the head.";
+    "limits.body_max", limits.body_max: Deadline, "30s", Live, "From the end of the head to the end of the body.";
+    "limits.keep_alive_max", limits.keep_alive_max: Deadline, "75s", Live, "Idle time of a kept-alive connection.";
+    "limits.queue_bytes_max", limits.queue_bytes_max: Size, "1MiB", Live, "Bytes queued for one subscriber.";
+    "limits.queue_messages_max", limits.queue_messages_max: Bound, "1000", Live, "Messages queued for one subscriber.";
+    "limits.queue_age_max", limits.queue_age_max: Deadline, "15s", Live, "Age of the oldest message queued for one subscriber.";
+    "limits.conflate", limits.conflate: Namespaces, "none", Live, "Namespaces whose slow readers skip to the newest message of each channel: short for their `slow_reader`.";
+    "limits.channels_per_connection_max", limits.channels_per_connection_max: Bound, "100", Live, "Channels of one connection.";
+    "limits.joins_per_minute_max", limits.joins_per_minute_max: Rate, "1000", Live, "Joins and leaves a minute on one connection.";
+    "limits.subject_channels_max", limits.subject_channels_max: Bound, "1000", Live, "Channels that all connections of one subject have together.";
+    "limits.address_connections_max", limits.address_connections_max: Bound, "100", Live, "Connections at once from one address: a /32, or a /64 of IPv6. Not counted in dev mode.";
+    "limits.address_arrivals_per_second_max", limits.address_arrivals_per_second_max: Rate, "20", Live, "New connections a second from one address. Not counted in dev mode.";
+    "limits.address_failures_per_minute_max", limits.address_failures_per_minute_max: Rate, "10", Live, "Refused credentials a minute from one address. Not counted in dev mode.";
+    "limits.batch_messages_max", limits.batch_messages_max: Bound, "100", Live, "Messages in one batch.";
+    "limits.publishes_in_flight_max", limits.publishes_in_flight_max: Bound, "1024", Restart, "Publishes being answered at once.";
+    "limits.channel_publishes_per_second_max", limits.channel_publishes_per_second_max: Rate, "10000", Live, "Messages a second on one channel.";
+    "limits.subject_publishes_per_second_max", limits.subject_publishes_per_second_max: Rate, "1000", Live, "Messages a second from one subject or API key.";
+    "limits.tickets_per_second_max", limits.tickets_per_second_max: Rate, "10", Live, "Tickets a second for one subject.";
+    "limits.tickets_outstanding_max", limits.tickets_outstanding_max: Bound, "20", Live, "Tickets of one subject that wait to be spent.";
+    "limits.connections_max", limits.connections_max: Bound, "auto", Restart, "Connections at once. Default: 90 % of the open files allowed, less 64.";
+    "limits.memory_budget", limits.memory_budget: Size, "auto", Restart, "Bytes that histories and queues may take together. Default: 75 % of the memory.";
+    "limits.channels_max", limits.channels_max: Bound, "1000000", Restart, "Channels that exist at once.";
+    "limits.keys_max", limits.keys_max: Bound, "1000000", Restart, "Idempotency keys remembered at once.";
+    "limits.key_ttl", limits.key_ttl: Plain, "5m", Restart, "How long an idempotency key is remembered.";
+    "limits.heartbeat", limits.heartbeat: Deadline, "15s", Live, "A quiet stream gets a heartbeat after this, give or take 20 %.";
+    "limits.ping", limits.ping: Deadline, "20s", Live, "A WebSocket gets a ping after this.";
+    "limits.silence_max", limits.silence_max: Deadline, "45s", Live, "A WebSocket silent for this long is ended.";
+    "limits.poll_wait_max", limits.poll_wait_max: Plain, "60s", Live, "The longest wait of a long poll.";
+    "limits.retry", limits.retry: Plain, "2s", Live, "The `retry:` that streams advise, give or take 50 %.";
+    "limits.linger_max", limits.linger_max: Plain, "2s", Live, "How long an orderly end may take after our last byte.";
 }
 
-fn text(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
-}
-
-fn names(text: &str) -> Result<Vec<Box<str>>, String> {
-    let namespace = |name: &str| match Channel::parse(name.trim()) {
-        Ok(channel) if channel.namespace() == channel.as_str() => Ok(channel.as_str().into()),
-        _ => Err(format!("`{name}` is not a namespace: the part of a channel name before its first `:`")),
-    };
-    text.split(',').filter(|name| !name.trim().is_empty()).map(namespace).collect()
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| format!("`{text}` is neither true nor false"))
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    let numeric = numeric.as_deref().unwrap_or(text);
-    numeric
-        .parse()
-        .map_err(|_| format!("`{text}` is not an address and a port; write 127.0.0.1:8080 or [::1]:8080"))
-}
-
-fn some_address(text: &str) -> Result<Option<SocketAddr>, String> {
-    address(text).map(Some)
-}
-
-fn plain_duration(text: &str) -> Result<Duration, String> {
-    units::duration(text)
-}
-
-fn some_duration(text: &str) -> Result<Option<Duration>, String> {
-    units::duration(text).map(Some)
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    units::duration(text).map(|duration| if duration.is_zero() { NEVER } else { duration })
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    units::size(text).map(|size| if size == 0 { NO_BOUND } else { size })
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| format!("`{text}` is not a whole number"))
-}
-
-fn bound(text: &str) -> Result<usize, String> {
-    count(text).map(|count| if count == 0 { NO_BOUND } else { count })
-}
-
-fn count_32(text: &str) -> Result<u32, String> {
-    let count: u32 = text.parse().map_err(|_| format!("`{text}` is not a whole number below 2^32"))?;
-    Ok(if count == 0 { NO_BOUND_32 } else { count })
-}
-
-fn shards(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(shards @ 1..=64) => Ok(shards),
-        _ => Err(format!("`{text}` is not a number from 1 to 64")),
-    }
-}
-
-fn io(text: &str) -> Result<Io, String> {
-    match text {
-        "auto" => Ok(Io::Auto),
-        "epoll" => Ok(Io::Epoll),
-        "tokio" => Ok(Io::Tokio),
-        _ => Err(format!("`{text}` is not one of auto, epoll, tokio")),
-    }
+keys! {
+    /// Every key of a namespace, in the order of the manual. `auto` means what holds for every channel.
+    NAMESPACE_KEYS of NamespaceSettings;
+    "messages_max", messages_max: Inherited<Count>, "auto", Live, "Messages kept per channel. Default: `history.messages_max`.";
+    "ttl", ttl: Inherited<Plain>, "auto", Live, "How long a message is kept. Default: `history.ttl`.";
+    "slow_reader", slow_reader: Inherited<SlowReader>, "auto", Live, "`disconnect` ends a slow reader, `conflate` lets it skip to the newest message. Default: `disconnect`.";
+    "publish", publish: Inherited<Publishers>, "auto", Live, "Who may publish: whoever has a grant that says so, or API keys alone. Default: `granted`.";
+    "publishes_per_second_max", publishes_per_second_max: Inherited<Rate>, "auto", Live, "Messages a second on one channel. Default: `limits.channel_publishes_per_second_max`.";
+    "message_bytes_max", message_bytes_max: Inherited<Size>, "auto", Live, "The largest payload. Default, and the most: `limits.message_bytes_max`.";
+    "presence", presence: Inherited<Boolean>, "auto", Live, "Whether presence is kept. Without effect yet. Default: false.";
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::kinds::{NEVER, NO_BOUND};
 
     #[test]
     fn a_mistyped_key_finds_the_one_that_was_meant() {
-        let nearest = |name| Key::nearest(name).map(|key| key.name);
         assert_eq!(nearest("listn"), Some("listen"));
         assert_eq!(nearest("limits.heart_beat"), Some("limits.heartbeat"));
         assert_eq!(nearest("heartbeat"), Some("limits.heartbeat"));
         assert_eq!(nearest("messages_max"), Some("history.messages_max"));
+        assert_eq!(nearest("jwks_url"), Some("auth.jwks_url"));
         assert_eq!(nearest("colour"), None);
+        let wrong = find("namespace.chat.tttl").unwrap_err();
+        assert!(wrong.ends_with("did you mean `namespace.chat.ttl`?"), "{wrong}");
+    }
+
+    #[test]
+    fn the_name_of_a_namespace_may_have_dots() {
+        let Ok(Found::Namespace(name, key)) = find("namespace.eu.chat.ttl") else { panic!("not found") };
+        assert_eq!((&*name, key.name), ("eu.chat", "ttl"));
+        for bad in ["namespace.ttl", "namespace.a:b.ttl", "namespace.$sys.ttl", "namespace..ttl"] {
+            assert!(find(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -218,13 +262,35 @@ mod tests {
     #[test]
     fn zero_switches_a_limit_off() {
         let mut settings = Settings::for_this_machine();
-        let set =
-            |settings: &mut Settings, name, value| (Key::find(name).unwrap().set)(settings, value).unwrap();
+        let set = |settings: &mut Settings, name, value| {
+            let Ok(Found::Node(key)) = find(name) else { panic!("{name}") };
+            (key.set)(settings, value, Path::new("")).unwrap();
+        };
         set(&mut settings, "limits.connections_max", "0");
         set(&mut settings, "limits.heartbeat", "0");
         set(&mut settings, "history.messages_max", "0");
         assert_eq!(settings.limits.connections_max, NO_BOUND);
         assert_eq!(settings.limits.heartbeat, NEVER);
         assert_eq!(settings.history.messages_max, 0, "a history of nothing is a history, not a bound");
+    }
+
+    #[test]
+    fn every_row_holds_its_own_default() {
+        fn check<S: Clone>(keys: &[Key<S>], defaults: &S) {
+            for key in keys.iter().filter(|key| !["auto", "none"].contains(&key.default)) {
+                let mut settings = defaults.clone();
+                (key.set)(&mut settings, key.default, Path::new("")).unwrap();
+                assert!((key.same)(&settings, defaults), "{}: {} is not its default", key.name, key.default);
+            }
+        }
+        check(KEYS, &Settings::for_this_machine());
+        check(NAMESPACE_KEYS, &NamespaceSettings::default());
+    }
+
+    #[test]
+    fn s49_every_key_whose_name_says_secret_is_masked() {
+        for key in KEYS {
+            assert_eq!(key.name.contains("secret"), key.form.is_secret(), "{}", key.name);
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! What this machine, or the container around us, has to give.
 
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
 /// Open files allowed, after raising the soft limit to the hard one; nothing where there is no limit to read.
 ///
 /// The soft limit is 1 024 on most systems for the sake of programs that use `select`; a server is not one.
@@ -27,11 +30,31 @@ pub fn memory_bytes() -> usize {
     control_group_limits().chain(machine).min().unwrap_or(1 << 30)
 }
 
+/// Whether the clock is kept right by the network; nothing where nobody says.
+///
+/// Tokens end by the clock (security rule S54). The kernel would know, but asking it takes unsafe code; what is read
+/// here is what systemd's time service leaves behind, and whether the clock stands before this program was written.
+#[must_use]
+pub fn clock_is_synchronised() -> Option<bool> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    if now < WRITTEN {
+        return Some(false);
+    }
+    synchronised_by(Path::new("/run/systemd/timesync"))
+}
+
+/// The beginning of 2026, since 1970.
+const WRITTEN: Duration = Duration::from_secs(1_767_225_600);
+
+fn synchronised_by(service: &Path) -> Option<bool> {
+    service.is_dir().then(|| service.join("synchronized").exists())
+}
+
 fn control_group_limits() -> impl Iterator<Item = usize> {
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let path = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").to_owned();
     // A limit may stand on any group above ours.
-    let unified: Vec<String> = std::path::Path::new(&path)
+    let unified: Vec<String> = Path::new(&path)
         .ancestors()
         .map(|group| {
             format!("/sys/fs/cgroup{}/memory.max", group.display().to_string().trim_end_matches('/'))
@@ -56,6 +79,17 @@ mod tests {
     fn the_total_of_meminfo_is_in_bytes() {
         assert_eq!(total_of_meminfo("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16 << 20));
         assert_eq!(total_of_meminfo("MemFree: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn s54_a_time_service_says_whether_the_clock_is_right() {
+        let folder = std::env::temp_dir().join(format!("tidewire-timesync-{}", std::process::id()));
+        assert_eq!(synchronised_by(&folder), None);
+        std::fs::create_dir(&folder).unwrap();
+        assert_eq!(synchronised_by(&folder), Some(false));
+        std::fs::write(folder.join("synchronized"), "").unwrap();
+        assert_eq!(synchronised_by(&folder), Some(true));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

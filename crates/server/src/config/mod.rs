@@ -1,11 +1,36 @@
 //! Configuration: raw in many places, resolved in one. Flags beat the environment, which beats the file, which
 //! beats the defaults; a key that does not exist is an error wherever it stands.
+//!
+//! ```text
+//! Sources ──lay──> Settings + Places ──settle──> contradictions ──> Resolved
+//! file, variables,  each value by its row        what follows       what a node is made of,
+//! flags             in the table of keys         from others        and where it came from
+//! ```
 
+pub mod auth;
+mod contradictions;
+mod credentials;
 pub mod keys;
+pub mod kinds;
 pub mod machine;
+pub mod manual;
+pub mod namespace;
+pub mod place;
+pub mod production;
+pub mod reference;
+pub mod reload;
+pub mod schema;
+pub mod secret;
 pub mod settings;
+mod settle;
+pub mod show;
 pub mod sources;
 mod units;
 
+pub use auth::Auth;
+pub use namespace::{NamespaceRules, NamespaceSettings};
+pub use place::{Place, Places};
+pub use reload::Change;
+pub use secret::Secret;
 pub use settings::{Io, Settings};
-pub use sources::{ConfigError, Sources};
+pub use sources::{ConfigError, Resolved, Sources};

@@ -1,11 +1,15 @@
 //! The settings of a node, resolved: every value has its type and its default.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tidewire_hub::limits::{Limits, Retention};
 
+use super::auth::Auth;
 use super::machine;
+use super::namespace::{NamespaceRules, NamespaceSettings, Publishers, SlowReader};
 
 /// Everything a node is told. Keys and their meaning stand in [`super::keys`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,16 +24,24 @@ pub struct Settings {
     pub dev_public: bool,
     /// Whether the demo page is served and fed.
     pub demo: bool,
+    /// Who may come in, and how that is verified.
+    pub auth: Auth,
+    /// Networks of proxies that are believed when they say who a client is (security rule S41).
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections of trusted proxies begin with a PROXY protocol header, version 2.
+    pub proxy_protocol: bool,
     /// Bounds.
     pub limits: Limits,
     /// What a channel keeps.
     pub history: Retention,
+    /// What is different in a namespace, by its name. [`Settings::rules_of`] has what holds there.
+    pub namespaces: BTreeMap<Box<str>, NamespaceSettings>,
     /// What drives the sockets.
     pub io: Io,
     /// Event loops.
     pub shards: usize,
-    /// How long connections may take to leave; nothing means 2 s in dev mode and 10 s elsewhere.
-    pub drain_within: Option<Duration>,
+    /// How long connections may take to leave.
+    pub(super) drain_within: Duration,
     /// Which log lines are written, as `tracing-subscriber` reads it.
     pub log: String,
 }
@@ -59,11 +71,15 @@ impl Settings {
             dev: true,
             dev_public: false,
             demo: false,
+            auth: Auth::default(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             limits,
             history: Retention::default(),
+            namespaces: BTreeMap::new(),
             io: Io::Auto,
             shards: std::thread::available_parallelism().map_or(1, usize::from),
-            drain_within: None,
+            drain_within: drain_within(true),
             log: "warn".into(),
         }
     }
@@ -71,7 +87,7 @@ impl Settings {
     /// How long connections may take to leave.
     #[must_use]
     pub fn drain_within(&self) -> Duration {
-        self.drain_within.unwrap_or(Duration::from_secs(if self.dev { 2 } else { 10 }))
+        self.drain_within
     }
 
     /// Whether the engine drives the sockets of `listen`.
@@ -80,28 +96,33 @@ impl Settings {
         cfg!(target_os = "linux") && self.io != Io::Tokio
     }
 
-    /// What no single key can get wrong.
-    pub(super) fn contradiction(&self) -> Option<String> {
-        if !self.dev {
-            let why = "`dev = false` needs credentials, and this version has none to configure";
-            return Some(format!("{why}; leave `dev` out"));
+    /// What holds for the channels of `namespace`.
+    #[must_use]
+    pub fn rules_of(&self, namespace: &str) -> NamespaceRules {
+        let own = self.namespaces.get(namespace).cloned().unwrap_or_default();
+        let Retention { messages_max, ttl } = self.history;
+        NamespaceRules {
+            retention: Retention {
+                messages_max: own.messages_max.unwrap_or(messages_max),
+                ttl: own.ttl.unwrap_or(ttl),
+            },
+            slow_reader: own.slow_reader.unwrap_or(SlowReader::Disconnect),
+            publish: own.publish.unwrap_or(Publishers::Granted),
+            publishes_per_second_max: own
+                .publishes_per_second_max
+                .unwrap_or(self.limits.channel_publishes_per_second_max),
+            message_bytes_max: own.message_bytes_max.unwrap_or(self.limits.message_bytes_max),
+            presence: own.presence.unwrap_or(false),
         }
-        if !self.dev_public && !self.listen.ip().is_loopback() {
-            return Some(format!(
-                "dev mode lets everybody publish and subscribe, so it does not listen on {}; \
-                 listen on 127.0.0.1, or say --dev-public if everybody who can reach this machine may",
-                self.listen
-            ));
-        }
-        if self.io == Io::Epoll && !cfg!(target_os = "linux") {
-            return Some("`engine.io = \"epoll\"` needs Linux; `auto` takes tokio here".into());
-        }
-        if self.limits.ping >= self.limits.silence_max {
-            return Some(
-                "`limits.ping` must be shorter than `limits.silence_max`, or every WebSocket is ended".into(),
-            );
-        }
-        (self.admin_listen == Some(self.listen) && self.listen.port() != 0)
-            .then(|| "`admin_listen` and `listen` are the same address; leave `admin_listen` out".into())
     }
+}
+
+/// Where machines that watch us connect outside dev mode.
+pub(super) fn admin_listen() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 9090).into()
+}
+
+/// A developer waits for every restart; elsewhere everybody comes back at once if it is too short.
+pub(super) fn drain_within(dev: bool) -> Duration {
+    Duration::from_secs(if dev { 2 } else { 10 })
 }

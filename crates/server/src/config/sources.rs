@@ -1,16 +1,23 @@
 //! Where settings come from, and how the layers are laid over each other.
 
 use std::fmt;
+use std::io::Read as _;
+use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::keys::Key;
+use super::contradictions::Contradiction;
+use super::keys::{self, Found, Key};
+use super::kinds::Form;
+use super::namespace::NamespaceSettings;
+use super::place::{Place, Places};
 use super::settings::Settings;
+use super::settle::settle;
 
 /// The raw settings of one start. Later layers beat earlier ones: file, environment, flags.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
-    /// The name and the text of the configuration file, where there is one.
+    /// The name and the text of the configuration file, where there is one. Relative paths in it begin in its folder.
     pub file: Option<(String, String)>,
     /// Environment variables; those that do not begin with `TIDEWIRE_` are passed over.
     pub environment: Vec<(String, String)>,
@@ -19,22 +26,35 @@ pub struct Sources {
 }
 
 /// One flag of the command line.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Flag {
     /// The key it sets.
     pub key: String,
     /// To what.
     pub value: String,
-    /// As the user typed it, for messages.
+    /// As the user typed it, but without a value that may be a secret: for messages.
     pub typed: String,
+}
+
+/// Settings, and where they come from.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The settings.
+    pub settings: Settings,
+    /// Where those that are no defaults were made.
+    pub places: Places,
+    /// What would hold if nothing were set.
+    pub defaults: Settings,
+    /// What can be used, but is hardly meant.
+    pub warnings: Vec<ConfigError>,
 }
 
 /// A setting that cannot be used: where it stands and what is wrong with it. Exit code 78.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The file and line, the variable, or the flag; nothing where several settings contradict each other.
+    /// The file and line, the variable, or the flag; nothing where no single setting is to blame.
     pub place: Option<String>,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what would be right. Never holds a secret (security rule S49).
     pub problem: String,
 }
 
@@ -49,174 +69,270 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+// What was written may be a secret, and what is written where is of no use in a log.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Flag").field(&self.typed).finish()
+    }
+}
+
 /// Environment variables of the command line's own, which are no settings of a server.
 const NOT_SETTINGS: [&str; 3] = ["TIDEWIRE_URL", "TIDEWIRE_TOKEN", "TIDEWIRE_CONFIG"];
 
+/// What a name ends in that holds the name of a file in place of the value.
+const IN_A_FILE: &str = "_file";
+
+/// The longest value that is read from a file of its own, in bytes.
+const CONTENT_BYTES_MAX: u64 = 64 << 10;
+
 impl Sources {
-    /// Lays the layers over `settings`.
+    /// Lays the layers over `defaults`.
     ///
     /// # Errors
-    /// The first setting that does not exist, cannot be read, or contradicts another.
-    pub fn resolve(&self, mut settings: Settings) -> Result<Settings, ConfigError> {
-        if let Some((name, text)) = &self.file {
-            lay_file(&mut settings, name, text)?;
-        }
+    /// Every setting that does not exist, cannot be read, or contradicts another.
+    pub fn resolve(&self, defaults: Settings) -> Result<Resolved, Vec<ConfigError>> {
+        let (resolved, problems) = self.look(defaults);
+        if problems.is_empty() { Ok(resolved) } else { Err(problems) }
+    }
+
+    /// The same, with what comes of the layers where some of it cannot be used: for whoever wants to say more.
+    #[must_use]
+    pub fn look(&self, defaults: Settings) -> (Resolved, Vec<ConfigError>) {
+        let mut layers = Layers::over(defaults);
+        let whole = self.file.as_ref().is_none_or(|(name, text)| layers.lay_file(name, text));
         for (name, value) in &self.environment {
-            lay_variable(&mut settings, name, value)?;
+            layers.lay_variable(name, value);
         }
         for flag in &self.flags {
-            lay(&mut settings, &flag.key, &flag.value, || flag.typed.clone())?;
+            layers.lay(&flag.key, &flag.value, Place::Flag(flag.typed.clone()), Path::new(""));
         }
-        match settings.contradiction() {
-            Some(problem) => Err(ConfigError { place: None, problem }),
-            None => Ok(settings),
-        }
+        layers.settle(whole)
     }
 }
 
-fn lay(
-    settings: &mut Settings,
-    name: &str,
-    value: &str,
-    place: impl Fn() -> String,
-) -> Result<(), ConfigError> {
-    let wrong = |problem| ConfigError { place: Some(place()), problem };
-    let Some(key) = Key::find(name) else {
-        let meant =
-            Key::nearest(name).map(|key| format!("; did you mean `{}`?", key.name)).unwrap_or_default();
-        return Err(wrong(format!("there is no key `{name}`{meant}")));
-    };
-    (key.set)(settings, value).map_err(|problem| wrong(format!("`{name}`: {problem}")))
+struct Layers {
+    so_far: Resolved,
+    problems: Vec<ConfigError>,
 }
 
-fn lay_variable(settings: &mut Settings, name: &str, value: &str) -> Result<(), ConfigError> {
-    let Some(rest) = name.strip_prefix("TIDEWIRE_").filter(|_| !NOT_SETTINGS.contains(&name)) else {
-        return Ok(());
-    };
-    let key = rest.replace("__", ".").to_lowercase();
-    // Other programs may keep variables of their own under our prefix. Only what looks like a key is held to be one.
-    if Key::find(&key).is_none() && !key.contains('.') && Key::nearest(&key).is_none() {
-        return Ok(());
+impl Layers {
+    fn over(defaults: Settings) -> Layers {
+        let settings = defaults.clone();
+        let so_far = Resolved { settings, places: Places::default(), defaults, warnings: Vec::new() };
+        Layers { so_far, problems: Vec::new() }
     }
-    lay(settings, &key, value, || name.to_owned())
-}
 
-fn lay_file(settings: &mut Settings, name: &str, text: &str) -> Result<(), ConfigError> {
-    let line = |at: usize| text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
-    let document = DeTable::parse(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        ConfigError { place: Some(format!("{name}:{}", line(at))), problem: error.message().to_owned() }
-    })?;
-    let mut tables = vec![(String::new(), document.get_ref())];
-    while let Some((section, table)) = tables.pop() {
-        for (key, value) in table {
-            let path = format!("{section}{}", key.get_ref());
-            let place = || format!("{name}:{}", line(key.span().start));
-            match value.get_ref() {
-                DeValue::Table(table) => tables.push((format!("{path}."), table)),
-                DeValue::String(value) => lay(settings, &path, value, place)?,
-                DeValue::Integer(value) => lay(settings, &path, &value.to_string(), place)?,
-                DeValue::Boolean(value) => lay(settings, &path, &value.to_string(), place)?,
-                other => {
-                    // A list is written with brackets here and with commas elsewhere; past this point it is the same.
-                    let wrong = || {
-                        let problem = format!(
-                            "`{path}`: expected a string, a list of strings, a whole number, true or false"
-                        );
-                        ConfigError { place: Some(place()), problem }
-                    };
-                    let items =
-                        other.as_array().ok_or_else(wrong)?.iter().map(|item| item.get_ref().as_str());
-                    let items: Option<Vec<&str>> = items.collect();
-                    lay(settings, &path, &items.ok_or_else(wrong)?.join(","), place)?;
+    /// Whether the file is TOML. If it is not, what of it could be read says nothing about the rest.
+    fn lay_file(&mut self, name: &str, text: &str) -> bool {
+        let line = |at: usize| text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+        let place = |line| Place::File { name: name.to_owned(), line };
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            // The message alone: the rest would repeat the line, and with it whatever secret is on it.
+            self.wrong(&place(line(error.span().map_or(0, |span| span.start))), error.message().to_owned());
+        }
+        if !errors.is_empty() {
+            return false;
+        }
+        let mut entries = Vec::new();
+        let mut tables = vec![(String::new(), document.get_ref())];
+        while let Some((section, table)) = tables.pop() {
+            for (key, value) in table {
+                let path = format!("{section}{}", key.get_ref());
+                match value.get_ref() {
+                    DeValue::Table(table) => tables.push((format!("{path}."), table)),
+                    value => {
+                        let text = text_of(value, keys::find(&path).ok().map(|found| found.form()));
+                        entries.push((line(key.span().start), path, text));
+                    }
                 }
             }
         }
+        // Problems come in the order of the file, as its author reads it.
+        entries.sort_by_key(|(line, ..)| *line);
+        let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+        for (line, path, value) in entries {
+            match value {
+                Ok(value) => self.lay(&path, &value, place(line), folder),
+                Err(problem) => {
+                    self.so_far.places.note_unread(&path, place(line));
+                    self.wrong(&place(line), format!("`{path}`: {problem}"));
+                }
+            }
+        }
+        true
     }
-    Ok(())
+
+    fn lay_variable(&mut self, name: &str, value: &str) {
+        let Some(rest) = name.strip_prefix("TIDEWIRE_").filter(|_| !NOT_SETTINGS.contains(&name)) else {
+            return;
+        };
+        let key = rest.replace("__", ".").to_lowercase();
+        let plain = key.strip_suffix(IN_A_FILE).unwrap_or(&key);
+        // Other programs may keep variables of their own under our prefix. Only what looks like a key is held to be one.
+        if !key.contains('.') && keys::find(plain).is_err() && keys::nearest(&key).is_none() {
+            return;
+        }
+        self.lay(&key, value, Place::Variable(name.to_owned()), Path::new(""));
+    }
+
+    /// Lays one setting over the others.
+    fn lay(&mut self, name: &str, value: &str, place: Place, folder: &Path) {
+        let found = match keys::find(name) {
+            Ok(found) => found,
+            Err(problem) => match in_a_file(name, &place) {
+                Some(key) => return self.lay_content(key, value, place, folder),
+                None => return self.wrong(&place, problem),
+            },
+        };
+        if let Some(rival) = self.so_far.places.of(name).filter(|earlier| earlier.rivals(&place)) {
+            let problem = format!("`{name}` is set at {rival}, too; leave one of them out");
+            return self.wrong(&place, problem);
+        }
+        if found.form().is_secret() && matches!(place, Place::Flag(_)) {
+            let warning = format!(
+                "`{name}`: what stands on a command line is seen by every user of this machine; \
+                 put it into a file, and set {} to its name",
+                variable(name)
+            );
+            self.warn(&place, warning);
+        }
+        let Resolved { settings, defaults, places, .. } = &mut self.so_far;
+        let outcome = match found {
+            Found::Node(key) => set(key, settings, defaults, value, folder),
+            Found::Namespace(namespace, key) => {
+                let of_namespace = settings.namespaces.entry(namespace).or_default();
+                set(key, of_namespace, &NamespaceSettings::default(), value, folder)
+            }
+        };
+        match outcome {
+            Ok(Outcome::Set) => places.note(name, place),
+            Ok(Outcome::Default) => places.forget(name),
+            Err(problem) => {
+                places.note_unread(name, place.clone());
+                self.wrong(&place, format!("`{name}`: {problem}"));
+            }
+        }
+    }
+
+    /// Lays what stands in the file `path` over the others, as the value of `name`.
+    fn lay_content(&mut self, name: &str, path: &str, place: Place, folder: &Path) {
+        let path = folder.join(path);
+        match content(&path) {
+            Ok(value) => {
+                let of = Box::new(place);
+                self.lay(name, &value, Place::Content { path: path.display().to_string(), of }, folder);
+            }
+            Err(problem) => {
+                self.so_far.places.note_unread(name, place.clone());
+                self.wrong(&place, format!("`{name}`: {problem}"));
+            }
+        }
+    }
+
+    /// Looks at the whole. `complete` says whether every layer could be read.
+    fn settle(mut self, complete: bool) -> (Resolved, Vec<ConfigError>) {
+        let Resolved { settings, defaults, places, warnings } = &mut self.so_far;
+        settle(settings, places, defaults);
+        if complete {
+            let contradictions = settings.contradictions().into_iter().chain(settings.unreadable_files());
+            self.problems.extend(contradictions.filter_map(|found| found.locate(places)));
+            warnings.extend(settings.doubts().into_iter().filter_map(|found| found.locate(places)));
+        }
+        (self.so_far, self.problems)
+    }
+
+    fn wrong(&mut self, place: &Place, problem: String) {
+        self.problems.push(ConfigError { place: Some(place.to_string()), problem });
+    }
+
+    fn warn(&mut self, place: &Place, problem: String) {
+        self.so_far.warnings.push(ConfigError { place: Some(place.to_string()), problem });
+    }
+}
+
+impl Contradiction {
+    /// Names the place of the first setting involved; nothing where one of them could not be read, and what it would
+    /// have said is not known.
+    pub(super) fn locate(self, places: &Places) -> Option<ConfigError> {
+        if self.keys.iter().any(|key| places.is_unread(key)) {
+            return None;
+        }
+        let place = self.keys.iter().find_map(|key| places.of(key)).map(Place::to_string);
+        Some(ConfigError { place, problem: self.problem })
+    }
+}
+
+/// What setting a value came to.
+enum Outcome {
+    Set,
+    /// The value is the word for its absence.
+    Default,
+}
+
+fn set<S>(key: &Key<S>, to: &mut S, defaults: &S, value: &str, folder: &Path) -> Result<Outcome, String> {
+    if matches!(value, "auto" | "none") && value == key.default {
+        (key.take)(to, defaults);
+        return Ok(Outcome::Default);
+    }
+    // An empty text is what a mistaken `$VARIABLE` leaves behind. It must not switch anything off, dev mode least of all.
+    if value.trim().is_empty() {
+        let word = if ["auto", "none"].contains(&key.default) { key.default } else { "its default" };
+        return Err(format!("there is nothing in it; leave it out, or write {word}"));
+    }
+    (key.set)(to, value, folder).map(|()| Outcome::Set)
+}
+
+/// The key whose value stands in a file that `name` names: any key in the environment, secrets elsewhere.
+fn in_a_file<'n>(name: &'n str, place: &Place) -> Option<&'n str> {
+    let key = name.strip_suffix(IN_A_FILE)?;
+    let secret = keys::find(key).ok()?.form().is_secret();
+    (secret || matches!(place, Place::Variable(_))).then_some(key)
+}
+
+/// The variable that names a file with the value of `key`.
+fn variable(key: &str) -> String {
+    format!("TIDEWIRE_{}_FILE", key.replace('.', "__").to_uppercase())
+}
+
+/// What a file holds, without the line end that editors and `echo` put behind it.
+fn content(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let mut text = String::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(CONTENT_BYTES_MAX + 1).read_to_string(&mut text))
+        .map_err(|error| format!("cannot read {shown}: {error}"))?;
+    if read as u64 > CONTENT_BYTES_MAX {
+        return Err(format!("{shown} holds more than {} KiB", CONTENT_BYTES_MAX >> 10));
+    }
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}
+
+/// A value of the file as it would be written elsewhere: lists with commas, the empty one as `none`.
+fn text_of(value: &DeValue<'_>, form: Option<Form>) -> Result<String, String> {
+    match value {
+        DeValue::String(value) => Ok(value.to_string()),
+        DeValue::Integer(value) => Ok(value.to_string()),
+        DeValue::Boolean(value) => Ok(value.to_string()),
+        DeValue::Array(items) if matches!(form, Some(Form::List(_)) | None) => {
+            let items: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
+            let items = items.ok_or("expected a list of strings")?;
+            if items.iter().any(|item| item.contains(',')) {
+                return Err("a comma separates the items of a list, and stands in none of them".into());
+            }
+            Ok(if items.is_empty() { "none".into() } else { items.join(",") })
+        }
+        _ if matches!(form, Some(Form::List(_))) => Err("expected a list of strings".into()),
+        _ => Err("expected a string, a whole number, true or false".into()),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    fn resolve(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Settings, String> {
-        let sources = Sources {
-            file: (!file.is_empty()).then(|| ("tidewire.toml".into(), file.into())),
-            environment: environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-            flags: flags
-                .iter()
-                .map(|(key, value)| Flag {
-                    key: (*key).into(),
-                    value: (*value).into(),
-                    typed: format!("--set {key}={value}"),
-                })
-                .collect(),
-        };
-        sources.resolve(Settings::for_this_machine()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn flags_beat_the_environment_beats_the_file_beats_the_default() {
-        let file = "[limits]\nheartbeat = \"1s\"\nping = 2\nretry = \"3s\"\n";
-        let environment = [("TIDEWIRE_LIMITS__PING", "4s"), ("TIDEWIRE_LIMITS__RETRY", "5s"), ("HOME", "x")];
-        let settings = resolve(file, &environment, &[("limits.retry", "6s")]).unwrap();
-        assert_eq!(settings.limits.heartbeat, Duration::from_secs(1));
-        assert_eq!(settings.limits.ping, Duration::from_secs(4));
-        assert_eq!(settings.limits.retry, Duration::from_secs(6));
-        assert_eq!(settings.limits.silence_max, Duration::from_secs(45));
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_with_its_place_and_a_suggestion() {
-        let error = resolve("listen = \"127.0.0.1:1\"\n\n[limits]\nheart_beat = 5\n", &[], &[]).unwrap_err();
-        assert_eq!(
-            error,
-            "tidewire.toml:4: there is no key `limits.heart_beat`; did you mean `limits.heartbeat`?"
-        );
-        let error = resolve("", &[("TIDEWIRE_LISTN", "x")], &[]).unwrap_err();
-        assert_eq!(error, "TIDEWIRE_LISTN: there is no key `listn`; did you mean `listen`?");
-        let error = resolve("", &[], &[("history.ttll", "1s")]).unwrap_err();
-        assert_eq!(
-            error,
-            "--set history.ttll=1s: there is no key `history.ttll`; did you mean `history.ttl`?"
-        );
-    }
-
-    #[test]
-    fn a_list_is_written_with_brackets_in_the_file_and_with_commas_elsewhere() {
-        let in_file = resolve("[limits]\nconflate = [\"ticks\", \"cursors\"]\n", &[], &[]).unwrap();
-        let in_flag = resolve("", &[], &[("limits.conflate", "ticks,cursors")]).unwrap();
-        assert_eq!(in_file.limits.conflate, in_flag.limits.conflate);
-        assert_eq!(in_file.limits.conflate.len(), 2);
-    }
-
-    #[test]
-    fn a_value_that_cannot_be_read_names_its_place_and_what_would_do() {
-        let error = resolve("[history]\nttl = \"soon\"\n", &[], &[]).unwrap_err();
-        assert!(
-            error.starts_with("tidewire.toml:2: `history.ttl`: `soon` is not a duration; write"),
-            "{error}"
-        );
-        let error = resolve("listen = [1]\n", &[], &[]).unwrap_err();
-        assert!(error.starts_with("tidewire.toml:1: `listen`: expected a string"), "{error}");
-        assert!(resolve("listen = \n", &[], &[]).unwrap_err().starts_with("tidewire.toml:1: "));
-    }
-
-    #[test]
-    fn the_variables_of_the_command_line_and_of_strangers_are_left_alone() {
-        let environment = [("TIDEWIRE_URL", "x"), ("TIDEWIRE_TOKEN", "x"), ("TIDEWIRE_BIN", "x")];
-        assert!(resolve("", &environment, &[]).is_ok());
-        assert!(resolve("", &[("TIDEWIRE_LIMITS__NOTHING_LIKE_IT", "x")], &[]).is_err());
-    }
-
-    #[test]
-    fn dev_mode_does_not_listen_where_others_can_reach_it() {
-        let error = resolve("", &[], &[("listen", "0.0.0.0:8080")]).unwrap_err();
-        assert!(error.contains("--dev-public"), "{error}");
-        assert!(resolve("", &[], &[("listen", "0.0.0.0:8080"), ("dev_public", "true")]).is_ok());
-        assert!(resolve("", &[], &[("listen", "[::1]:8080")]).is_ok());
-        assert!(resolve("", &[], &[("dev", "false")]).is_err());
-    }
-}
+mod tests;

@@ -33,6 +33,28 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(bytes).ok_or_else(wrong)
 }
 
+/// Writes the shortest text that [`duration`] reads as this; parts of a millisecond are lost.
+pub(super) fn show_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    // From where on a unit is used: 24h reads better than 1d.
+    let units = [(172_800_000, 86_400_000, "d"), (1, 3_600_000, "h"), (1, 60_000, "m"), (1, 1_000, "s")];
+    let exact = |least: u128, unit: u128| millis >= least && millis.is_multiple_of(unit);
+    match units.iter().find(|(least, unit, _)| exact(*least, *unit)) {
+        Some((_, unit, name)) => format!("{}{name}", millis / unit),
+        None if millis == 0 => "0s".into(),
+        None => format!("{millis}ms"),
+    }
+}
+
+/// Writes the shortest text that [`size`] reads as this.
+pub(super) fn show_size(bytes: usize) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
@@ -52,6 +74,22 @@ mod tests {
         assert_eq!(size("64KiB"), Ok(65_536));
         assert_eq!(size("16 MiB"), Ok(16 << 20));
         assert_eq!(size("12"), Ok(12));
+    }
+
+    #[test]
+    fn durations_and_sizes_are_written_as_they_are_read() {
+        for text in ["0s", "500ms", "1500ms", "15s", "90s", "1m", "60m", "24h", "2d"] {
+            let shown = show_duration(duration(text).unwrap());
+            assert_eq!(duration(&shown), duration(text), "{text} became {shown}");
+        }
+        assert_eq!(show_duration(Duration::from_secs(3_600)), "1h");
+        assert_eq!(show_duration(Duration::from_secs(86_400)), "24h");
+        for (text, bytes) in
+            [("0", 0), ("1000", 1_000), ("64KiB", 65_536), ("1MiB", 1 << 20), ("3GiB", 3 << 30)]
+        {
+            assert_eq!(show_size(bytes), text);
+            assert_eq!(size(text), Ok(bytes));
+        }
     }
 
     #[test]

@@ -1,0 +1,203 @@
+//! What no single key can get wrong: settings that contradict each other, and some that are hardly meant.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::net::SocketAddr;
+
+use super::auth::{Auth, KeyFile};
+use super::namespace::NamespaceSettings;
+use super::secret::Secret;
+use super::settings::{Io, Settings};
+
+/// Settings that do not go together.
+#[derive(Debug)]
+pub(super) struct Contradiction {
+    /// The keys involved. The first that somebody set is where it is put right.
+    pub(super) keys: Vec<String>,
+    /// What is wrong, and what would be right.
+    pub(super) problem: String,
+}
+
+/// Collects them.
+#[derive(Default)]
+struct Found(Vec<Contradiction>);
+
+impl Found {
+    fn add(&mut self, keys: &[&str], problem: impl Into<String>) {
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        self.0.push(Contradiction { keys, problem: problem.into() });
+    }
+}
+
+impl Settings {
+    /// What cannot be used.
+    pub(super) fn contradictions(&self) -> Vec<Contradiction> {
+        let mut found = Found::default();
+        self.contradictions_of_modes(&mut found);
+        self.contradictions_of_auth(&mut found);
+        self.contradictions_of_listeners(&mut found);
+        self.contradictions_of_limits(&mut found);
+        found.0
+    }
+
+    fn contradictions_of_modes(&self, found: &mut Found) {
+        if !self.dev && !self.auth.verifies() {
+            let [secret, keys, jwks, api] = Auth::VERIFIERS;
+            found.add(
+                &["dev", secret, keys, jwks, api],
+                format!(
+                    "dev mode is off, and nothing can verify credentials: set one of `{secret}`, `{keys}`, `{jwks}` \
+                     and `{api}`, or stay in dev mode with --dev"
+                ),
+            );
+        }
+        if !self.dev || self.dev_public {
+            return;
+        }
+        if !self.listen.ip().is_loopback() {
+            found.add(
+                &["listen", "dev"],
+                format!(
+                    "dev mode lets everybody publish and subscribe, so it does not listen on {}; listen on \
+                     127.0.0.1, or say --dev-public if everybody who can reach this machine may",
+                    self.listen
+                ),
+            );
+        }
+        if let Some(admin) = self.admin_listen.filter(|admin| !admin.ip().is_loopback()) {
+            found.add(
+                &["admin_listen", "dev"],
+                format!("dev mode does not listen on {admin}; listen on 127.0.0.1, or say --dev-public"),
+            );
+        }
+    }
+
+    fn contradictions_of_auth(&self, found: &mut Found) {
+        let auth = &self.auth;
+        let weakness = auth.hs256_secret.as_ref().and_then(Secret::weakness);
+        if let Some(weakness) = weakness.filter(|_| !self.dev) {
+            found.add(
+                &["auth.hs256_secret"],
+                format!("`auth.hs256_secret`: {weakness}; `tidewire keygen` makes a good one"),
+            );
+        }
+        // Any page could do whatever its visitor may (S3, S7).
+        if auth.allows_every_origin() && (auth.cookie.is_some() || auth.credentials) {
+            found.add(
+                &["auth.origins", "auth.cookie", "auth.credentials"],
+                "`auth.origins` allows every page, and cookies would let it act for its visitor: name the pages, \
+                 or leave cookies out",
+            );
+        }
+        if let Some(kid) = repeated(auth.keys.iter().filter_map(kid)) {
+            found.add(&["auth.keys"], format!("`auth.keys`: two keys have the id `{kid}`"));
+        }
+        if let Some(name) = repeated(auth.api_keys.iter().map(|key| &*key.name)) {
+            found.add(&["auth.api_keys"], format!("`auth.api_keys`: two keys have the name `{name}`"));
+        }
+        if repeated(auth.api_keys.iter().map(|key| key.sha256)).is_some() {
+            found.add(&["auth.api_keys"], "`auth.api_keys`: one key has two names");
+        }
+    }
+
+    fn contradictions_of_listeners(&self, found: &mut Found) {
+        let listen = self.listen;
+        let meets = |admin: SocketAddr| {
+            let everywhere = admin.ip().is_unspecified() || listen.ip().is_unspecified();
+            admin.port() == listen.port() && (everywhere || admin.ip() == listen.ip()) && listen.port() != 0
+        };
+        if let Some(admin) = self.admin_listen.filter(|admin| meets(*admin)) {
+            found.add(
+                &["admin_listen", "listen"],
+                format!(
+                    "`admin_listen` is {admin}, where `listen` is already; give it another port, or say \
+                     `same` to have one listener for both"
+                ),
+            );
+        }
+        if self.io == Io::Epoll && !cfg!(target_os = "linux") {
+            found.add(&["engine.io"], "`engine.io = \"epoll\"` needs Linux; `auto` takes tokio here");
+        }
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            found.add(
+                &["proxy_protocol"],
+                "`proxy_protocol` is spoken by trusted proxies alone: name them in `trusted_proxies`",
+            );
+        }
+    }
+
+    fn contradictions_of_limits(&self, found: &mut Found) {
+        if self.limits.ping >= self.limits.silence_max {
+            found.add(
+                &["limits.ping", "limits.silence_max"],
+                "`limits.ping` must be shorter than `limits.silence_max`, or every WebSocket is ended",
+            );
+        }
+        for (name, NamespaceSettings { message_bytes_max, .. }) in &self.namespaces {
+            if message_bytes_max.is_some_and(|bytes| bytes > self.limits.message_bytes_max) {
+                let key = format!("namespace.{name}.message_bytes_max");
+                found.add(
+                    &[&key, "limits.message_bytes_max"],
+                    format!("`{key}` is beyond `limits.message_bytes_max`, which holds for all"),
+                );
+            }
+        }
+    }
+
+    /// Files that are named and cannot be read.
+    pub(super) fn unreadable_files(&self) -> Vec<Contradiction> {
+        let mut found = Found::default();
+        for (key, path) in self.auth.files() {
+            let readable = std::fs::File::open(path).and_then(|file| file.metadata());
+            let shown = path.display();
+            match readable {
+                Ok(file) if file.is_file() => {}
+                Ok(_) => found.add(&[key], format!("`{key}`: {shown} is not a file")),
+                Err(error) => found.add(&[key], format!("`{key}`: cannot read {shown}: {error}")),
+            }
+        }
+        found.0
+    }
+
+    /// What can be used, but is hardly meant.
+    pub(super) fn doubts(&self) -> Vec<Contradiction> {
+        let mut found = Found::default();
+        let auth = &self.auth;
+        if self.dev && auth.verifies() {
+            found.add(
+                &["dev", "auth.hs256_secret"],
+                "dev mode is on, so nobody is asked for the credentials that `auth` can verify",
+            );
+        }
+        let weakness = auth.hs256_secret.as_ref().and_then(Secret::weakness);
+        if let Some(weakness) = weakness.filter(|_| self.dev) {
+            found.add(
+                &["auth.hs256_secret"],
+                format!("`auth.hs256_secret`: {weakness}; outside dev mode it is refused"),
+            );
+        }
+        let alone =
+            [("auth.jwks_ca", auth.jwks_ca.is_some()), ("auth.jwks_allow_private", auth.jwks_allow_private)];
+        for (key, _) in alone.into_iter().filter(|(_, set)| *set && auth.jwks_url.is_none()) {
+            found.add(&[key], format!("`{key}` is without effect while there is no `auth.jwks_url`"));
+        }
+        for name in self.namespaces.iter().filter(|(_, own)| own.presence == Some(true)).map(|(name, _)| name)
+        {
+            let key = format!("namespace.{name}.presence");
+            found.add(&[&key], format!("`{key}` is without effect yet"));
+        }
+        found.0
+    }
+}
+
+fn kid(key: &KeyFile) -> Option<&str> {
+    match key {
+        KeyFile::Key { kid, .. } => kid.as_deref(),
+        KeyFile::Jwk(_) => None,
+    }
+}
+
+fn repeated<T: Copy + Eq + Hash>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let mut seen = HashSet::new();
+    values.find(|value| !seen.insert(*value))
+}
