@@ -21,6 +21,7 @@ pub mod control;
 pub mod crowd;
 pub mod demo;
 pub mod drain;
+pub mod entrance;
 pub mod health;
 pub mod http;
 pub mod metrics;

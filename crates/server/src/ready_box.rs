@@ -11,6 +11,8 @@ pub struct ReadyBox {
     pub address: SocketAddr,
     /// Where machines that watch us connect, if that is elsewhere.
     pub admin: Option<SocketAddr>,
+    /// Whether this is dev mode.
+    pub dev: bool,
     /// Whether other machines may connect.
     pub public: bool,
     /// Whether there is a demo page.
@@ -26,6 +28,13 @@ impl ReadyBox {
 
     fn lines(&self) -> Vec<String> {
         let at = reachable(self.address);
+        if !self.dev {
+            let admin = reachable(self.admin.unwrap_or(self.address));
+            return vec![
+                format!("Tidewire {} is ready on http://{at}.", env!("CARGO_PKG_VERSION")),
+                format!("health       http://{admin}/readyz  http://{admin}/metrics"),
+            ];
+        }
         let page = if self.demo { format!("http://{at}/") } else { format!("http://{at}/c/prices") };
         let admin = reachable(self.admin.unwrap_or(self.address));
         let reach = if self.public {
@@ -49,8 +58,7 @@ impl ReadyBox {
             ),
             format!("health       http://{admin}/readyz  http://{admin}/metrics"),
             String::new(),
-            "To leave dev mode, configure who may do what under `auth`; this version has no `auth` yet."
-                .to_owned(),
+            "To leave dev mode, say who may come in: `tidewire init` writes a file to begin with.".to_owned(),
         ]
     }
 }
@@ -82,8 +90,13 @@ mod tests {
 
     #[test]
     fn the_box_holds_lines_that_can_be_pasted() {
-        let shown =
-            ReadyBox { address: "127.0.0.1:8080".parse().unwrap(), admin: None, public: false, demo: true };
+        let shown = ReadyBox {
+            address: "127.0.0.1:8080".parse().unwrap(),
+            admin: None,
+            dev: true,
+            public: false,
+            demo: true,
+        };
         let shown = shown.to_string();
         assert!(shown.contains("curl -d hello http://127.0.0.1:8080/c/prices"));
         assert!(shown.contains("new EventSource(\"http://127.0.0.1:8080/c/prices\")"));
@@ -94,8 +107,13 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_to_every_address() {
-        let shown =
-            ReadyBox { address: "0.0.0.0:1".parse().unwrap(), admin: None, public: true, demo: false };
+        let shown = ReadyBox {
+            address: "0.0.0.0:1".parse().unwrap(),
+            admin: None,
+            dev: true,
+            public: true,
+            demo: false,
+        };
         assert!(!shown.to_string().contains("0.0.0.0") && shown.to_string().contains("--dev-public"));
     }
 }

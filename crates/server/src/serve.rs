@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidewire_auth::dev::DevGate;
+use tidewire_auth::jwt::Verifier;
 use tidewire_broker::memory::{self, Memory};
 use tidewire_engine::Control;
 use tidewire_hub::broker::Broker;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::position::Gen;
+use tidewire_hub::revocation::Revocations;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -18,14 +20,17 @@ use crate::api::{self, Parts};
 use crate::census::{self, Census};
 use crate::config::Settings;
 use crate::control::Plane;
+use crate::crowd::Crowd;
 use crate::demo;
 use crate::drain::{self, Ending, Signals};
+use crate::entrance::{self, Entrance, Unusable};
 use crate::health::Phase;
 use crate::http::Http;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::outlets::{Loops, Seat};
 use crate::ready_box::ReadyBox;
+use crate::ways::Ways;
 
 /// Why a node could not start. Exit code 1.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub enum Fatal {
     Listen(SocketAddr, io::Error),
     /// The system has no room for a thread, a descriptor or a random number.
     System(io::Error),
+    /// The gate cannot be made of what is configured.
+    Entrance(Unusable),
 }
 
 impl std::fmt::Display for Fatal {
@@ -47,11 +54,18 @@ impl std::fmt::Display for Fatal {
             }
             Fatal::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Fatal::System(error) => write!(f, "cannot start: {error}"),
+            Fatal::Entrance(error) => error.fmt(f),
         }
     }
 }
 
 impl std::error::Error for Fatal {}
+
+impl From<Unusable> for Fatal {
+    fn from(error: Unusable) -> Fatal {
+        Fatal::Entrance(error)
+    }
+}
 
 impl From<io::Error> for Fatal {
     fn from(error: io::Error) -> Fatal {
@@ -85,9 +99,13 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
 
     // Where messages are kept, and who listens to them.
     let generation = Gen::from_random(getrandom::u64().map_err(io::Error::from)?);
-    let revocations = Arc::default();
-    let options =
-        memory::Options { limits: limits.clone(), retention: settings.history, generation, revocations };
+    let revocations: Arc<Revocations> = Arc::default();
+    let options = memory::Options {
+        limits: limits.clone(),
+        retention: settings.history,
+        generation,
+        revocations: revocations.clone(),
+    };
     let broker: Arc<dyn Broker> = Arc::new(Memory::new(&options));
     let loops = if settings.engine_listens() { listeners.len() } else { 0 };
     // Outlets take some more connections than may be: whoever is too many is told so by the control plane, in the
@@ -98,8 +116,26 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
     let pipes = Seat::new(&*broker, &share, settings.dev);
 
     // Who decides.
-    let gate = Arc::new(DevGate::new(settings.dev_public));
-    let node = Arc::new(Node::new(gate, broker.clone(), limits.clone()));
+    let ways = Ways::new(settings.trusted_proxies.clone());
+    let (mut node, verifier) = if settings.dev {
+        let gate = Arc::new(DevGate::new(settings.dev_public));
+        (Node::new(gate, broker.clone(), limits.clone()), None)
+    } else {
+        let Entrance { gate, verifier } = entrance::open(settings, revocations.clone())?;
+        let mut node = Node::new(gate, broker.clone(), limits.clone());
+        node.crowd = Some(Arc::new(Crowd::new(limits.clone())));
+        node.runtime = Some(tokio::runtime::Handle::current());
+        (node, verifier)
+    };
+    node.ways = ways;
+    let node = Arc::new(node);
+    // Machines that watch us are no clients: they come by an address of their own, and bring no credentials.
+    let watched = settings.admin_listen.map(|address| {
+        let gate = Arc::new(DevGate::new(!address.ip().is_loopback()));
+        let mut watched = Node::new(gate, broker.clone(), limits.clone());
+        watched.health = node.health.clone();
+        Arc::new(watched)
+    });
     let census = Census::new(sockets.iter().map(Seat::counters).collect(), limits.connections_max);
     let plane = Plane::new(node.clone(), census.clone(), Seat::inboxes(sockets.iter().chain([&pipes])));
     let control: Arc<dyn Control> = Arc::new(plane.clone());
@@ -124,17 +160,19 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
         tokio::spawn(public.clone().accept(tokio::net::TcpListener::from_std(listener)?));
     }
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-    if let Some(admin) = admin {
+    if let (Some(admin), Some(node)) = (admin, watched) {
+        let parts = Parts { node, ..parts };
         tokio::spawn(
             http(api::admin_router(parts)).watched().accept(tokio::net::TcpListener::from_std(admin)?),
         );
     }
-    tokio::spawn(tick(plane.clone()));
+    tokio::spawn(tick(plane.clone(), revocations, verifier));
     if settings.demo {
         tokio::spawn(demo::publish(node.clone()));
     }
     node.health.enter(Phase::Ready);
-    ReadyBox { address, admin: admin_address, public: settings.dev_public, demo: settings.demo }.print();
+    let dev = settings.dev;
+    ReadyBox { address, admin: admin_address, dev, public: settings.dev_public, demo: settings.demo }.print();
 
     signals.next().await;
     let within = settings.drain_within();
@@ -146,12 +184,17 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
 }
 
 /// Lets time pass for everybody who has no clock.
-async fn tick(plane: Plane) {
+async fn tick(plane: Plane, revocations: Arc<Revocations>, verifier: Option<Arc<Verifier>>) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         seconds.tick().await;
         plane.tick();
+        let now = plane.now();
+        revocations.expire(now);
+        if let Some(verifier) = &verifier {
+            verifier.tick(now);
+        }
     }
 }
 

@@ -41,6 +41,12 @@ impl Plane {
         self.node.broker.tick(now);
     }
 
+    /// The moment that it is.
+    #[must_use]
+    pub fn now(&self) -> tidewire_hub::broker::Now {
+        self.node.clock.now()
+    }
+
     /// Tells every outlet to end its connections within this time.
     pub fn drain(&self, within: std::time::Duration) {
         for outlet in self.outlets.keys() {
