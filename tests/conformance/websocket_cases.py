@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "e2e/python"))
+sys.path.insert(0, str(HERE.parent / "harness"))
 
 from kosoku import FailureError, run_fuzzingclient  # noqa: E402
 from stage import Tidewire  # noqa: E402

