@@ -1,4 +1,7 @@
-"""One Tidewire process per test: started on a free port, in an empty folder, and gone when the test ends."""
+"""A Tidewire process of a test's own: started on a free port, in an empty folder, and gone when the test ends.
+
+Every Python suite starts its servers here, so how they let clients in is said in one place: `ACCESS`.
+"""
 
 import atexit
 import os
@@ -7,7 +10,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -24,27 +28,50 @@ PATIENCE = 15.0
 """Seconds a test waits for what should happen at once: far above what a busy machine needs."""
 
 
+@dataclass(frozen=True)
+class Access:
+    """How a server is told to let clients in, and what the tests' own clients show at its door."""
+
+    flags: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    """Header fields of every well-meant request, such as `Authorization`."""
+
+
+ACCESSES = {
+    # Everybody on this machine may do everything, and is asked for nothing.
+    "dev": Access(),
+}
+ACCESS = ACCESSES[os.environ.get("TIDEWIRE_ACCESS", "dev")]
+"""The one that every server of this run has, unless its test says otherwise."""
+
+
 class Tidewire:
     """A running server, and the two things tests do most: publish, and poll."""
 
-    def __init__(self, settings: dict[str, object], flags: tuple[str, ...]) -> None:
+    def __init__(self, settings: dict[str, object], flags: tuple[str, ...], access: Access = ACCESS) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}"
         self._folder = tempfile.TemporaryDirectory(prefix="tidewire-e2e-")
         self._said = Path(self._folder.name, "said")
         sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-        self._command = [BINARY, "serve", "--listen", f"127.0.0.1:{self.port}", *EVERY_FLAG, *sets, *flags]
+        self._command = [
+            BINARY, "serve", "--listen", f"127.0.0.1:{self.port}", *access.flags, *EVERY_FLAG, *sets, *flags
+        ]  # fmt: skip
+        self._environment = access.environment
+        self.credentials = access.credentials
         self.start()
 
     def start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEWIRE_")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEWIRE_")}
+        environment = {**inherited, **self._environment}
         with self._said.open("ab") as said:
             self.process = subprocess.Popen(
                 self._command, cwd=self._folder.name, env=environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL
             )
         atexit.register(self.process.kill)
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+        self.client = client(self.url, self.credentials)
         eventually("the server is ready", self._ready)
 
     def publish(self, channel: str, data: str | bytes, **headers: str) -> dict:
@@ -89,7 +116,8 @@ class Tidewire:
         assert self.process.poll() is None, f"tidewire ended with {self.process.returncode}:\n{self.said()}"
         try:
             # A connection of its own each time, so that none is left over for the test.
-            return httpx.get(f"{self.url}/readyz", timeout=1, trust_env=False).status_code == 200
+            with client(self.url) as probe:
+                return probe.get("/readyz", timeout=1).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -114,14 +142,19 @@ def server(serve: Callable[..., Tidewire]) -> Tidewire:
     return serve()
 
 
+def client(url: str, credentials: Mapping[str, str] | None = None) -> httpx.Client:
+    """A client of `url`. It trusts nobody's certificates, whose list would take longer to read than most tests last."""
+    return httpx.Client(base_url=url, headers=credentials, timeout=PATIENCE, trust_env=False, verify=False)
+
+
 def dispatched(source: EventSource) -> Iterator[ServerSentEvent]:
     """The events that a browser would fire: httpx-sse also yields blocks without data, such as a lone `retry:`."""
     return (event for event in source.iter_sse() if event.data)
 
 
-def eventually(what: str, condition: Callable[[], bool]) -> None:
-    """Asks `condition` again and again until it holds."""
-    deadline = time.monotonic() + PATIENCE
+def eventually(what: str, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+    """Asks `condition` again and again until it holds, for `patience` seconds."""
+    deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain until {what}"
         time.sleep(0.02)

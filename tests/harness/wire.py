@@ -24,6 +24,7 @@ class Wire:
 
     def __init__(self, server: Tidewire) -> None:
         self.host = f"127.0.0.1:{server.port}"
+        self._credentials = server.credentials
         self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._read = b""
@@ -32,18 +33,33 @@ class Wire:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._socket.close()
 
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
+
+    def push(self, data: bytes, patience_s: float = 0.2) -> None:
+        """Sends as much as the server takes: until it closes, or takes nothing more for `patience_s` seconds."""
+        self._socket.settimeout(patience_s)
+        try:
+            while data:
+                data = data[self._socket.send(data) :]
+        except (TimeoutError, BrokenPipeError, ConnectionResetError):
+            pass
+        finally:
+            self._socket.settimeout(PATIENCE)
 
     def request(self, start: str, *headers: str, body: bytes = b"") -> None:
         """Sends a well-formed request; `start` is like `GET /c/x` or `GET /c/x HTTP/1.0`."""
         line = start if " HTTP/" in start else f"{start} HTTP/1.1"
         if body and not any(header.lower().startswith(("content-length", "transfer-encoding")) for header in headers):
             headers = (*headers, f"Content-Length: {len(body)}")
-        if not any(header.lower().startswith("host:") for header in headers):
-            headers = (f"Host: {self.host}", *headers)
+        for name, value in (*self._credentials.items(), ("Host", self.host)):
+            if not any(header.lower().startswith(f"{name.lower()}:") for header in headers):
+                headers = (f"{name}: {value}", *headers)
         self.send("\r\n".join([line, *headers, "", ""]).encode("latin-1") + body)
 
     def finish(self) -> None:
@@ -56,11 +72,12 @@ class Wire:
         self._socket.close()
 
     def head(self) -> Response:
-        """Reads a response head; the body stays to be read."""
+        """Reads a response head; the body stays to be read. One that only says to go on is passed over."""
         text = self.until(b"\r\n\r\n").decode("latin-1")
         start, *lines = text.split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
-        return Response(int(start.split()[1]), headers, b"")
+        status = int(start.split()[1])
+        return self.head() if status == 100 else Response(status, headers, b"")
 
     def response(self) -> Response:
         """Reads a whole response: by its length, by its chunks, or to the end of the connection."""
@@ -70,7 +87,7 @@ class Wire:
         elif response.headers.get("transfer-encoding") == "chunked":
             while chunk := self.chunk():
                 response.body += chunk
-        else:
+        elif response.status not in (204, 304):
             response.body = self.rest()
         return response
 
@@ -104,6 +121,17 @@ class Wire:
             pass
         data, self._read = self._read, b""
         return data
+
+    def until_quiet(self, quiet_s: float) -> bytes:
+        """Reads until nothing has come for `quiet_s` seconds, or to the end of the connection."""
+        self._socket.settimeout(quiet_s)
+        try:
+            return self.rest()
+        except TimeoutError:
+            data, self._read = self._read, b""
+            return data
+        finally:
+            self._socket.settimeout(PATIENCE)
 
     def _more(self) -> None:
         piece = self._socket.recv(65536)
