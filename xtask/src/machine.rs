@@ -7,7 +7,13 @@ use std::process::Command;
 use crate::run;
 
 /// A Debian package, and a program that shows that it is there.
-const DEBIAN: &[(&str, &str)] = &[("chromium", "chromium"), ("nginx-light", "nginx"), ("curl", "curl")];
+const DEBIAN: &[(&str, &str)] = &[
+    ("chromium", "chromium"),
+    ("nginx-light", "nginx"),
+    ("haproxy", "haproxy"),
+    ("slowhttptest", "slowhttptest"),
+    ("curl", "curl"),
+];
 
 /// The oldest Node that the clients under test run on.
 const NODE_MAJOR_MIN: u32 = 20;
@@ -101,7 +107,7 @@ pub fn cargo_tool(name: &str) -> Result<PathBuf, String> {
     Ok(tool)
 }
 
-/// nginx lives in `/usr/sbin`, which is not on everyone's `PATH`.
+/// The proxies live in `/usr/sbin`, which is not on everyone's `PATH`.
 fn installed(program: &str) -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let sbin = PathBuf::from("/usr/sbin");

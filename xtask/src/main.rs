@@ -1,7 +1,7 @@
 //! The project's chores, one short verb each: `cargo xtask VERB`. CI speaks the same verbs.
 //!
 //! ```text
-//! test         everything below but bench and fuzz, in tiers; the last line is `N passed, N failed`
+//! test         everything below but siege, bench and fuzz, in tiers; the last line is `N passed, N failed`
 //! fmt          rewrites the code as rustfmt has it
 //! lint         rustfmt, clippy and rustdoc without a warning
 //! deny         licences, bans and sources of the dependencies
@@ -10,7 +10,10 @@
 //! e2e          npm's eventsource and ws, curl, the README; Python's clients and raw sockets
 //! tokio        the same against `engine.io=tokio`
 //! conformance  the 517 Autobahn cases
-//! proxies      a real nginx in front
+//! proxies      a real nginx and a real HAProxy in front
+//! hostile      clients that mean harm: sieges of seconds, and what brought other servers down
+//! siege        the sieges at their full size, against the default deadlines; minutes
+//! api          the HTTP surface against docs/openapi.yaml, by schemathesis
 //! browser      Chromium's own EventSource and WebSocket
 //! bench [...]  Tidewire beside the floor; prints figures, gates nothing on time
 //! fuzz [SECONDS]  every fuzz target for so long
@@ -51,6 +54,9 @@ fn main() -> ExitCode {
         }),
         "conformance" => tier::with_binary(|| tier::in_turn([Tier::conformance()])),
         "proxies" => tier::with_binary(|| tier::in_turn([Tier::proxies()])),
+        "hostile" => tier::with_binary(|| tier::in_turn([Tier::hostile()])),
+        "siege" => tier::with_binary(|| tier::in_turn([Tier::siege()])),
+        "api" => tier::with_binary(|| tier::in_turn([Tier::api()])),
         "browser" => tier::with_binary(|| tier::in_turn([Tier::browser()])),
         unknown => {
             eprintln!("there is no verb `{unknown}`\n{USAGE}");
@@ -61,4 +67,4 @@ fn main() -> ExitCode {
     if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | conformance | proxies | browser | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | conformance | proxies | hostile | siege | api | browser | bench | fuzz";

@@ -39,6 +39,7 @@ pub fn everything() -> Tally {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
         total += in_turn([Tier::mutants()]);
         total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser()]);
+        total += in_turn([Tier::hostile(), Tier::api()]);
         // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
         total += in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")]);
         total
@@ -182,9 +183,24 @@ impl Tier {
         Tier::pytest("python", "tests/e2e/python")
     }
 
-    /// A real nginx in front.
+    /// A real nginx and a real HAProxy in front.
     pub fn proxies() -> Tier {
         Tier::pytest("proxies", "tests/proxies")
+    }
+
+    /// Clients that mean harm: sieges of seconds, and what brought other servers down.
+    pub fn hostile() -> Tier {
+        Tier::pytest("hostile", "tests/hostile")
+    }
+
+    /// The sieges at their full size, against the default deadlines.
+    pub fn siege() -> Tier {
+        Tier::pytest("siege", "tests/hostile").with(&["--full", "-rP", "test_slowloris.py"])
+    }
+
+    /// The HTTP surface against `docs/openapi.yaml`, by schemathesis.
+    pub fn api() -> Tier {
+        Tier::pytest("api", "tests/api")
     }
 
     /// The Autobahn cases.
@@ -235,6 +251,17 @@ impl Tier {
             let mut pytest = run::command(machine::python()?, &["-m", "pytest"]);
             pytest.current_dir(run::repository().join(folder)).env("PYTHONDONTWRITEBYTECODE", "1");
             Ok(Ready::Run(pytest))
+        })
+    }
+
+    /// The same program with more arguments.
+    fn with(self, arguments: &'static [&'static str]) -> Tier {
+        Tier::new(self.name, move || {
+            let mut ready = (self.command)()?;
+            if let Ready::Run(command) = &mut ready {
+                command.args(arguments);
+            }
+            Ok(ready)
         })
     }
 
