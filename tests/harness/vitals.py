@@ -10,6 +10,8 @@ from stage import PATIENCE, Tidewire, client, eventually
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 MIB = 1 << 20
+LOOKS = 8
+"""So many looks in a row, 20 ms apart, show that the server rests."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,17 @@ def vitals(server: Tidewire) -> Vitals:
         peak_bytes=int(status["VmHWM"].split()[0]) << 10,
         processor_s=(int(times[11]) + int(times[12])) / TICKS_PER_SECOND,
     )
+
+
+def at_rest(server: Tidewire) -> None:
+    """Waits until the server has done all that it was asked: it has used no processor time for a while."""
+    used: list[float] = []
+
+    def rests() -> bool:
+        used.append(vitals(server).processor_s)
+        return len(used) > LOOKS and used[-1] == used[-1 - LOOKS]
+
+    eventually("the server rests", rests)
 
 
 def forget_peak(server: Tidewire) -> None:

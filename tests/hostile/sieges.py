@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from stage import PATIENCE, Tidewire
+from vitals import vitals
 from wire import Wire
 
 BESIEGER = Path(__file__).resolve().with_name("besieger.py")
@@ -37,18 +38,18 @@ class Scale:
 SCALES = {
     # Deadlines are shortened as the interval is, so that the same things happen in a twentieth of the time.
     "short": Scale(
-        hold_s=2.0,
+        hold_s=3.0,
         interval_s=0.25,
-        deadline_s=1.5,
+        deadline_s=2.0,
         settings={
-            "limits.first_byte_max": "500ms",
-            "limits.head_max": "1s",
-            "limits.body_max": "1s",
+            "limits.first_byte_max": "1s",
+            "limits.head_max": "1500ms",
+            "limits.body_max": "1500ms",
             "limits.queue_age_max": "1s",
             "limits.linger_max": "500ms",
         },
     ),
-    "full": Scale(hold_s=40.0, interval_s=5.0, deadline_s=32.0),
+    "full": Scale(hold_s=40.0, interval_s=5.0, deadline_s=34.0),
 }
 
 
@@ -89,6 +90,8 @@ class Patience:
     """From connecting to the first bytes of a stream."""
     publishes: list[float] = field(default_factory=list)
     """From connecting to the answer to a publish, which the stream beside it has heard."""
+    descriptors_most: int = 0
+    """The most that the server held meanwhile, looked at four times a second."""
 
     def check(self) -> None:
         for name, waits in (("streams", self.streams), ("publishes", self.publishes)):
@@ -113,6 +116,8 @@ def good_clients(server: Tidewire, seconds: float) -> Patience:
             patience.publishes.append(time.monotonic() - began_to_publish)
             assert answer.status == 200, answer
             stream.until(b"data: hello\n")
+        if len(patience.streams) % 25 == 1:
+            patience.descriptors_most = max(patience.descriptors_most, vitals(server).descriptors)
         time.sleep(max(0.0, began + 0.01 - time.monotonic()))
     return patience
 

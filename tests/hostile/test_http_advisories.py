@@ -6,7 +6,7 @@ import re
 
 import pytest
 from stage import Tidewire
-from vitals import MIB, unharmed
+from vitals import MIB, at_rest, unharmed
 from wire import Wire
 
 INTERNALS = re.compile(rb"panicked|thread '|\.rs:\d|0x[0-9a-f]{8}|/src/|unwrap|RUST_BACKTRACE")
@@ -212,7 +212,7 @@ def test_s1_engine_io_cve_2026_102599_and_cve_2026_102600_every_request_is_judge
     with Wire(server) as wire:
         wire.request("POST /c/x", body=b"mine")
         assert wire.response().status == 200
-        wire.request("POST /c/x", "Origin: http://evil.example", body=b"theirs")
+        wire.request("GET /v1/channels", "Origin: http://evil.example")
         assert wire.response().status == 403
         wire.request("POST /c/x", body=b"mine again")
         assert wire.response().status == 200
@@ -242,6 +242,7 @@ def test_s37_axum_core_rustsec_2022_0055_no_address_takes_a_body_without_end(ser
             else:
                 wire.request(start, f"Content-Length: {64 << 20}")
                 wire.push(piece * 64)
+        at_rest(server)
         for wire in wires:
             assert 400 <= wire.head().status < 500
             wire.close()

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 from stage import Tidewire
-from vitals import MIB, unharmed
+from vitals import MIB, at_rest, unharmed
 from wire import BINARY, CLOSE, CONTINUATION, PING, TEXT, Wire, frame
 
 V1 = "Sec-WebSocket-Protocol: tidewire.v1"
@@ -49,6 +49,7 @@ def test_s30_fragments_that_wait_for_their_end_cost_what_has_arrived(server):
         wires = [upgraded(server) for _ in range(300)]
         for wire in wires:
             wire.send(frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"x", fin=False) * 62)
+        at_rest(server)
         for wire in wires:
             wire.close()
 
@@ -134,6 +135,7 @@ def test_s30_websocket_rustsec_2022_0035_a_declared_length_allocates_nothing(ser
                 wire.send(frame(BINARY, b"x", declared=64 << 10))
             else:
                 wire.request("POST /c/x", f"Content-Length: {64 << 10}", body=b"x")
+        at_rest(server)
         for wire in wires:
             wire.close()
     assert server.texts("x") == []
@@ -142,13 +144,15 @@ def test_s30_websocket_rustsec_2022_0035_a_declared_length_allocates_nothing(ser
 SUBSCRIBE = json.dumps({"type": "subscribe", "id": 1, "channels": ["large"], "cursor": "earliest"}).encode()
 PUBLISH = json.dumps({"type": "publish", "id": "x" * 120, "channel": "small", "data": ""}).encode()
 UNREAD = {
-    # What is asked for over and over, without a look at the answers. Each would be megabytes if they were kept.
-    "pongs": ((), frame(PING, b"x" * 125) * 20_000),
-    "json_pongs": ((V1,), frame(TEXT, b'{"type":"ping","id":"' + b"x" * 120 + b'"}') * 20_000),
-    "pages": ((V1,), frame(TEXT, SUBSCRIBE) * 500),
-    "receipts": ((V1,), frame(TEXT, PUBLISH) * 10_000),
-    "errors": ((V1,), frame(TEXT, b"{") * 50_000),
-    "echoes": ((), frame(BINARY, b"x" * 60_000) * 200),
+    # What is asked for over and over, without a look at the answers, and how many MiB twenty such clients may cost. If
+    # answers were kept, it would be 60 to 3 000.
+    "pongs": (16, (), frame(PING, b"x" * 125) * 20_000),
+    "json_pongs": (16, (V1,), frame(TEXT, b'{"type":"ping","id":"' + b"x" * 120 + b'"}') * 20_000),
+    "receipts": (24, (V1,), frame(TEXT, PUBLISH) * 10_000),
+    "echoes": (16, (), frame(BINARY, b"x" * 60_000) * 200),
+    # A queue of a mebibyte for each, and as much room again to grow it in.
+    "pages": (64, (V1,), frame(TEXT, SUBSCRIBE) * 500),
+    "errors": (64, (V1,), frame(TEXT, b"{") * 50_000),
 }
 
 
@@ -157,11 +161,12 @@ def test_s35_ws_rustsec_2020_0043_answers_that_nobody_reads_do_not_pile_up(serve
     server = serve(**{"history.messages_max": 16})
     for _ in range(16):
         server.publish("large", "x" * 60_000)
-    headers, flood = UNREAD[name]
-    with unharmed(server, growth_max=64 * MIB):
+    growth, headers, flood = UNREAD[name]
+    with unharmed(server, growth_max=growth * MIB):
         wires = [upgraded(server, "/c/x", *headers) for _ in range(20)]
         for wire in wires:
             wire.push(flood)
+        at_rest(server)
         for wire in wires:
             wire.close()
 
@@ -174,6 +179,7 @@ def test_s35_pages_that_nobody_reads_do_not_pile_up_on_one_connection(server):
         wires = [Wire(server) for _ in range(20)]
         for wire in wires:
             wire.push(f"GET /c/large?cursor=earliest HTTP/1.1\r\nHost: {wire.host}\r\n\r\n".encode() * 100)
+        at_rest(server)
         for wire in wires:
             wire.close()
 
