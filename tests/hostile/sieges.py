@@ -38,7 +38,7 @@ class Scale:
 SCALES = {
     # Deadlines are shortened as the interval is, so that the same things happen in a twentieth of the time.
     "short": Scale(
-        hold_s=3.0,
+        hold_s=2.5,
         interval_s=0.25,
         deadline_s=2.0,
         settings={
