@@ -44,7 +44,7 @@ SCALES = {
         settings={
             "limits.first_byte_max": "1s",
             "limits.head_max": "1500ms",
-            "limits.body_max": "1500ms",
+            "limits.body_max": "1s",
             "limits.queue_age_max": "1s",
             "limits.linger_max": "500ms",
         },
