@@ -88,6 +88,7 @@ pub fn run(settings: &Settings) -> Result<Ending, Fatal> {
 }
 
 async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
+    entrance::keeps_its_word(settings)?;
     let mut signals = Signals::listen()?;
     let limits = Arc::new(settings.limits.clone());
 

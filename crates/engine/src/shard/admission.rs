@@ -32,7 +32,7 @@ impl<K: Kernel> Shard<K> {
             (Some((index, Phase::Asked)), Cause::Arrival(_)) => self.let_in(index, admit),
             (Some((index, Phase::Paging)), Cause::Page) => self.next_page(index, admit),
             (Some((index, Phase::Paging | Phase::Live)), Cause::Addition(_)) => {
-                self.add_channels(index, &admit)
+                self.add_channels(index, &admit);
             }
             // It is gone: what joining counted is taken back, one for one (delivery rule R12).
             _ if admit.joined => self.depart_unseated(admit.transport, admit.channels.to_vec()),
@@ -59,7 +59,7 @@ impl<K: Kernel> Shard<K> {
                 self.open_websocket(index, admit, request, &head, &accept_key, protocol);
             }
             Wants::LongPoll { wait } if admit.joined => {
-                self.wait_for_news(index, &admit, request, head, wait)
+                self.wait_for_news(index, &admit, request, head, wait);
             }
             Wants::LongPoll { .. } | Wants::ShortPoll => self.answer_poll(index, &admit.page, &request, head),
         }

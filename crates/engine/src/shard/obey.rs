@@ -44,7 +44,7 @@ impl<K: Kernel> Shard<K> {
                 }
                 Command::Position(position) => self.position = Some(position),
                 Command::Refuse { conn, reason, detail, cause } => {
-                    self.refuse_asked(conn, Refusal { reason, detail }, cause);
+                    self.refuse_asked(conn, &Refusal { reason, detail }, cause);
                 }
                 Command::Lost(loss) => self.tell_loss(&loss),
                 Command::Reply { conn, text } => self.reply(conn, &text),
@@ -124,7 +124,7 @@ impl<K: Kernel> Shard<K> {
         }
     }
 
-    fn refuse_asked(&mut self, conn: ConnId, refusal: Refusal, cause: Cause) {
+    fn refuse_asked(&mut self, conn: ConnId, refusal: &Refusal, cause: Cause) {
         let Some(index) = self.slots.find(conn.0) else { return };
         match cause {
             Cause::Addition(tag) => self.reply(conn, &v1::error(Some(&tag), refusal.reason, &refusal.detail)),
@@ -132,7 +132,7 @@ impl<K: Kernel> Shard<K> {
             Cause::Arrival(terms) => {
                 let request = self.slots.at(index).story().request.take();
                 let asker = request.as_deref().map_or(Asker::Nobody, Asker::Request);
-                self.refuse(index, &refusal, asker, &terms.head);
+                self.refuse(index, refusal, asker, &terms.head);
             }
         }
     }
