@@ -24,6 +24,11 @@ pub(crate) enum Command {
     Sub(Subscribe),
     /// Show what a channel keeps.
     History(History),
+    /// Make a key: a secret, a pair of keys, or an API key.
+    Keygen(crate::keygen::Keygen),
+    /// Make, read and check tokens.
+    #[command(subcommand)]
+    Token(crate::token::Token),
     /// Write a configuration to start from.
     Init(Init),
     /// Say everything that is wrong with the configuration.

@@ -13,12 +13,14 @@ mod get;
 mod history;
 mod http;
 mod init;
+mod keygen;
 mod publish;
 mod serve;
 mod show;
 mod sse;
 mod subscribe;
 mod target;
+mod token;
 mod ws;
 
 use clap::Parser as _;
@@ -33,6 +35,8 @@ fn main() -> std::process::ExitCode {
         Some(Command::Pub(publish)) => exit::block_on(publish::run(publish)),
         Some(Command::Sub(subscribe)) => exit::block_on(subscribe::run(subscribe)),
         Some(Command::History(history)) => exit::block_on(history::run(history)),
+        Some(Command::Keygen(keygen)) => keygen::run(&keygen),
+        Some(Command::Token(token)) => token::run(token),
         Some(Command::Init(init)) => init::run(&init),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Config(config)) => config::run(&config),
