@@ -77,11 +77,12 @@ pub enum Route {
     Other,
 }
 
-/// Whether a head that could not be routed was to open a stream of events: its refusal must be one that `EventSource`
-/// can show.
+/// Whether a head that could not be routed is that of a browser's `EventSource`, which can read no refusal but one inside
+/// a stream. Browsers tell themselves by Fetch Metadata.
 #[must_use]
-pub fn wants_stream(head: &Head<'_>) -> bool {
+pub fn is_event_source(head: &Head<'_>) -> bool {
     head.method == "GET"
+        && head.header("sec-fetch-site").is_some()
         && head.path().starts_with("/c/")
         && !head.asks_for_websocket()
         && Accept::of(head).event_stream

@@ -21,10 +21,23 @@ use super::turn::Shard;
 pub(super) enum Asker<'a> {
     /// Whoever sent something that is no request.
     Nobody,
-    /// An `EventSource` whose request could not be read any further. No gate has seen its origin.
+    /// A browser's `EventSource` whose request could not be read any further. No gate has seen its origin.
     Stream,
     /// Whoever asked for this, and has been through the gate.
     Request(&'a Request),
+}
+
+impl Asker<'_> {
+    /// Whether a browser asks: pages cannot send `Sec-Fetch-Site`, and whoever else does not has a status to read.
+    fn is_browser(self) -> bool {
+        match self {
+            Asker::Nobody => false,
+            Asker::Stream => true,
+            Asker::Request(request) => {
+                request.caller.as_ref().is_some_and(|caller| caller.fetch_site.is_some())
+            }
+        }
+    }
 }
 
 /// In dev mode a refused `EventSource` is told why, and to ask again only when somebody may have mended it.
@@ -42,7 +55,8 @@ impl<K: Kernel> Shard<K> {
             Asker::Request(request) => (request.origin.as_deref().filter(|_| passed), stream_body(request)),
         };
         let again = refusal::answers_as_stream(refusal.reason);
-        let answer = match stream.filter(|_| again || self.explain) {
+        let explains = self.explain && asker.is_browser();
+        let answer = match stream.filter(|_| again || explains) {
             None => {
                 let trace = self.trace_id();
                 refusal::http_response(refusal, allow_origin, fields, Some(&trace), true)

@@ -8,7 +8,7 @@ use tidewire_hub::limits::Limits;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::http1::parse_head;
 use tidewire_transport::refusal::Refusal;
-use tidewire_transport::request::{Protocol, Request, Route, route, wants_stream};
+use tidewire_transport::request::{Protocol, Request, Route, is_event_source, route};
 use tidewire_transport::websocket::decode::Item;
 use tidewire_transport::websocket::frame::{self, Opcode};
 
@@ -237,7 +237,7 @@ impl<K: Kernel> Shard<K> {
             Ok(Some(head)) => head,
         };
         match route(&head, &limits) {
-            Err(refusal) => self.refuse_unasked(index, &refusal, wants_stream(&head)),
+            Err(refusal) => self.refuse_unasked(index, &refusal, is_event_source(&head)),
             Ok(Route::Subscribe(request)) => {
                 if head.len < bytes.len() {
                     self.slots.at(index).story().inbound = bytes[head.len..].to_vec();
