@@ -122,11 +122,16 @@ impl Caller {
 }
 
 impl fmt::Debug for Caller {
-    // Credentials stay out of logs (security rule S49).
+    // Credentials stay out of logs (security rule S49); that there are some is worth knowing.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |field: &Option<Box<str>>| field.as_ref().map(|_| "***");
         f.debug_struct("Caller")
             .field("host", &self.host)
             .field("origin", &self.origin)
+            .field("authorization", &hidden(&self.authorization))
+            .field("cookie", &hidden(&self.cookie))
+            .field("ticket", &hidden(&self.ticket))
+            .field("query_token", &hidden(&self.query_token))
             .finish_non_exhaustive()
     }
 }
