@@ -6,7 +6,7 @@ use tidewire_hub::admit::{OutletId, Page, Subscribe, Transport};
 use tidewire_hub::broker::{Broker, ChannelInfo, Done, Now, Totals};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Outlet;
-use tidewire_hub::limits::{Limits, PageLimit, Retention};
+use tidewire_hub::limits::{Limits, PageLimit, Retentions};
 use tidewire_hub::partition::Partition;
 use tidewire_hub::position::{Gen, Start};
 use tidewire_hub::publish::{Publish, Receipt};
@@ -19,7 +19,7 @@ pub struct Options {
     /// Bounds on channels, keys and memory.
     pub limits: Arc<Limits>,
     /// What each channel keeps.
-    pub retention: Retention,
+    pub retentions: Retentions,
     /// Random, and new for every process: whoever comes with a cursor of another one is told of a gap.
     pub generation: Gen,
     /// Rights that were taken back, shared with the gate.
@@ -36,8 +36,8 @@ impl Memory {
     /// An empty broker.
     #[must_use]
     pub fn new(options: &Options) -> Memory {
-        let Options { limits, retention, generation, revocations } = options;
-        let partition = Partition::new(*generation, limits, *retention, revocations.clone());
+        let Options { limits, retentions, generation, revocations } = options;
+        let partition = Partition::new(*generation, limits, retentions.clone(), revocations.clone());
         Memory { partition: Mutex::new(partition), revocations: revocations.clone() }
     }
 
@@ -98,6 +98,10 @@ impl Broker for Memory {
             self.sequencer().revoke(&revocation);
         }
         done(outcome);
+    }
+
+    fn retain(&self, retentions: Retentions) {
+        self.sequencer().retain(retentions);
     }
 
     fn drain(&self) {

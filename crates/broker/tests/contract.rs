@@ -11,7 +11,7 @@ use tidewire_hub::broker::{Broker, Now};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::{Command, Full, Outlet};
 use tidewire_hub::grant::Grant;
-use tidewire_hub::limits::{Limits, POLL_PAGE, PageLimit, Retention, STREAM_PAGE};
+use tidewire_hub::limits::{Limits, POLL_PAGE, PageLimit, Retention, Retentions, STREAM_PAGE};
 use tidewire_hub::message::Payload;
 use tidewire_hub::position::{Cursor, Gen, Position, Start};
 use tidewire_hub::publish::{Key, Publish, Receipt};
@@ -21,7 +21,7 @@ use tidewire_hub::reason::Reason;
 #[derive(Clone, Default)]
 struct Setting {
     limits: Limits,
-    retention: Retention,
+    retentions: Retentions,
 }
 
 /// A broker with one outlet and a clock turned by hand.
@@ -201,7 +201,7 @@ fn a_page_is_bounded_by_bytes_too_and_never_empty(make: fn(Setting) -> Bench) {
 
 fn r5_a_trimmed_history_is_a_gap_that_says_where_it_is_whole_again(make: fn(Setting) -> Bench) {
     let retention = Retention { messages_max: 2, ..Retention::default() };
-    let bench = make(Setting { retention, ..Setting::default() });
+    let bench = make(Setting { retentions: retention.into(), ..Setting::default() });
     let first = bench.publish("a", "1");
     let second = bench.publish("a", "2");
     bench.publish_all((3..=4).map(|number| ("a", number.to_string())));
@@ -213,9 +213,40 @@ fn r5_a_trimmed_history_is_a_gap_that_says_where_it_is_whole_again(make: fn(Sett
     assert_eq!((page.start, texts(&page)), (Some(second), vec!["3", "4"]));
 }
 
+fn a_namespace_keeps_by_rules_of_its_own(make: fn(Setting) -> Bench) {
+    let common = Retention { messages_max: 3, ttl: Duration::from_secs(60) };
+    let brief = Retention { messages_max: 3, ttl: Duration::from_secs(10) };
+    let few = Retention { messages_max: 1, ttl: Duration::from_secs(60) };
+    let own = [("brief".into(), brief), ("few".into(), few)];
+    let mut bench = make(Setting { retentions: Retentions::new(common, own), ..Setting::default() });
+    let names = ["long", "brief:a", "few:a"];
+    bench.publish_all(names.map(|name| (name, "1".to_owned())));
+    bench.publish_all(names.map(|name| (name, "2".to_owned())));
+    let kept = |bench: &Bench| names.map(|name| texts(&bench.read(name, Start::Earliest)).len());
+    assert_eq!(kept(&bench), [2, 2, 1]);
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(kept(&bench), [2, 0, 1]);
+    bench.pass(Duration::from_secs(50));
+    assert_eq!(kept(&bench), [0, 0, 0]);
+}
+
+fn other_retentions_hold_for_what_is_kept_already(make: fn(Setting) -> Bench) {
+    let mut bench = make(Setting::default());
+    let first = bench.publish("a", "1");
+    bench.publish_all([("b:1", "2".to_owned()), ("a", "3".to_owned())]);
+    let brief = Retention { messages_max: 1, ttl: Duration::from_secs(10) };
+    bench.broker.retain(Retentions::new(Retention::default(), [("a".into(), brief)]));
+    assert_eq!(texts(&bench.read("a", Start::Earliest)), ["1", "3"], "nothing goes before its time");
+    bench.publish("a", "4");
+    assert_eq!(texts(&bench.read("a", Start::Earliest)), ["4"]);
+    assert!(bench.read("a", after(first)).gap.is_some(), "what went is announced");
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(texts(&bench.read("a,b:1", Start::Earliest)), ["2"]);
+}
+
 fn r5_a_gap_on_one_channel_begins_at_the_cursor_of_the_others(make: fn(Setting) -> Bench) {
     let retention = Retention { messages_max: 1, ..Retention::default() };
-    let bench = make(Setting { retention, ..Setting::default() });
+    let bench = make(Setting { retentions: retention.into(), ..Setting::default() });
     let first = bench.publish("a", "1");
     bench.publish("b", "2");
     bench.publish("a", "3");
@@ -295,7 +326,7 @@ fn r13_an_outlet_that_was_full_catches_up_in_order(make: fn(Setting) -> Bench) {
 
 fn r13_what_was_trimmed_behind_a_barrier_is_announced(make: fn(Setting) -> Bench) {
     let retention = Retention { messages_max: 1, ..Retention::default() };
-    let bench = make(Setting { retention, ..Setting::default() });
+    let bench = make(Setting { retentions: retention.into(), ..Setting::default() });
     bench.stream("a,b", Start::Live);
     *bench.inbox.room.lock().unwrap() = Some(0);
     bench.publish_all(["1", "2", "3"].map(|text| ("a", text.to_owned())));
@@ -388,7 +419,7 @@ fn channels_are_bounded_and_idle_ones_make_room(make: fn(Setting) -> Bench) {
 fn memory(setting: Setting) -> Bench {
     let options = Options {
         limits: Arc::new(setting.limits),
-        retention: setting.retention,
+        retentions: setting.retentions,
         generation: Gen::from_random(0x5eed),
         revocations: Arc::default(),
     };
@@ -420,6 +451,8 @@ contract! { memory:
     r22_a_repeated_key_happens_once_and_another_payload_conflicts
     r23_a_drain_refuses_new_publishes_and_repeats_old_answers
     s37_histories_keep_to_the_memory_budget_and_say_so
+    a_namespace_keeps_by_rules_of_its_own
+    other_retentions_hold_for_what_is_kept_already
     a_long_poll_joins_only_when_nothing_waits_for_it
     a_page_is_bounded_by_bytes_too_and_never_empty
     channels_are_bounded_and_idle_ones_make_room

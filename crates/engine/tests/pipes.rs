@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use tidewire_engine::pipes::{self, Pipes};
 use tidewire_engine::{Counters, Inbox};
-use tidewire_hub::limits::{Limits, Retention};
+use tidewire_hub::limits::{Limits, Retentions};
 use tidewire_hub::partition::Partition;
 use tidewire_hub::position::Gen;
 
 fn pipes() -> (Pipes, Arc<Counters>, Arc<Mutex<Partition>>) {
     let limits = Arc::new(Limits::default());
     let inbox = Inbox::new(&limits);
-    let mut partition = Partition::new(Gen::from_random(7), &limits, Retention::default(), Arc::default());
+    let mut partition = Partition::new(Gen::from_random(7), &limits, Retentions::default(), Arc::default());
     let outlet = partition.attach(inbox.clone());
     let partition = Arc::new(Mutex::new(partition));
     let control = Arc::new(rig::Plane { partition: partition.clone(), inbox: inbox.clone() });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::admit::{OutletId, Page, Subscribe, Transport};
 use crate::channel::{Channel, ChannelSet};
 use crate::deliver::Outlet;
-use crate::limits::PageLimit;
+use crate::limits::{PageLimit, Retentions};
 use crate::position::Start;
 use crate::publish::{Publish, Receipt, Receivers};
 use crate::reason::Reason;
@@ -58,6 +58,9 @@ pub trait Broker: Send + Sync {
     /// Takes back rights: records it for as long as it says, and ends the connections that it concerns, on every node
     /// (security rule S26). `overloaded` where there is no room for another record; then nothing has changed.
     fn revoke(&self, revocation: Revocation, done: Done<Result<(), Reason>>);
+
+    /// Keeps messages by other rules from now on (a reload).
+    fn retain(&self, retentions: Retentions);
 
     /// Refuses new publishes from now on (rule R23).
     fn drain(&self);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::admit::{Admit, Cause, ConnId, Loss};
 use crate::grant::Grant;
+use crate::limits::Limits;
 use crate::message::Message;
 use crate::position::Position;
 use crate::reason::Reason;
@@ -72,6 +73,8 @@ pub enum Command {
     /// End every connection whose rights this revocation ends. Whoever is let in after it was recorded is in the inbox
     /// after it (security rule S26).
     Revoke(Arc<Revocation>),
+    /// Hold to other bounds from now on (a reload).
+    Limit(Arc<Limits>),
     /// Stop accepting, and end every connection at a random moment within this time.
     Drain {
         /// How long the wave takes.

@@ -21,6 +21,7 @@ mod history;
 mod keys;
 pub mod limits;
 pub mod message;
+mod order;
 pub mod partition;
 pub mod pattern;
 pub mod position;
@@ -39,7 +40,7 @@ pub use deliver::{Command, Outlet};
 pub use grant::{
     Action, Asked, Denied, Entry, Gate, Grant, Holder, Scope, Screened, Ticket, TicketOrder, Tickets, Token,
 };
-pub use limits::{Limits, Retention};
+pub use limits::{Limits, Retention, Retentions};
 pub use message::{EventName, Message, Payload};
 pub use partition::Partition;
 pub use pattern::Pattern;

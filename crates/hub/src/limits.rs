@@ -1,5 +1,6 @@
 //! Bounds: every queue, buffer and wait has one, and full has a name.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::channel::Channel;
@@ -55,8 +56,10 @@ pub struct Limits {
     pub address_failures_per_minute_max: u32,
     /// Channels that one subject listens to at once, over all its connections. Beyond: `rate_limited`. Default 1 000 (S36).
     pub subject_channels_max: usize,
-    /// Messages that one subject or key publishes a second. Beyond: `rate_limited`. Default 1 000 (S37).
+    /// Messages that one subject publishes a second. Beyond: `rate_limited`. Default 1 000 (S37).
     pub subject_publishes_per_second_max: u32,
+    /// Messages that are published with one API key a second. Beyond: `rate_limited`. Default 100 000 (S37).
+    pub key_publishes_per_second_max: u32,
     /// Tickets that one subject gets a second. Beyond: `rate_limited`. Default 10 (S24).
     pub tickets_per_second_max: u32,
     /// Unspent tickets of one subject. Beyond: `rate_limited`. Default 20 (S24).
@@ -131,6 +134,7 @@ impl Default for Limits {
             address_failures_per_minute_max: 10,
             subject_channels_max: 1_000,
             subject_publishes_per_second_max: 1_000,
+            key_publishes_per_second_max: 100_000,
             tickets_per_second_max: 10,
             tickets_outstanding_max: 20,
             connections_max: 17_936,
@@ -161,6 +165,43 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Retention {
         Retention { messages_max: 1_000, ttl: Duration::from_secs(3_600) }
+    }
+}
+
+/// What channels keep: most what is common, those of some namespaces something of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retentions {
+    common: Retention,
+    own: HashMap<Box<str>, Retention>,
+}
+
+impl Retentions {
+    /// `own` holds for the channels of these namespaces, `common` for all others.
+    #[must_use]
+    pub fn new(common: Retention, own: impl IntoIterator<Item = (Box<str>, Retention)>) -> Retentions {
+        Retentions { common, own: own.into_iter().collect() }
+    }
+
+    /// What `channel` keeps.
+    #[must_use]
+    pub fn of(&self, channel: &Channel) -> Retention {
+        // Most servers have no namespaces, and this is on the way of every publish.
+        if self.own.is_empty() {
+            return self.common;
+        }
+        self.own.get(channel.namespace()).copied().unwrap_or(self.common)
+    }
+
+    /// What channels keep that no namespace has anything else for.
+    #[must_use]
+    pub fn common(&self) -> Retention {
+        self.common
+    }
+}
+
+impl From<Retention> for Retentions {
+    fn from(common: Retention) -> Retentions {
+        Retentions::new(common, [])
     }
 }
 

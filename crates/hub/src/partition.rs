@@ -6,7 +6,7 @@
 //! Sketch: a publish costs two hash look-ups, one `Arc` and one inbox entry per interested outlet; a kept message
 //! costs its payload, about 180 bytes for itself and 32 in `order`.
 
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use crate::admit::{Admit, Join, Loss, OutletId, Page, Subscribe, Transport};
@@ -17,8 +17,9 @@ use crate::deliver::{Command, Outlet};
 use crate::grant::Grant;
 use crate::history::{History, Trimmed};
 use crate::keys::Keys;
-use crate::limits::{Limits, PageLimit, Retention};
+use crate::limits::{Limits, PageLimit, Retentions};
 use crate::message::Message;
+use crate::order::{Order, Placed};
 use crate::position::{Gen, Position, Start};
 use crate::publish::{Publish, Receipt, Receivers};
 use crate::reason::Reason;
@@ -33,9 +34,8 @@ pub struct Partition {
     /// The highest `last` of any channel whose record was given up (delivery rule R20).
     floor: u64,
     channels: HashMap<Channel, History>,
-    /// Every kept message by seq, oldest first, so that age and memory are trimmed from the front. An entry whose
-    /// message was trimmed by size stays until it is found stale.
-    order: VecDeque<Placed>,
+    /// Every kept message, so that age and memory are trimmed from the front.
+    order: Order,
     /// While a barrier is up: the newest message of each channel that left `order`, so that its loss is announced.
     lost_while_held: HashMap<Channel, u64>,
     messages: usize,
@@ -44,18 +44,12 @@ pub struct Partition {
     feeds: Feeds,
     /// Rights that were taken back. Whoever joins is looked up here, in the joining step (delivery rule R12).
     revocations: Arc<Revocations>,
-    retention: Retention,
+    retentions: Retentions,
     bytes_max: usize,
     channels_max: usize,
     draining: bool,
     /// When channels were last looked through for records to give up: looking costs a walk over all of them.
     looked_ms: Option<u64>,
-}
-
-struct Placed {
-    seq: u64,
-    placed_ms: u64,
-    channel: Channel,
 }
 
 impl Partition {
@@ -64,7 +58,7 @@ impl Partition {
     pub fn new(
         generation: Gen,
         limits: &Limits,
-        retention: Retention,
+        retentions: Retentions,
         revocations: Arc<Revocations>,
     ) -> Partition {
         Partition {
@@ -72,14 +66,14 @@ impl Partition {
             seq: 0,
             floor: 0,
             channels: HashMap::new(),
-            order: VecDeque::new(),
+            order: Order::default(),
             lost_while_held: HashMap::new(),
             messages: 0,
             bytes: 0,
             keys: Keys::new(limits.keys_max, limits.key_ttl),
             feeds: Feeds::default(),
             revocations,
-            retention,
+            retentions,
             bytes_max: limits.memory_budget / 4 * 3,
             channels_max: limits.channels_max,
             draining: false,
@@ -175,7 +169,6 @@ impl Partition {
     pub fn catch_up(&mut self, outlet: OutletId) {
         let index = usize::from(outlet.0);
         let Some(after) = self.feeds.lift(index) else { return };
-        let held = self.order.partition_point(|placed| placed.seq <= after);
         let interested =
             |channel: &Channel| self.channels.get(channel).filter(|history| history.interests(outlet));
         let gone = self
@@ -184,7 +177,7 @@ impl Partition {
             .filter(|(channel, seq)| **seq > after && interested(channel).is_some());
         let mut lost: BTreeMap<Channel, u64> = gone.map(|(channel, seq)| (channel.clone(), *seq)).collect();
         let mut due = Vec::new();
-        for placed in self.order.range(held..) {
+        for placed in self.order.after(after) {
             match interested(&placed.channel).map(|history| history.at(placed.seq)) {
                 Some(Some(message)) => due.push(message.clone()),
                 Some(None) => {
@@ -219,6 +212,13 @@ impl Partition {
         for feed in self.feeds.iter().filter(|feed| feed.held_after.is_none()) {
             let _ = feed.outlet.send(Command::Position(head));
         }
+    }
+
+    /// Keeps by other rules from now on. What is kept already lasts as these have it; what is one too many by them goes
+    /// with the next message of its channel.
+    pub fn retain(&mut self, retentions: Retentions) {
+        self.order = self.order.relaid(|channel| retentions.of(channel).ttl);
+        self.retentions = retentions;
     }
 
     /// Refuses new publishes from now on.
@@ -277,8 +277,9 @@ impl Partition {
         self.bytes += message.cost_bytes();
         let seq = position.seq;
         let placed = Placed { seq, placed_ms: now.monotonic_ms, channel: message.channel.clone() };
-        self.order.push_back(placed);
-        let trimmed = history.append(message.clone(), self.retention);
+        let retention = self.retentions.of(&message.channel);
+        self.order.push(placed, retention.ttl);
+        let trimmed = history.append(message.clone(), retention);
         let receivers = history.receivers();
         for index in history.interested() {
             let feed = self.feeds.get(index);
@@ -352,23 +353,22 @@ impl Partition {
     }
 
     fn trim_memory(&mut self) {
-        while self.bytes > self.bytes_max && self.messages > 0 {
-            self.trim_front();
+        while self.bytes > self.bytes_max
+            && let Some(placed) = self.order.pop_oldest()
+        {
+            self.trim(placed);
         }
         self.drop_stale_order();
     }
 
     fn trim_age(&mut self, now: Now) {
-        let ttl_ms = u64::try_from(self.retention.ttl.as_millis()).unwrap_or(u64::MAX);
-        let expired = |placed: &Placed| placed.placed_ms.saturating_add(ttl_ms) <= now.monotonic_ms;
-        while self.order.front().is_some_and(expired) {
-            self.trim_front();
+        while let Some(placed) = self.order.pop_expired(now.monotonic_ms) {
+            self.trim(placed);
         }
         self.drop_stale_order();
     }
 
-    fn trim_front(&mut self) {
-        let Some(placed) = self.order.pop_front() else { return };
+    fn trim(&mut self, placed: Placed) {
         let Some(history) = self.channels.get_mut(&placed.channel) else { return };
         let trimmed = history.trim_to(placed.seq);
         self.give_back(trimmed);

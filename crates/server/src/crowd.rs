@@ -33,7 +33,8 @@ struct Rates {
     limits: Arc<Limits>,
     arrivals: DefaultKeyedRateLimiter<IpAddr>,
     failures: DefaultKeyedRateLimiter<IpAddr>,
-    publishes: DefaultKeyedRateLimiter<Arc<str>>,
+    subject_publishes: DefaultKeyedRateLimiter<Arc<str>>,
+    key_publishes: DefaultKeyedRateLimiter<Arc<str>>,
 }
 
 /// How long an address that has failed too often waits before it may try again.
@@ -100,10 +101,13 @@ impl Crowd {
     /// # Errors
     /// `rate_limited` where it has published enough for this second.
     pub fn may_publish(&self, holder: &Holder, publisher: &Arc<str>) -> Result<(), Reason> {
-        if *holder == Holder::Developer {
-            return Ok(());
-        }
-        self.rates.load().publishes.check_key(publisher).map_err(|_| Reason::RateLimited)
+        let rates = self.rates.load();
+        let limiter = match holder {
+            Holder::Developer => return Ok(()),
+            Holder::Key(_) => &rates.key_publishes,
+            Holder::Token(_) => &rates.subject_publishes,
+        };
+        limiter.check_key(publisher).map_err(|_| Reason::RateLimited)
     }
 
     /// Forgets who is back at a full quota: as many entries at most are kept as came or failed within a minute.
@@ -113,8 +117,10 @@ impl Crowd {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
-        rates.publishes.retain_recent();
-        rates.publishes.shrink_to_fit();
+        for limiter in [&rates.subject_publishes, &rates.key_publishes] {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
         lock(&self.locked_out).retain(|_, until| now.monotonic_ms < *until);
     }
 }
@@ -129,8 +135,11 @@ impl Rates {
             failures: DefaultKeyedRateLimiter::keyed(Quota::per_minute(per(
                 limits.address_failures_per_minute_max
             ))),
-            publishes: DefaultKeyedRateLimiter::keyed(Quota::per_second(per(
+            subject_publishes: DefaultKeyedRateLimiter::keyed(Quota::per_second(per(
                 limits.subject_publishes_per_second_max
+            ))),
+            key_publishes: DefaultKeyedRateLimiter::keyed(Quota::per_second(per(
+                limits.key_publishes_per_second_max
             ))),
             limits,
         }
@@ -231,6 +240,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidewire_hub::grant::Token;
 
     const ONE: &str = "203.0.113.7";
 
@@ -304,12 +314,19 @@ mod tests {
     }
 
     #[test]
-    fn s37_a_publisher_publishes_so_often_a_second() {
-        let crowd = crowd(Limits { subject_publishes_per_second_max: 1, ..Limits::default() });
-        let publish = |holder: Holder| crowd.may_publish(&holder, &holder.publisher());
-        assert_eq!(publish(Holder::Key("a".into())), Ok(()));
-        assert_eq!(publish(Holder::Key("a".into())), Err(Reason::RateLimited));
-        assert_eq!(publish(Holder::Key("b".into())), Ok(()));
-        assert_eq!([publish(Holder::Developer), publish(Holder::Developer)], [Ok(()), Ok(())]);
+    fn s37_a_subject_and_a_key_publish_so_often_a_second_each() {
+        let limits = Limits {
+            subject_publishes_per_second_max: 1,
+            key_publishes_per_second_max: 2,
+            ..Limits::default()
+        };
+        let crowd = crowd(limits);
+        let publish = |holder: &Holder| crowd.may_publish(holder, &holder.publisher());
+        let token = Token { subject: "a".into(), id: None, issued_at_s: 0 };
+        let (subject, key) = (Holder::Token(Arc::new(token)), Holder::Key("a".into()));
+        assert_eq!([(); 2].map(|()| publish(&subject)), [Ok(()), Err(Reason::RateLimited)]);
+        assert_eq!([(); 3].map(|()| publish(&key)), [Ok(()), Ok(()), Err(Reason::RateLimited)]);
+        assert_eq!(publish(&Holder::Key("b".into())), Ok(()));
+        assert_eq!([(); 2].map(|()| publish(&Holder::Developer)), [Ok(()), Ok(())]);
     }
 }

@@ -41,22 +41,6 @@ pub fn keeps_its_word(settings: &Settings) -> Result<(), Unusable> {
     if settings.proxy_protocol {
         return Err(unusable("proxy_protocol", "this version does not read the PROXY protocol yet"));
     }
-    for (name, own) in &settings.namespaces {
-        let asked = [
-            ("messages_max", own.messages_max.is_some()),
-            ("ttl", own.ttl.is_some()),
-            ("publish", own.publish.is_some()),
-            ("publishes_per_second_max", own.publishes_per_second_max.is_some()),
-            ("message_bytes_max", own.message_bytes_max.is_some()),
-        ];
-        if let Some((key, _)) = asked.iter().find(|(_, asked)| *asked) {
-            let key = format!("namespace.{name}.{key}");
-            return Err(unusable(
-                &key,
-                "this version has no rules of a namespace's own but `slow_reader` yet",
-            ));
-        }
-    }
     Ok(())
 }
 

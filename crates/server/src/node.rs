@@ -16,13 +16,14 @@ use tidewire_hub::grant::{Asked, Denied, Entry, Gate, Grant, Tickets};
 use tidewire_hub::limits::Limits;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
+use tidewire_hub::revocation::Revocations;
 use tidewire_transport::refusal::Refusal;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::crowd::Crowd;
 use crate::health::{Health, Phase};
-use crate::publishes::Publishes;
+use crate::publishes::{Namespaces, Publishes};
 use crate::refusals;
 use crate::ways::Ways;
 
@@ -42,6 +43,8 @@ pub struct Node {
     pub publishes: Publishes,
     /// Counts addresses and subjects; nothing in dev mode, where all are one.
     pub crowd: Option<Arc<Crowd>>,
+    /// Rights that were taken back.
+    pub revocations: Arc<Revocations>,
     /// Knows the proxies that are believed.
     pub ways: Ways,
     /// Runs what waits for a moment; nothing where nobody waits, in the simulation.
@@ -60,7 +63,7 @@ impl Node {
         broker: Arc<dyn Broker>,
         limits: Arc<Limits>,
     ) -> Node {
-        let publishes = Publishes::new(&limits);
+        let publishes = Publishes::new(&limits, &Namespaces::new());
         Node {
             gate: gate.clone(),
             tickets: gate,
@@ -69,6 +72,7 @@ impl Node {
             health: Arc::default(),
             publishes,
             crowd: None,
+            revocations: Arc::default(),
             ways: Ways::default(),
             runtime: None,
             limits: ArcSwap::new(limits),
@@ -82,11 +86,11 @@ impl Node {
     }
 
     /// Holds to other bounds from now on.
-    pub fn limit(&self, limits: Arc<Limits>) {
+    pub fn limit(&self, limits: Arc<Limits>, namespaces: &Namespaces) {
         if let Some(crowd) = &self.crowd {
             crowd.limit(limits.clone());
         }
-        self.publishes.limit(&limits);
+        self.publishes.limit(&limits, namespaces);
         self.limits.store(limits);
     }
 
@@ -164,7 +168,7 @@ impl Node {
     /// Whoever stops waiting does not take the message back: it is *unknown* to them, as after any time-out.
     ///
     /// # Errors
-    /// The broker's refusal in the request's terms; `overloaded` or `rate_limited` where there is no room for it.
+    /// The broker's refusal in the request's terms, or that of [`Node::begin_publish`].
     pub async fn publish(&self, grant: &Grant, publish: Publish) -> Result<Receipt, Refusal> {
         let about = refusals::About::from(&publish);
         let begun = self.begin_publish(grant, &publish);
@@ -187,15 +191,18 @@ impl Node {
     /// Takes one publish's place among those of its publisher, of its channel and of the node.
     ///
     /// # Errors
-    /// `overloaded` or `rate_limited`.
+    /// `revoked`, or those of [`Publishes::begin`].
     pub fn begin_publish(
         &self,
         grant: &Grant,
         publish: &Publish,
     ) -> Result<tokio::sync::OwnedSemaphorePermit, Reason> {
+        if self.revocations.bars(grant, &publish.channel) {
+            return Err(Reason::Revoked);
+        }
         if let Some(crowd) = &self.crowd {
             crowd.may_publish(&grant.holder, &publish.publisher)?;
         }
-        self.publishes.begin(&publish.channel)
+        self.publishes.begin(&grant.holder, publish)
     }
 }

@@ -86,6 +86,14 @@ pub fn of_publish(reason: Reason, publish: &About) -> Refusal {
         Reason::RateLimited => {
             format!("`{}` or its publisher has had enough messages for this second", publish.channel)
         }
+        Reason::Forbidden => {
+            format!(
+                "`{}` takes messages of API keys alone: its namespace has `publish = \"keys\"`",
+                publish.channel
+            )
+        }
+        Reason::TooLarge => format!("the payload is larger than `{}` takes", publish.channel),
+        Reason::Revoked => format!("the right to `{}` was taken back", publish.channel),
         Reason::ChannelsFull => format!("`{}` would be one channel too many", publish.channel),
         reason => reason.hint().to_owned(),
     };

@@ -103,7 +103,7 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
     let revocations: Arc<Revocations> = Arc::default();
     let options = memory::Options {
         limits: limits.clone(),
-        retention: settings.history,
+        retentions: settings.retentions(),
         generation,
         revocations: revocations.clone(),
     };
@@ -129,6 +129,8 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
         (node, verifier)
     };
     node.ways = ways;
+    node.revocations = revocations.clone();
+    node.publishes.limit(&limits, &settings.namespaces);
     let node = Arc::new(node);
     // Machines that watch us are no clients: they come by an address of their own, and bring no credentials.
     let watched = settings.admin_listen.map(|address| {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use axum::{Router, http};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tidewire_auth::dev::DevGate;
@@ -14,8 +15,11 @@ use tidewire_broker::memory::{Memory, Options};
 use tidewire_engine::Control;
 use tidewire_hub::broker::Broker;
 use tidewire_hub::channel::Channel;
-use tidewire_hub::limits::{Limits, Retention};
+use tidewire_hub::grant::Holder;
+use tidewire_hub::limits::{Limits, Retentions};
+use tidewire_hub::message::Payload;
 use tidewire_hub::position::Gen;
+use tidewire_hub::publish::Publish;
 use tidewire_server::api::{self, Parts, Peer};
 use tidewire_server::census::Census;
 use tidewire_server::control::Plane;
@@ -41,7 +45,7 @@ impl Rig {
         let generation = Gen::from_random(0x1234_5678);
         let options = Options {
             limits: limits.clone(),
-            retention: Retention::default(),
+            retentions: Retentions::default(),
             generation,
             revocations: Arc::default(),
         };
@@ -161,7 +165,14 @@ async fn s37_a_payload_beyond_its_bound_is_too_large() {
 #[tokio::test]
 async fn s37_more_publishes_at_once_than_allowed_are_told_to_come_back() {
     let rig = Rig::with(Limits { publishes_in_flight_max: 1, ..Limits::default() });
-    let held = rig.node.publishes.begin(&Channel::parse("elsewhere").unwrap()).unwrap();
+    let elsewhere = Publish {
+        channel: Channel::parse("elsewhere").unwrap(),
+        event: None,
+        payload: Payload::binary(Bytes::new()),
+        key: None,
+        publisher: "".into(),
+    };
+    let held = rig.node.publishes.begin(&Holder::Developer, &elsewhere).unwrap();
     let response = rig.ask(Request::post("/c/a"), "x").await;
     assert!(response.headers().contains_key("retry-after"));
     refuses(response, 503, "overloaded").await;

@@ -70,7 +70,7 @@ impl Node {
         let generation = Gen::from_random(rng.next());
         let options = Options {
             limits: limits.clone(),
-            retention: build.retention,
+            retentions: build.retention.into(),
             generation,
             revocations: Arc::default(),
         };

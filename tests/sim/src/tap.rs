@@ -8,7 +8,7 @@ use tidewire_hub::admit::{OutletId, Page, Subscribe, Transport};
 use tidewire_hub::broker::{Broker, ChannelInfo, Done, Now, Totals};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::{Command, Full, Outlet};
-use tidewire_hub::limits::PageLimit;
+use tidewire_hub::limits::{PageLimit, Retentions};
 use tidewire_hub::position::Start;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
@@ -29,7 +29,7 @@ impl Tap {
     /// A new life of the log.
     #[must_use]
     pub fn new(options: &Options, ledger: Ledger, mutant: Option<Mutant>) -> Tap {
-        ledger.book().begin(options.generation, &options.limits, options.retention);
+        ledger.book().begin(options.generation, &options.limits, options.retentions.common());
         Tap { broker: Memory::new(options), ledger, mutant, left: AtomicU64::new(0) }
     }
 
@@ -94,6 +94,10 @@ impl Broker for Tap {
 
     fn revoke(&self, revocation: Revocation, done: Done<Result<(), Reason>>) {
         self.broker.revoke(revocation, done);
+    }
+
+    fn retain(&self, retentions: Retentions) {
+        self.broker.retain(retentions);
     }
 
     fn drain(&self) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidewire_hub::admit::{Cause, ConnId, Gap, GapReason, Loss};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Command;
+use tidewire_hub::limits::Limits;
 use tidewire_hub::message::Message;
 use tidewire_hub::position::Position;
 use tidewire_hub::reason::Reason;
@@ -22,7 +23,7 @@ use super::frames::Frame;
 use super::queue::Kind;
 use super::slot::{Form, Phase};
 use super::time::ticks;
-use super::turn::Shard;
+use super::turn::{Shard, json_limits};
 
 /// Messages queued in one pass over the sockets. A healthy reader's queue stays far below
 /// `Limits::queue_messages_max`, however far behind the loop is: what is not queued waits in the inbox.
@@ -53,6 +54,7 @@ impl<K: Kernel> Shard<K> {
                 Command::Close { conn, reason } => self.close(conn, reason),
                 Command::Renew { conn, grant, lasts, tag } => self.renew(conn, grant, lasts, tag.as_deref()),
                 Command::Revoke(revocation) => self.revoke(&revocation),
+                Command::Limit(limits) => self.limit(limits),
                 Command::Drain { within } => self.drain(within),
             }
         }
@@ -170,6 +172,12 @@ impl<K: Kernel> Shard<K> {
         if let Some(index) = self.slots.find(conn.0) {
             self.end(index, reason);
         }
+    }
+
+    /// Holds to other bounds. A deadline that is set already stays; the next one is by the new bounds.
+    fn limit(&mut self, limits: Arc<Limits>) {
+        self.json_limits = json_limits(&limits);
+        self.limits = limits;
     }
 
     /// Stops accepting once everybody in the listener's queue is in, and spreads the ends over the time given.

@@ -90,17 +90,14 @@ impl<K: Kernel> Shard<K> {
     #[must_use]
     pub fn new(kernel: K, parts: Parts) -> Shard<K> {
         let clock = Clock::starting_at(kernel.now_ms());
-        let mut json_limits = Limits::clone(&parts.limits);
-        // Room for a payload in base64 or with escapes; the payload itself is bounded when the frame is read.
-        json_limits.message_bytes_max =
-            json_limits.message_bytes_max.saturating_mul(2).saturating_add(4 << 10);
+        let json_limits = json_limits(&parts.limits);
         Shard {
             kernel,
             outlet: parts.outlet,
             inbox: parts.inbox,
             control: parts.control,
             limits: parts.limits,
-            json_limits: Arc::new(json_limits),
+            json_limits,
             counters: parts.counters,
             jitter: Jitter(parts.seed | 1),
             explain: parts.explain,
@@ -286,3 +283,9 @@ impl Jitter {
 }
 
 const _: () = assert!(TICK_MS < 1_000, "heartbeats and deadlines are told in seconds");
+
+/// The same with room for a payload in base64 or with escapes; the payload itself is bounded when the frame is read.
+pub(super) fn json_limits(limits: &Limits) -> Arc<Limits> {
+    let message_bytes_max = limits.message_bytes_max.saturating_mul(2).saturating_add(4 << 10);
+    Arc::new(Limits { message_bytes_max, ..limits.clone() })
+}

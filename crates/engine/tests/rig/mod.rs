@@ -20,7 +20,7 @@ use tidewire_hub::broker::Now;
 use tidewire_hub::channel::Channel;
 use tidewire_hub::deliver::{Command, Outlet as _};
 use tidewire_hub::grant::Grant;
-use tidewire_hub::limits::{Limits, POLL_PAGE, Retention, STREAM_PAGE};
+use tidewire_hub::limits::{Limits, POLL_PAGE, Retentions, STREAM_PAGE};
 use tidewire_hub::message::Payload;
 use tidewire_hub::partition::Partition;
 use tidewire_hub::position::{Cursor, Gen, Start};
@@ -47,7 +47,7 @@ impl Rig {
         let limits = Arc::new(limits);
         let inbox = Inbox::new(&limits);
         let mut partition =
-            Partition::new(Gen::from_random(7), &limits, Retention::default(), Arc::default());
+            Partition::new(Gen::from_random(7), &limits, Retentions::default(), Arc::default());
         let outlet = partition.attach(inbox.clone());
         let partition = Arc::new(Mutex::new(partition));
         let control = Arc::new(Plane { partition: partition.clone(), inbox: inbox.clone() });

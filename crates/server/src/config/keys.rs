@@ -191,7 +191,8 @@ keys! {
     "limits.batch_messages_max", limits.batch_messages_max: Bound, "100", Live, "Messages in one batch.";
     "limits.publishes_in_flight_max", limits.publishes_in_flight_max: Bound, "1024", Restart, "Publishes being answered at once.";
     "limits.channel_publishes_per_second_max", limits.channel_publishes_per_second_max: Rate, "10000", Live, "Messages a second on one channel.";
-    "limits.subject_publishes_per_second_max", limits.subject_publishes_per_second_max: Rate, "1000", Live, "Messages a second from one subject or API key.";
+    "limits.subject_publishes_per_second_max", limits.subject_publishes_per_second_max: Rate, "1000", Live, "Messages a second from one subject.";
+    "limits.key_publishes_per_second_max", limits.key_publishes_per_second_max: Rate, "100000", Live, "Messages a second with one API key.";
     "limits.tickets_per_second_max", limits.tickets_per_second_max: Rate, "10", Live, "Tickets a second for one subject.";
     "limits.tickets_outstanding_max", limits.tickets_outstanding_max: Bound, "20", Live, "Tickets of one subject that wait to be spent.";
     "limits.connections_max", limits.connections_max: Bound, "auto", Restart, "Connections at once. Default: 90 % of the open files allowed, less 64.";

@@ -28,7 +28,7 @@ pub mod sources;
 mod units;
 
 pub use auth::Auth;
-pub use namespace::{NamespaceRules, NamespaceSettings};
+pub use namespace::NamespaceSettings;
 pub use place::{Place, Places};
 pub use reload::Change;
 pub use secret::Secret;

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidewire_hub::limits::Retention;
 
 use super::kinds::{Form, Kind};
 
@@ -25,23 +24,6 @@ pub struct NamespaceSettings {
     pub message_bytes_max: Option<usize>,
     /// Whether presence is kept. Without effect yet.
     pub presence: Option<bool>,
-}
-
-/// What holds for the channels of one namespace, with nothing left open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NamespaceRules {
-    /// What a channel keeps.
-    pub retention: Retention,
-    /// What happens to slow readers.
-    pub slow_reader: SlowReader,
-    /// Who may publish.
-    pub publish: Publishers,
-    /// Messages a second on one channel.
-    pub publishes_per_second_max: u32,
-    /// The largest payload, in bytes.
-    pub message_bytes_max: usize,
-    /// Whether presence is kept. Without effect yet.
-    pub presence: bool,
 }
 
 /// What happens to a subscriber that reads too slowly (security rule S35).

@@ -164,9 +164,8 @@ impl<'r> Inspection<'r> {
             self.loosened(key.name, &now, &usual);
         }
         for (name, own) in &settings.namespaces {
-            let usual = settings.rules_of("");
             let usual = NamespaceSettings {
-                publishes_per_second_max: Some(usual.publishes_per_second_max),
+                publishes_per_second_max: Some(settings.limits.channel_publishes_per_second_max),
                 ..NamespaceSettings::default()
             };
             let bounds = NAMESPACE_KEYS.iter().filter(|key| (key.weight)(&usual).is_some());

@@ -5,11 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tidewire_hub::limits::{Limits, Retention};
+use tidewire_hub::limits::{Limits, Retention, Retentions};
 
 use super::auth::Auth;
 use super::machine;
-use super::namespace::{NamespaceRules, NamespaceSettings, Publishers, SlowReader};
+use super::namespace::NamespaceSettings;
 
 /// Everything a node is told. Keys and their meaning stand in [`super::keys`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Settings {
     pub limits: Limits,
     /// What a channel keeps.
     pub history: Retention,
-    /// What is different in a namespace, by its name. [`Settings::rules_of`] has what holds there.
+    /// What is different in a namespace, by its name. [`Settings::retentions`] and [`crate::publishes`] have what holds there.
     pub namespaces: BTreeMap<Box<str>, NamespaceSettings>,
     /// What drives the sockets.
     pub io: Io,
@@ -96,24 +96,18 @@ impl Settings {
         cfg!(target_os = "linux") && self.io != Io::Tokio
     }
 
-    /// What holds for the channels of `namespace`.
+    /// What channels keep.
     #[must_use]
-    pub fn rules_of(&self, namespace: &str) -> NamespaceRules {
-        let own = self.namespaces.get(namespace).cloned().unwrap_or_default();
+    pub fn retentions(&self) -> Retentions {
         let Retention { messages_max, ttl } = self.history;
-        NamespaceRules {
-            retention: Retention {
+        let own = self.namespaces.iter().map(|(name, own)| {
+            let retention = Retention {
                 messages_max: own.messages_max.unwrap_or(messages_max),
                 ttl: own.ttl.unwrap_or(ttl),
-            },
-            slow_reader: own.slow_reader.unwrap_or(SlowReader::Disconnect),
-            publish: own.publish.unwrap_or(Publishers::Granted),
-            publishes_per_second_max: own
-                .publishes_per_second_max
-                .unwrap_or(self.limits.channel_publishes_per_second_max),
-            message_bytes_max: own.message_bytes_max.unwrap_or(self.limits.message_bytes_max),
-            presence: own.presence.unwrap_or(false),
-        }
+            };
+            (name.clone(), retention)
+        });
+        Retentions::new(self.history, own)
     }
 }
 

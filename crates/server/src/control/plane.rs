@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidewire_engine::{Control, Event};
 use tidewire_hub::admit::{Cause, Join, OutletId, Subscribe};
 use tidewire_hub::deliver::{Command, Outlet};
-use tidewire_hub::limits::STREAM_PAGE;
+use tidewire_hub::limits::{Limits, STREAM_PAGE};
 use tidewire_hub::position::{Cursor, Start};
 
 use super::joins::Joins;
@@ -45,6 +45,14 @@ impl Plane {
     #[must_use]
     pub fn now(&self) -> tidewire_hub::broker::Now {
         self.node.clock.now()
+    }
+
+    /// Holds to other bounds from now on, and has every outlet hold to its share of them.
+    pub fn limit(&self, limits: &Limits, share: &Arc<Limits>) {
+        self.joins.limit(limits.joins_per_minute_max);
+        for outlet in self.outlets.keys() {
+            self.send(*outlet, Command::Limit(share.clone()));
+        }
     }
 
     /// Tells every outlet to end its connections within this time.

@@ -175,6 +175,7 @@ mod tests {
     use super::super::rig::{Rig, raw, v1};
     use super::*;
     use bytes::Bytes;
+    use tidewire_hub::grant::Holder;
 
     fn texts(count: usize) -> Vec<Inbound> {
         let text = |number: usize| Inbound { binary: false, bytes: Bytes::from(number.to_string()) };
@@ -230,8 +231,15 @@ mod tests {
     #[test]
     fn s37_publishes_beyond_those_in_flight_are_refused() {
         let rig = Rig::new();
-        let elsewhere = tidewire_hub::channel::Channel::parse("elsewhere").unwrap();
-        let _all: Vec<_> = (0..1_024).map(|_| rig.node().publishes.begin(&elsewhere).unwrap()).collect();
+        let elsewhere = Publish {
+            channel: tidewire_hub::channel::Channel::parse("elsewhere").unwrap(),
+            event: None,
+            payload: Payload::binary(Bytes::new()),
+            key: None,
+            publisher: "".into(),
+        };
+        let begin = |_| rig.node().publishes.begin(&Holder::Developer, &elsewhere).unwrap();
+        let _all: Vec<_> = (0..1_024).map(begin).collect();
         rig.receive(&raw("a"), texts(1));
         assert_eq!(rig.commands(), ["close overloaded"]);
         rig.receive(

@@ -10,7 +10,7 @@ use tidewire_hub::broker::{Broker, ChannelInfo, Done, Now, Totals};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::{Command, Full, Outlet};
 use tidewire_hub::grant::Grant;
-use tidewire_hub::limits::{Limits, PageLimit};
+use tidewire_hub::limits::{Limits, PageLimit, Retentions};
 use tidewire_hub::position::{Gen, Position, Start};
 use tidewire_hub::publish::{Publish, Receipt, Receivers};
 use tidewire_hub::reason::Reason;
@@ -172,6 +172,7 @@ impl Broker for Notes {
     fn catch_up(&self, _: OutletId, _: Now) {}
     fn read(&self, _: ChannelSet, _: Start, _: PageLimit, _: Now, _: Done<Result<Page, Reason>>) {}
     fn tick(&self, _: Now) {}
+    fn retain(&self, _: Retentions) {}
     fn drain(&self) {}
 
     fn revoke(&self, _: Revocation, done: Done<Result<(), Reason>>) {

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidewire_hub::channel::Channel;
+use tidewire_hub::limits::Retention;
+
 use crate::config::namespace::{Publishers, SlowReader};
 use crate::config::production;
 use crate::config::show::Shown;
@@ -332,14 +335,15 @@ fn a_namespace_is_set_in_every_layer() {
         "[namespace.chat]\nttl = \"1m\"\nmessages_max = 10\n[namespace.ticks]\nslow_reader = \"conflate\"\n";
     let environment = [("TIDEWIRE_NAMESPACE__CHAT__TTL", "2m")];
     let settings = resolve(file, &environment, &[("namespace.chat.publish", "keys")]).unwrap();
-    let chat = settings.rules_of("chat");
-    assert_eq!(chat.retention.ttl, Duration::from_secs(120));
-    assert_eq!(chat.retention.messages_max, 10);
-    assert_eq!(chat.publish, Publishers::Keys);
-    assert_eq!(chat.publishes_per_second_max, 10_000);
-    assert_eq!(settings.rules_of("ticks").slow_reader, SlowReader::Conflate);
-    assert_eq!(settings.rules_of("ticks").retention, settings.history);
-    assert_eq!(settings.rules_of("anything").publish, Publishers::Granted);
+    let chat = &settings.namespaces["chat"];
+    assert_eq!(chat.ttl, Some(Duration::from_secs(120)));
+    assert_eq!(chat.messages_max, Some(10));
+    assert_eq!(chat.publish, Some(Publishers::Keys));
+    assert_eq!(chat.publishes_per_second_max, None);
+    assert_eq!(settings.namespaces["ticks"].slow_reader, Some(SlowReader::Conflate));
+    let kept = |channel| settings.retentions().of(&Channel::parse(channel).unwrap());
+    let own = Retention { messages_max: 10, ttl: Duration::from_secs(120) };
+    assert_eq!([kept("chat:1"), kept("ticks"), kept("chats")], [own, settings.history, settings.history]);
     assert_eq!(settings.limits.conflate, ["ticks".into()], "what the hub looks at");
     let error = resolve("[namespace.chat]\ntll = 5\n", &[], &[]).unwrap_err();
     assert!(error.starts_with("tidewire.toml:2: ") && error.contains("`namespace.chat.ttl`?"), "{error}");
@@ -349,8 +353,7 @@ fn a_namespace_is_set_in_every_layer() {
 fn the_short_form_of_slow_readers_yields_to_the_namespace() {
     let file = "[limits]\nconflate = [\"ticks\", \"chat\"]\n[namespace.chat]\nslow_reader = \"disconnect\"\n";
     let settings = resolve(file, &[], &[]).unwrap();
-    assert_eq!(settings.rules_of("ticks").slow_reader, SlowReader::Conflate);
-    assert_eq!(settings.rules_of("chat").slow_reader, SlowReader::Disconnect);
+    assert_eq!(settings.namespaces["chat"].slow_reader, Some(SlowReader::Disconnect));
     assert_eq!(settings.limits.conflate, ["ticks".into()]);
 }
 
