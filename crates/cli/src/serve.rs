@@ -2,12 +2,16 @@
 
 use std::io::IsTerminal as _;
 use std::path::Path;
+use std::str::FromStr as _;
 
-use tidewire_server::Fatal;
 use tidewire_server::config::sources::Flag;
 use tidewire_server::config::{ConfigError, Resolved, Settings, Sources};
 use tidewire_server::drain::Ending;
-use tracing_subscriber::EnvFilter;
+use tidewire_server::{Fatal, Surroundings};
+use tracing_subscriber::filter::Directive;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::args::Serve;
 use crate::exit::Failure;
@@ -17,11 +21,11 @@ const DEFAULT_FILE: &str = "tidewire.toml";
 
 pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     let Resolved { settings, warnings, .. } = resolve(args)?;
-    log_to_stderr(&settings)?;
+    let terminal = Terminal { args: args.clone(), filter: log_to_stderr(&settings)? };
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    match tidewire_server::run(&settings) {
+    match tidewire_server::run(&settings, &terminal) {
         Ok(Ending::Empty) => Ok(()),
         Ok(Ending::TimeOver) => {
             tracing::info!("the time to drain was over before everybody had left");
@@ -30,6 +34,25 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
         Ok(Ending::CutShort) => Err(Failure::Runtime("told twice to end: not everybody had left".into())),
         Err(fatal @ Fatal::Entrance(_)) => Err(Failure::Configuration(fatal.to_string())),
         Err(fatal) => Err(Failure::Runtime(fatal.to_string())),
+    }
+}
+
+/// The surroundings of a server that was started from a terminal, or from a unit file.
+struct Terminal {
+    args: Serve,
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl Surroundings for Terminal {
+    fn read(&self) -> Result<Resolved, Vec<ConfigError>> {
+        let sources = sources(&self.args)
+            .map_err(|failure| vec![ConfigError { place: None, problem: failure.to_string() }])?;
+        sources.resolve(Settings::for_this_machine())
+    }
+
+    fn log(&self, settings: &Settings) -> Result<(), String> {
+        let filter = log_filter(settings)?;
+        self.filter.reload(filter).map_err(|error| error.to_string())
     }
 }
 
@@ -98,20 +121,20 @@ fn flags(args: &Serve) -> Result<Vec<Flag>, Failure> {
     Ok(flags)
 }
 
-/// Reads `log`.
+/// Reads `log`. Whoever asks for a reload is told what came of it, whatever else is written.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn log_filter(settings: &Settings) -> Result<EnvFilter, String> {
-    settings.log.parse().map_err(|error| format!("`log`: {error}"))
+    let filter: EnvFilter = settings.log.parse().map_err(|error| format!("`log`: {error}"))?;
+    let answers = Directive::from_str("tidewire_server::reload=info").map_err(|error| error.to_string())?;
+    Ok(filter.add_directive(answers))
 }
 
-fn log_to_stderr(settings: &Settings) -> Result<(), Failure> {
+fn log_to_stderr(settings: &Settings) -> Result<reload::Handle<EnvFilter, Registry>, Failure> {
     let filter = log_filter(settings).map_err(Failure::Configuration)?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    Ok(())
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    Ok(handle)
 }

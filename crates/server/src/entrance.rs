@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use tidewire_auth::allow::Origins;
 use tidewire_auth::api_key::ApiKeys;
 use tidewire_auth::hosts::Hosts;
-use tidewire_auth::jwt::{self, JwksOptions, KeySet, Options, Strength, Verifier, source};
+use tidewire_auth::jwt::{self, Jwks, JwksOptions, KeySet, Options, Strength, Verifier, source};
 use tidewire_auth::{MemoryVault, Rules, TicketLimits, Tickets, TokenGate};
+use tidewire_hub::broker::Now;
 use tidewire_hub::revocation::Revocations;
 
 use crate::config::Settings;
@@ -29,7 +31,7 @@ pub struct Entrance {
     /// The gate.
     pub gate: Arc<TokenGate>,
     /// Its verifier; nothing where API keys are all there is.
-    pub verifier: Option<Arc<Verifier>>,
+    verifier: ArcSwapOption<Verifier>,
 }
 
 /// Refuses what can be configured and is not in force yet: a rule that somebody relies on and nobody keeps is worse than
@@ -44,16 +46,40 @@ pub fn keeps_its_word(settings: &Settings) -> Result<(), Unusable> {
     Ok(())
 }
 
-/// Makes the gate that `settings` describe. Called on the runtime, which fetches key sets later.
-///
-/// # Errors
-/// What cannot be used, by its key.
-pub fn open(settings: &Settings, revocations: Arc<Revocations>) -> Result<Entrance, Unusable> {
-    let verifier = verifier(settings)?;
-    let rules = rules(settings, verifier.clone())?;
-    let tickets = Tickets::new(Arc::new(MemoryVault::default())).map_err(|error| unusable("auth", error))?;
-    let gate = TokenGate::new(rules, tickets, revocations).map_err(|error| unusable("auth", error))?;
-    Ok(Entrance { gate: Arc::new(gate), verifier })
+impl Entrance {
+    /// Makes the gate that `settings` describe. Called on the runtime, which fetches key sets later.
+    ///
+    /// # Errors
+    /// What cannot be used, by its key.
+    pub fn open(settings: &Settings, revocations: Arc<Revocations>) -> Result<Entrance, Unusable> {
+        let verifier = verifier(settings, None)?;
+        let rules = rules(settings, verifier.clone())?;
+        let vault = Arc::new(MemoryVault::default());
+        let tickets = Tickets::new(vault).map_err(|error| unusable("auth", error))?;
+        let gate = TokenGate::new(rules, tickets, revocations).map_err(|error| unusable("auth", error))?;
+        Ok(Entrance { gate: Arc::new(gate), verifier: ArcSwapOption::new(verifier) })
+    }
+
+    /// Goes by other settings from now on. A key set whose address is the same is not fetched anew.
+    ///
+    /// # Errors
+    /// What cannot be used, by its key. Then nothing has changed.
+    pub fn reopen(&self, settings: &Settings) -> Result<(), Unusable> {
+        let before = self.verifier.load();
+        let jwks = before.as_ref().and_then(|verifier| verifier.options().jwks.clone());
+        let verifier = verifier(settings, jwks)?;
+        let rules = rules(settings, verifier.clone())?;
+        self.gate.reload(rules).map_err(|error| unusable("auth", error))?;
+        self.verifier.store(verifier);
+        Ok(())
+    }
+
+    /// Lets time pass.
+    pub fn tick(&self, now: Now) {
+        if let Some(verifier) = &*self.verifier.load() {
+            verifier.tick(now);
+        }
+    }
 }
 
 fn rules(settings: &Settings, verifier: Option<Arc<Verifier>>) -> Result<Rules, Unusable> {
@@ -83,7 +109,8 @@ fn rules(settings: &Settings, verifier: Option<Arc<Verifier>>) -> Result<Rules, 
     })
 }
 
-fn verifier(settings: &Settings) -> Result<Option<Arc<Verifier>>, Unusable> {
+/// `fetched` is the key set that is there already.
+fn verifier(settings: &Settings, fetched: Option<Jwks>) -> Result<Option<Arc<Verifier>>, Unusable> {
     let auth = &settings.auth;
     let mut keys = Vec::new();
     if let Some(secret) = &auth.hs256_secret {
@@ -99,7 +126,10 @@ fn verifier(settings: &Settings) -> Result<Option<Arc<Verifier>>, Unusable> {
     let jwks = auth.jwks_url.as_ref().map(|url| {
         let (allow_private, ca_file) = (auth.jwks_allow_private, auth.jwks_ca.clone());
         let options = JwksOptions { url: url.clone(), allow_private, ca_file };
-        jwt::Jwks::new(options, tokio::runtime::Handle::current())
+        match fetched.filter(|fetched| *fetched.options() == options) {
+            Some(fetched) => Ok(fetched),
+            None => Jwks::new(options, tokio::runtime::Handle::current()),
+        }
     });
     let jwks = jwks.transpose().map_err(|error| unusable("auth.jwks_url", error))?;
     if keys.is_empty() && jwks.is_none() {

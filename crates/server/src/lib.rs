@@ -30,8 +30,11 @@ pub mod outlets;
 pub mod publishes;
 pub mod ready_box;
 pub mod refusals;
+pub mod reload;
 pub mod serve;
+pub mod signals;
 pub mod ways;
 
 pub use config::Settings;
+pub use reload::Surroundings;
 pub use serve::{Fatal, run};

@@ -6,23 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidewire_auth::dev::DevGate;
-use tidewire_auth::jwt::Verifier;
 use tidewire_broker::memory::{self, Memory};
 use tidewire_engine::Control;
 use tidewire_hub::broker::Broker;
-use tidewire_hub::limits::Limits;
 use tidewire_hub::position::Gen;
 use tidewire_hub::revocation::Revocations;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{self, Parts};
-use crate::census::{self, Census};
+use crate::census::Census;
 use crate::config::Settings;
 use crate::control::Plane;
 use crate::crowd::Crowd;
 use crate::demo;
-use crate::drain::{self, Ending, Signals};
+use crate::drain::{self, Ending};
 use crate::entrance::{self, Entrance, Unusable};
 use crate::health::Phase;
 use crate::http::Http;
@@ -30,6 +28,8 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::outlets::{Loops, Seat};
 use crate::ready_box::ReadyBox;
+use crate::reload::{self, Reloader, Surroundings};
+use crate::signals::{Asked, Signals};
 use crate::ways::Ways;
 
 /// Why a node could not start. Exit code 1.
@@ -77,17 +77,17 @@ impl From<io::Error> for Fatal {
 ///
 /// # Errors
 /// When it cannot start.
-pub fn run(settings: &Settings) -> Result<Ending, Fatal> {
+pub fn run(settings: &Settings, surroundings: &dyn Surroundings) -> Result<Ending, Fatal> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Publishes and pages; subscribers are the event loops' own business.
         .worker_threads(if settings.engine_listens() { settings.shards.min(2) } else { settings.shards })
         .thread_name("tidewire-api")
         .enable_all()
         .build()?;
-    runtime.block_on(serve(settings))
+    runtime.block_on(serve(settings, surroundings))
 }
 
-async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
+async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<Ending, Fatal> {
     entrance::keeps_its_word(settings)?;
     let mut signals = Signals::listen()?;
     let limits = Arc::new(settings.limits.clone());
@@ -109,24 +109,22 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
     };
     let broker: Arc<dyn Broker> = Arc::new(Memory::new(&options));
     let loops = if settings.engine_listens() { listeners.len() } else { 0 };
-    // Outlets take some more connections than may be: whoever is too many is told so by the control plane, in the
-    // language of its request, and does not wait in a queue that nobody looks at.
-    let room = limits.connections_max.saturating_add(census::RESERVE);
-    let share = Arc::new(Limits { connections_max: room, ..limits.shared_by(loops + 1) });
+    let outlets = loops + 1;
+    let share = reload::share(&limits, outlets);
     let sockets: Vec<Seat> = (0..loops).map(|_| Seat::new(&*broker, &share, settings.dev)).collect();
     let pipes = Seat::new(&*broker, &share, settings.dev);
 
     // Who decides.
     let ways = Ways::new(settings.trusted_proxies.clone());
-    let (mut node, verifier) = if settings.dev {
+    let (mut node, entrance) = if settings.dev {
         let gate = Arc::new(DevGate::new(settings.dev_public));
         (Node::new(gate, broker.clone(), limits.clone()), None)
     } else {
-        let Entrance { gate, verifier } = entrance::open(settings, revocations.clone())?;
-        let mut node = Node::new(gate, broker.clone(), limits.clone());
+        let entrance = Arc::new(Entrance::open(settings, revocations.clone())?);
+        let mut node = Node::new(entrance.gate.clone(), broker.clone(), limits.clone());
         node.crowd = Some(Arc::new(Crowd::new(limits.clone())));
         node.runtime = Some(tokio::runtime::Handle::current());
-        (node, verifier)
+        (node, Some(entrance))
     };
     node.ways = ways;
     node.revocations = revocations.clone();
@@ -163,13 +161,13 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
         tokio::spawn(public.clone().accept(tokio::net::TcpListener::from_std(listener)?));
     }
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-    if let (Some(admin), Some(node)) = (admin, watched) {
+    if let (Some(admin), Some(node)) = (admin, watched.clone()) {
         let parts = Parts { node, ..parts };
         tokio::spawn(
             http(api::admin_router(parts)).watched().accept(tokio::net::TcpListener::from_std(admin)?),
         );
     }
-    tokio::spawn(tick(plane.clone(), revocations, verifier));
+    tokio::spawn(tick(plane.clone(), revocations, entrance.clone()));
     if settings.demo {
         tokio::spawn(demo::publish(node.clone()));
     }
@@ -177,17 +175,23 @@ async fn serve(settings: &Settings) -> Result<Ending, Fatal> {
     let dev = settings.dev;
     ReadyBox { address, admin: admin_address, dev, public: settings.dev_public, demo: settings.demo }.print();
 
-    signals.next().await;
+    let nodes = [Some(node.clone()), watched].into_iter().flatten().collect();
+    let (settings, reloaded) = (settings.clone(), plane.clone());
+    let mut reloader = Reloader { settings, nodes, plane: reloaded, entrance, outlets };
+    while signals.next().await == Asked::Reload {
+        reloader.reload(surroundings);
+    }
+    let settings = &reloader.settings;
     let within = settings.drain_within();
     tracing::info!(?within, "draining");
     tokio::select! {
         ending = drain::drain(&node, &plane, &census, &running, &pipe_counters, &closing, within) => Ok(ending),
-        () = signals.next() => Ok(Ending::CutShort),
+        () = signals.end() => Ok(Ending::CutShort),
     }
 }
 
 /// Lets time pass for everybody who has no clock.
-async fn tick(plane: Plane, revocations: Arc<Revocations>, verifier: Option<Arc<Verifier>>) {
+async fn tick(plane: Plane, revocations: Arc<Revocations>, entrance: Option<Arc<Entrance>>) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -195,8 +199,8 @@ async fn tick(plane: Plane, revocations: Arc<Revocations>, verifier: Option<Arc<
         plane.tick();
         let now = plane.now();
         revocations.expire(now);
-        if let Some(verifier) = &verifier {
-            verifier.tick(now);
+        if let Some(entrance) = &entrance {
+            entrance.tick(now);
         }
     }
 }

@@ -1,0 +1,117 @@
+//! Reloading: a running node reads its configuration again, takes over what may change while it runs, and says what is
+//! different. What cannot be used is refused as a whole, and everything stays as it was.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tidewire_hub::limits::Limits;
+
+use crate::census;
+use crate::config::{Change, ConfigError, Resolved, Settings};
+use crate::control::Plane;
+use crate::entrance::{Entrance, Unusable};
+use crate::node::Node;
+
+/// Where a node's configuration comes from, and where its log goes.
+pub trait Surroundings: Send + Sync {
+    /// Reads the configuration again.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    fn read(&self) -> Result<Resolved, Vec<ConfigError>>;
+
+    /// Writes other log lines from now on, as `settings.log` has it.
+    ///
+    /// # Errors
+    /// What is wrong with that.
+    fn log(&self, settings: &Settings) -> Result<(), String>;
+}
+
+/// A running node, as far as a reload changes it.
+pub(crate) struct Reloader {
+    pub(crate) settings: Settings,
+    /// The node, and the one that answers machines that watch it.
+    pub(crate) nodes: Vec<Arc<Node>>,
+    pub(crate) plane: Plane,
+    /// Nothing in dev mode, which takes a restart to leave.
+    pub(crate) entrance: Option<Arc<Entrance>>,
+    /// Event loops, that of the pipes included.
+    pub(crate) outlets: usize,
+}
+
+impl Reloader {
+    /// Reads the configuration again and goes by it. What comes of it stands in the log, whatever its filter.
+    pub(crate) fn reload(&mut self, surroundings: &dyn Surroundings) {
+        match self.try_reload(surroundings) {
+            Ok(changes) if changes.is_empty() => tracing::info!("reloaded; nothing is different"),
+            Ok(changes) => {
+                for change in &changes {
+                    tracing::info!("{change}");
+                }
+                tracing::info!(changes = changes.len(), "reloaded");
+            }
+            Err(Refused(problems)) => {
+                for problem in &problems {
+                    tracing::error!("{problem}");
+                }
+                tracing::error!("the new configuration cannot be used; the old one stays in force");
+            }
+        }
+    }
+
+    fn try_reload(&mut self, surroundings: &dyn Surroundings) -> Result<Vec<Change>, Refused> {
+        let Resolved { settings: new, warnings, .. } = surroundings.read()?;
+        let (next, changes) = self.settings.reload(&new)?;
+        surroundings.log(&next)?;
+        // The last that can fail, and it changes all or nothing.
+        if let Some(entrance) = &self.entrance
+            && let Err(error) = entrance.reopen(&next)
+        {
+            let _ = surroundings.log(&self.settings);
+            return Err(error.into());
+        }
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let limits = Arc::new(next.limits.clone());
+        for node in &self.nodes {
+            node.limit(limits.clone(), &next.namespaces);
+            node.ways.trust(next.trusted_proxies.clone());
+        }
+        self.plane.limit(&limits, &share(&limits, self.outlets));
+        let retentions = next.retentions();
+        if retentions != self.settings.retentions() {
+            self.nodes[0].broker.retain(retentions);
+        }
+        self.settings = next;
+        Ok(changes)
+    }
+}
+
+/// The bounds of one of `outlets`. Each takes some more connections than may be: whoever is too many is told so by the
+/// control plane, in the language of its request, and does not wait in a queue that nobody looks at.
+pub(crate) fn share(limits: &Limits, outlets: usize) -> Arc<Limits> {
+    let connections_max = limits.connections_max.saturating_add(census::RESERVE);
+    Arc::new(Limits { connections_max, ..limits.shared_by(outlets) })
+}
+
+/// Why a new configuration is not taken over.
+struct Refused(Vec<String>);
+
+impl<E: fmt::Display> From<Vec<E>> for Refused {
+    fn from(problems: Vec<E>) -> Refused {
+        Refused(problems.iter().map(ToString::to_string).collect())
+    }
+}
+
+impl From<String> for Refused {
+    fn from(problem: String) -> Refused {
+        Refused(vec![problem])
+    }
+}
+
+impl From<Unusable> for Refused {
+    fn from(problem: Unusable) -> Refused {
+        Refused(vec![problem.to_string()])
+    }
+}
