@@ -1,6 +1,6 @@
 // A tab of Debian's Chromium, with a fresh profile, and what its page tells the test.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,15 +16,26 @@ const flags = [
   "--host-resolver-rules=MAP foreign.example 127.0.0.1",
 ];
 
-/** Starts a browser for the test `t`; `CHROMIUM` names another than Debian's. */
+/** Starts a browser for the test `t`, or for a whole file with `{ after }`; `CHROMIUM` names another than Debian's. */
 export async function browser(t) {
   const profile = mkdtempSync(join(tmpdir(), "tidewire-browser-"));
+  // Without its protection from cookies of other sites: whoever relies on that has none in other browsers.
+  mkdirSync(join(profile, "Default"));
+  writeFileSync(join(profile, "Default", "Preferences"), JSON.stringify({ profile: { cookie_controls_mode: 0 } }));
   const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
   const context = await chromium.launchPersistentContext(profile, { executablePath, args: flags, headless: true });
   t.after(async () => {
     await context.close();
     rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   });
+  return context;
+}
+
+/** Gives the test `t` the browser of its file as if it were new: without cookies, and without the tabs of others. */
+export async function alone(t, context) {
+  await context.clearCookies();
+  // A browser whose last tab is closed may end; its first one is nobody's.
+  t.after(() => Promise.all(context.pages().slice(1).map((page) => page.close())));
   return context;
 }
 
@@ -51,14 +62,14 @@ export async function open(context, url) {
 }
 
 /** Opens an EventSource in the page, as `source`: it tells `{type, data, id}`, and `{type: "closed"}` if it gives up. */
-export function eventSource({ page }, url, types = []) {
-  return page.evaluate(([url, types]) => {
-    globalThis.source = new EventSource(url);
+export function eventSource({ page }, url, types = [], how = {}) {
+  return page.evaluate(([url, types, how]) => {
+    globalThis.source = new EventSource(url, how);
     for (const type of ["message", "$ready", "$gap", ...types]) {
       source.addEventListener(type, (event) => tell({ type, data: event.data, id: event.lastEventId }));
     }
     source.addEventListener("error", () => source.readyState === EventSource.CLOSED && tell({ type: "closed" }));
-  }, [url, types]);
+  }, [url, types, how]);
 }
 
 /** Opens a WebSocket in the page, as `socket`: it tells `"open"`, texts, arrays of bytes, and `{code, reason}` at last. */

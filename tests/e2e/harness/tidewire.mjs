@@ -27,10 +27,11 @@ for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exi
 /**
  * Starts a server for the test `t` and waits until it says that it is ready.
  *
- * `set` holds configuration keys as `--set` takes them, `flags` anything else for the command line.
+ * `set` holds configuration keys as `--set` takes them, `flags` anything else for the command line, `env` the
+ * environment, and `credentials` the header fields that it wants to see on what the test itself sends.
  */
-export async function tidewire(t, { set = {}, flags = [], port } = {}) {
-  const server = new Server(port ?? (await freePort()), set, flags);
+export async function tidewire(t, { set = {}, flags = [], env = {}, credentials = {}, port } = {}) {
+  const server = new Server(port ?? (await freePort()), { set, flags, env, credentials });
   t.after(() => server.end());
   await server.start();
   return server;
@@ -39,15 +40,18 @@ export async function tidewire(t, { set = {}, flags = [], port } = {}) {
 class Server {
   #set;
   #flags;
+  #env;
   #child;
   #gone;
   #folder = mkdtempSync(join(tmpdir(), "tidewire-e2e-"));
   #said = "";
 
-  constructor(port, set, flags) {
+  constructor(port, { set, flags, env, credentials }) {
     this.port = port;
+    this.credentials = credentials;
     this.#set = set;
     this.#flags = flags;
+    this.#env = env;
   }
 
   /** `http://127.0.0.1:port` */
@@ -68,7 +72,7 @@ class Server {
   async start() {
     const set = Object.entries(this.#set).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
     const args = ["serve", "--listen", `127.0.0.1:${this.port}`, ...everyFlag, ...set, ...this.#flags];
-    const child = spawn(binary, args, { cwd: this.#folder, env: withoutSettings(process.env) });
+    const child = spawn(binary, args, { cwd: this.#folder, env: { ...withoutSettings(process.env), ...this.#env } });
     running.add(child);
     this.#child = child;
     this.#gone = new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));
@@ -114,9 +118,16 @@ class Server {
 
   /** Publishes and returns the receipt `{id, channel, receivers}`. */
   async publish(channel, body, headers = {}) {
-    const response = await fetch(`${this.url}/c/${channel}`, { method: "POST", body, headers });
+    const response = await fetch(`${this.url}/c/${channel}`, { method: "POST", body, headers: { ...this.credentials, ...headers } });
     if (response.status !== 200) throw new Error(`publish: ${response.status} ${await response.text()}`);
     return response.json();
+  }
+
+  /** Everything that history holds of a channel, as the texts that were published. */
+  async texts(channel) {
+    const response = await fetch(`${this.url}/c/${channel}?cursor=earliest`, { headers: this.credentials });
+    if (response.status !== 200) throw new Error(`poll: ${response.status} ${await response.text()}`);
+    return (await response.json()).messages.map(({ data }) => data);
   }
 
   /** Waits until exactly so many subscribers listen on `channel`, asking with probes that they receive. */

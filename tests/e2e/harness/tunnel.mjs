@@ -22,6 +22,9 @@ class Tunnel {
   /** What the server sent through the tunnel, as text: the newest 64 KiB. */
   sent = "";
 
+  /** What clients sent through the tunnel, likewise. */
+  asked = "";
+
   constructor(target) {
     this.#target = target;
   }
@@ -70,6 +73,7 @@ class Tunnel {
       return;
     }
     client.once("data", (bytes) => this.heads.push(bytes.toString("latin1")));
+    client.on("data", (bytes) => (this.asked = (this.asked + bytes.toString("latin1")).slice(-65536)));
     const server = connect({ port: this.#target, host: "127.0.0.1", allowHalfOpen: true });
     server.on("data", (bytes) => (this.sent = (this.sent + bytes.toString("latin1")).slice(-65536)));
     const pair = [client, server];
