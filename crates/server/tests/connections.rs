@@ -35,6 +35,7 @@ impl Rig {
         let router = Router::new()
             .route("/hello", get(async || "hello"))
             .route("/livez", get(async || "alive"))
+            .route("/slow", get(async || tokio::time::sleep(2 * HEAD_MAX).await))
             .route("/echo", post(async |body: Bytes| body));
         let http = Http::new(Arc::new(limits), census.clone(), health.clone(), router, closes);
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -51,6 +52,13 @@ impl Rig {
         tokio::spawn(self.http.clone().serve(Incoming { socket, peer, bytes, first_due }));
         client.unwrap()
     }
+}
+
+/// In the tests of deadlines: so short that they may pass, so long that a busy machine meets them.
+const HEAD_MAX: Duration = Duration::from_millis(700);
+
+fn hasty() -> Limits {
+    Limits { first_byte_max: Duration::from_millis(300), head_max: HEAD_MAX, ..Limits::default() }
 }
 
 const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -164,6 +172,43 @@ async fn s33_a_head_that_does_not_end_is_a_timeout() {
         rest(&mut client).await.starts_with("HTTP/1.1 408 "),
         "the first byte alone buys no more than a head's time"
     );
+}
+
+#[tokio::test]
+async fn s33_a_head_that_began_in_the_last_read_of_a_body_has_a_heads_time() {
+    let rig = Rig::new(hasty()).await;
+    let mut client = rig.client("").await;
+    client.write_all(b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\npi").await.unwrap();
+    client.write_all(b"ngG").await.unwrap();
+    let answers =
+        tokio::time::timeout(Limits::default().keep_alive_max / 4, rest(&mut client)).await.unwrap();
+    assert!(answers.contains("\r\n\r\nping") && answers.contains("HTTP/1.1 408 "), "{answers}");
+}
+
+#[tokio::test]
+async fn s33_a_client_that_pipelines_behind_a_slow_answer_is_not_cut() {
+    let rig = Rig::new(hasty()).await;
+    let mut client = rig.client("").await;
+    let (begun, ended) = HELLO.split_at(9);
+    client.write_all(format!("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n{begun}").as_bytes()).await.unwrap();
+    let mut answer = [0; 15];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    client.write_all(ended.as_bytes()).await.unwrap();
+    hello(&mut client).await;
+}
+
+#[tokio::test]
+async fn s33_a_body_may_take_longer_than_a_head() {
+    let rig = Rig::new(hasty()).await;
+    let mut client = rig.client("").await;
+    client.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\npi").await.unwrap();
+    // Nothing but silence follows until the head's time would be over twice.
+    assert!(tokio::time::timeout(2 * HEAD_MAX, client.read_u8()).await.is_err());
+    client.write_all(b"ng").await.unwrap();
+    client.shutdown().await.unwrap();
+    let answer = rest(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ping"), "{answer}");
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ pub struct Framing {
     state: State,
     /// The beginning of a head that was cut. Empty in every other state.
     head: Vec<u8>,
+    /// Heads that came whole.
+    heads: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +91,18 @@ impl Framing {
     #[must_use]
     pub fn is_between_requests(&self) -> bool {
         self.state == State::Head && self.head.is_empty()
+    }
+
+    /// Whether the bytes so far end inside a head, or in the empty line that may stand before one.
+    #[must_use]
+    pub fn is_in_head(&self) -> bool {
+        self.state == State::Head && !self.head.is_empty()
+    }
+
+    /// How many heads have come whole since the connection began.
+    #[must_use]
+    pub fn heads(&self) -> u64 {
+        self.heads
     }
 
     fn follow(&mut self, mut bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
@@ -159,6 +173,7 @@ impl Framing {
             Body::Length(left) => State::Body { left },
             Body::Chunked => CHUNK_SIZE,
         };
+        self.heads += 1;
         // What was kept had no whole head in it, so the head ends in the new bytes.
         let rest = &bytes[head.len - kept..];
         self.head = Vec::new();

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,13 +18,15 @@ use tidewire_transport::framing::Framing;
 use tidewire_transport::refusal::{self, Refusal};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use super::pace::Pace;
 
 /// How long a client may take nothing of what is written to it. Streams have stricter bounds of their own.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
-/// Whether a request is being answered: set when hyper has read its head, cleared with the end of the answer's body.
-pub(super) type Answering = Arc<AtomicBool>;
+/// How many requests of a connection have been answered: each counts with the end of its answer's body.
+pub(super) type Answered = Arc<AtomicU64>;
 
 /// A guarded connection.
 pub(super) struct Guard {
@@ -33,9 +35,11 @@ pub(super) struct Guard {
     before: Bytes,
     framing: Framing,
     limits: Arc<Limits>,
-    answering: Answering,
+    answered: Answered,
     /// When the head that is being read must be whole.
-    head_due: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    /// Wakes us at that moment.
+    head_due: Pin<Box<Sleep>>,
     /// When the client must have taken something of what is written.
     write_due: Option<Pin<Box<Sleep>>>,
     /// When discarding input after our end is over.
@@ -63,10 +67,11 @@ impl Guard {
         before: Bytes,
         first_due: Duration,
         limits: Arc<Limits>,
-        answering: Answering,
+        answered: Answered,
     ) -> Guard {
         let framing = Framing::new();
-        let head_due = Some(Box::pin(sleep(first_due)));
+        let pace = Pace::new(Instant::now(), first_due, limits.head_max);
+        let head_due = Box::pin(sleep(first_due));
         let (write_due, linger_due, input, blocked, farewell) =
             (None, None, Input::Open, false, Bytes::new());
         Guard {
@@ -74,7 +79,8 @@ impl Guard {
             before,
             framing,
             limits,
-            answering,
+            answered,
+            pace,
             head_due,
             write_due,
             linger_due,
@@ -86,28 +92,33 @@ impl Guard {
 
     /// Follows bytes that hyper is about to read. On an offence they are dropped, and so is all that follows.
     fn follow(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let was_between = self.framing.is_between_requests();
         self.framing.push(bytes, &self.limits)?;
-        let answering = self.answering.load(Ordering::Acquire);
-        if self.framing.is_between_requests() || self.framing.is_switched() || answering {
-            self.head_due = None;
-        } else if was_between && self.head_due.is_none() {
-            self.head_due = Some(Box::pin(sleep(self.limits.head_max)));
-        } else if let Some(due) = self.head_due.as_mut().filter(|_| was_between) {
-            // The first byte is here in time; its head has the rest of what a head may take.
-            let begun = due.deadline() - self.limits.first_byte_max.min(self.limits.head_max);
-            due.as_mut().reset(begun + self.limits.head_max);
-        }
+        self.pace.read(&self.framing);
         Ok(())
+    }
+
+    /// Resolves when the client takes too long over a head. hyper has just found that nothing is there to read.
+    fn poll_head_due(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(due) = self.pace.due(&self.framing, self.is_answered(), Instant::now()) else {
+            return Poll::Pending;
+        };
+        if self.head_due.deadline() != due {
+            self.head_due.set(sleep_until(due));
+        }
+        self.head_due.as_mut().poll(context)
+    }
+
+    /// Whether every request that hyper was given has been answered.
+    fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire) >= self.pace.heads()
     }
 
     /// Ends the client's side, telling it why where nothing else is being said to it.
     fn end_input(&mut self, refusal: Option<&Refusal>) {
         self.input = Input::Ended;
-        self.head_due = None;
         if let Some(refusal) = refusal {
             tracing::debug!(code = refusal.reason.code(), detail = %refusal.detail, "connection ended");
-            if !self.answering.load(Ordering::Acquire) && !self.blocked {
+            if self.is_answered() && !self.blocked {
                 self.farewell =
                     refusal::http_response(refusal, None, &HeadFields::default(), None, true).into();
             }
@@ -212,8 +223,7 @@ impl AsyncRead for Guard {
             }
             return self.poll_farewell(context).map(Ok);
         }
-        let Some(due) = &mut self.head_due else { return Poll::Pending };
-        ready!(due.as_mut().poll(context));
+        ready!(self.poll_head_due(context));
         // Who has sent nothing gets nothing: most such connections are a browser's that it opened to spare.
         let too_late = Refusal::new(Reason::Timeout, "the head of the request took too long");
         let refusal = (!self.framing.is_between_requests()).then_some(&too_late);

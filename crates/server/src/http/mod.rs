@@ -6,6 +6,7 @@
 //! ```
 
 mod guard;
+mod pace;
 mod serve;
 
 pub use serve::{Http, Incoming};

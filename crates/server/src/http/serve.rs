@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use super::guard::{Answering, Guard};
+use super::guard::{Answered, Guard};
 use crate::api::{self, Peer, Problem, relay::Wire};
 use crate::census::{Census, Counted};
 use crate::health::{Health, Phase};
@@ -114,12 +114,12 @@ impl Http {
             return turn_away(socket, self.limits.linger_max).await;
         }
         let socket = Arc::new(socket);
-        let answering = Answering::default();
-        let guard = Guard::new(socket.clone(), bytes, first_due, self.limits.clone(), answering.clone());
+        let answered = Answered::default();
+        let guard = Guard::new(socket.clone(), bytes, first_due, self.limits.clone(), answered.clone());
         let requests = Requests {
             router: self.router.clone(),
             health: self.health.clone(),
-            answering,
+            answered,
             peer: Peer(peer),
             wire: Wire(socket),
             counted: Arc::new(counted),
@@ -188,7 +188,7 @@ const HEADERS_CEILING: usize = 1_000;
 struct Requests {
     router: Router,
     health: Arc<Health>,
-    answering: Answering,
+    answered: Answered,
     peer: Peer,
     wire: Wire,
     /// Held by every answer too, so that a WebSocket still counts when hyper is done with its connection.
@@ -199,7 +199,7 @@ struct Requests {
 
 impl Requests {
     async fn answer(self, request: Request<IncomingBody>) -> Result<Response<Tracked>, Infallible> {
-        self.answering.store(true, Ordering::Release);
+        let counts = Counts(self.answered);
         let unread = Unread(Arc::new(AtomicBool::new(!http_body::Body::is_end_stream(request.body()))));
         let mut request = request.map(|body| Body::new(Asked { body, unread: unread.clone() }));
         let switches = request.headers().contains_key(header::UPGRADE);
@@ -228,8 +228,7 @@ impl Requests {
             let connection = HeaderValue::from_static(if names_upgrade { "close, upgrade" } else { "close" });
             response.headers_mut().insert(header::CONNECTION, connection);
         }
-        let answering = self.answering;
-        Ok(response.map(|body| Tracked { body, _ends: Ends(answering) }))
+        Ok(response.map(|body| Tracked { body, _counts: counts }))
     }
 }
 
@@ -267,17 +266,18 @@ impl http_body::Body for Asked {
     }
 }
 
-/// A body that says when it has ended.
+/// An answer's body. It counts as given when it has ended.
 struct Tracked {
     body: Body,
-    _ends: Ends,
+    _counts: Counts,
 }
 
-struct Ends(Arc<AtomicBool>);
+/// Counts an answer, at its end.
+struct Counts(Answered);
 
-impl Drop for Ends {
+impl Drop for Counts {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.fetch_add(1, Ordering::Release);
     }
 }
 
