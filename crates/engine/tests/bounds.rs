@@ -6,19 +6,10 @@ mod rig;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rig::{PANIC, Rig, frame};
+use rig::{PANIC, Rig, frame, websocket};
 use tidewire_hub::limits::Limits;
 
 const POLL: &str = "GET /c/a?cursor=earliest HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-fn websocket(path: &str) -> Vec<u8> {
-    format!(
-        "GET /c/{path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Protocol: tidewire.v1\r\n\r\n"
-    )
-    .into_bytes()
-}
 
 #[test]
 fn s35_polls_sent_together_are_answered_one_after_the_other_as_the_client_reads() {

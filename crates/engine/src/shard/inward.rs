@@ -305,7 +305,9 @@ impl<K: Kernel> Shard<K> {
         let mut decoder = story.decoder.take().unwrap_or_default();
         let mut items = Vec::new();
         let outcome = decoder.push(bytes, &limits, &mut items);
-        story.partial_since = decoder.has_partial_message().then(|| story.partial_since.unwrap_or(now));
+        // One message may end and the next begin with the same bytes; a client need never stop at a frame's end.
+        let since = story.partial_since.filter(|_| !decoder.has_fresh_message());
+        story.partial_since = decoder.has_partial_message().then(|| since.unwrap_or(now));
         if !decoder.is_idle() {
             story.decoder = Some(decoder);
         }

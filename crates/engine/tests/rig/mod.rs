@@ -152,6 +152,11 @@ impl Client {
         String::from_utf8_lossy(&self.wire.0.borrow().outward).into_owned()
     }
 
+    /// The same, where it is not text.
+    pub fn taken_bytes(&self) -> Vec<u8> {
+        self.wire.0.borrow().outward.clone()
+    }
+
     pub fn is_closed(&self) -> bool {
         self.wire.0.borrow().closed
     }
@@ -171,6 +176,16 @@ pub fn frame(text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len()).unwrap();
     assert!(length < 126, "a test's frames are short");
     [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+/// The request of a `tidewire.v1` WebSocket.
+pub fn websocket(path: &str) -> Vec<u8> {
+    format!(
+        "GET /c/{path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: tidewire.v1\r\n\r\n"
+    )
+    .into_bytes()
 }
 
 #[derive(Clone, Default)]

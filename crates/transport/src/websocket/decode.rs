@@ -86,6 +86,8 @@ pub struct Decoder {
     state: State,
     /// The message whose last fragment has not come. Control frames may come in between.
     message: Option<Partial>,
+    /// Everything before it had ended when what is partial now began, and that was in the last push.
+    is_fresh: bool,
 }
 
 impl Decoder {
@@ -94,9 +96,10 @@ impl Decoder {
     /// # Errors
     /// The first rule that the client broke. What was whole before it is in `items`; after it, every call fails alike.
     pub fn push(&mut self, input: &mut [u8], limits: &Limits, items: &mut Vec<Item>) -> Result<(), Fault> {
+        self.is_fresh = false;
         let outcome = self.advance(input, limits, items);
         if let Err(fault) = outcome {
-            *self = Decoder { state: State::Failed(fault), message: None };
+            *self = Decoder { state: State::Failed(fault), ..Decoder::default() };
         }
         outcome
     }
@@ -113,6 +116,13 @@ impl Decoder {
         !self.is_idle() && !matches!(self.state, State::Closed | State::Failed(_))
     }
 
+    /// Whether what is partial began with the bytes pushed last, its first byte among them. A fragment that follows a
+    /// control frame goes on with its message, and is none.
+    #[must_use]
+    pub fn has_fresh_message(&self) -> bool {
+        self.has_partial_message() && self.is_fresh
+    }
+
     fn advance(&mut self, mut input: &mut [u8], limits: &Limits, items: &mut Vec<Item>) -> Result<(), Fault> {
         loop {
             match &mut self.state {
@@ -122,6 +132,7 @@ impl Decoder {
                     if input.is_empty() {
                         return Ok(());
                     }
+                    self.is_fresh |= held.len == 0 && self.message.is_none();
                     let before = held.take(input);
                     let Some((header, len)) = Header::parse(held.as_bytes(), self.message.as_ref(), limits)?
                     else {
@@ -171,7 +182,7 @@ impl Decoder {
             Opcode::Pong => Ok(Some(Item::Pong)),
             Opcode::Close => {
                 let close = parse_close(&frame.control)?;
-                *self = Decoder { state: State::Closed, message: None };
+                *self = Decoder { state: State::Closed, ..Decoder::default() };
                 Ok(Some(Item::Close(close)))
             }
             Opcode::Continuation | Opcode::Text | Opcode::Binary if frame.fin => {

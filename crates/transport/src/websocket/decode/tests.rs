@@ -236,6 +236,26 @@ fn a_decoder_is_idle_only_between_messages() {
 }
 
 #[test]
+fn s30_a_message_is_fresh_when_its_first_byte_came_last() {
+    let mut decoder = Decoder::default();
+    let mut fresh = |pieces: &[&[u8]]| {
+        assert_eq!(decode(&mut decoder, &[&pieces.concat()]).1, Ok(()));
+        decoder.has_fresh_message()
+    };
+    let (whole, ping) = (frame(FIN | TEXT, b"whole"), frame(FIN | PING, b"?"));
+    let (begun, ended) = whole.split_at(7);
+    let (asked, rest) = ping.split_at(1);
+    assert!(fresh(&[begun]));
+    assert!(!fresh(&[&ended[..1]]), "it goes on");
+    assert!(fresh(&[&ended[1..], begun]), "the next began where it ended");
+    assert!(!fresh(&[ended]), "nothing is partial");
+    assert!(fresh(&[asked]) && fresh(&[rest, asked]) && fresh(&[rest, &whole, begun]));
+    assert!(fresh(&[ended, &frame(BINARY, b"a")]));
+    assert!(!fresh(&[&ping, asked]), "a control frame in between begins no message");
+    assert!(!fresh(&[rest, &frame(CONTINUATION, b"b"), asked]));
+}
+
+#[test]
 fn s30_a_declared_length_allocates_nothing() {
     let mut decoder = Decoder::default();
     let header = &frame(BINARY, &[0; 70_000])[..14];

@@ -1,0 +1,49 @@
+//! What a client has time for, and from when it counts (security rules S30 and S33).
+
+#![allow(clippy::unwrap_used, reason = "a test may unwrap: its panic is its report")]
+
+mod rig;
+
+use rig::{Client, Rig, frame, websocket};
+use tidewire_hub::limits::Limits;
+
+/// The code of the close frame at the end of what a client has taken.
+fn close_code(client: &Client) -> Option<u16> {
+    let taken = client.taken_bytes();
+    let at = taken.windows(9).rposition(|window| window[0] == 0x88 && &window[4..] == b"timeo")?;
+    Some(u16::from_be_bytes([taken[at + 2], taken[at + 3]]))
+}
+
+#[test]
+fn s30_a_client_whose_reads_never_end_with_a_frame_is_not_late() {
+    let mut rig = Rig::new(Limits::default());
+    let client = rig.client(&websocket(""), usize::MAX);
+    let ping = frame(r#"{"type":"ping"}"#);
+    let (first, rest) = ping.split_at(9);
+    client.send(first);
+    for _ in 0..25 {
+        rig.pass(1_000);
+        client.send(&[rest, first].concat());
+        rig.turns();
+    }
+    assert_eq!((close_code(&client), rig.counters.timeouts.get()), (None, 0));
+    rig.pass(9_500);
+    assert_eq!(close_code(&client), None, "the last message has its own ten seconds");
+    rig.pass(1_000);
+    assert_eq!((close_code(&client), rig.counters.timeouts.get()), (Some(4408), 1));
+}
+
+#[test]
+fn s30_a_fragmented_message_is_late_by_its_first_byte_whatever_comes_in_between() {
+    let mut rig = Rig::new(Limits::default());
+    let client = rig.client(&websocket(""), usize::MAX);
+    client.send(&[0x01, 0x81, 0, 0, 0, 0, b'a']);
+    for _ in 0..9 {
+        rig.pass(1_000);
+        client.send(&[&[0x89, 0x80, 0, 0, 0, 0][..], &[0x00, 0x81, 0, 0, 0, 0, b'b']].concat());
+        rig.turns();
+    }
+    assert_eq!(close_code(&client), None);
+    rig.pass(1_500);
+    assert_eq!(close_code(&client), Some(4408));
+}
