@@ -21,6 +21,7 @@ mod queue;
 mod rights;
 mod run;
 mod slot;
+mod speech;
 mod time;
 mod turn;
 
