@@ -55,8 +55,8 @@ pub trait Kernel {
     /// Closes the connection. Only called at the end of a turn (delivery rule R24).
     fn close(&mut self, socket: Self::Socket);
 
-    /// Gives the connection, which asked for something that is no subscription, to the API server.
-    fn hand_off(&mut self, socket: Self::Socket, bytes: Vec<u8>, deadline_ms: u64);
+    /// Gives the connection of `client`, which asked for something that is no subscription, to the API server.
+    fn hand_off(&mut self, socket: Self::Socket, client: SocketAddr, bytes: Vec<u8>, deadline_ms: u64);
 }
 
 /// Something that happened to a kernel's sockets.

@@ -11,6 +11,7 @@ pub mod event;
 pub mod inbox;
 pub mod kernel;
 pub mod pipes;
+pub mod proxies;
 pub mod shard;
 #[cfg(target_os = "linux")]
 pub mod sockets;
@@ -21,5 +22,6 @@ mod sys;
 pub use counters::Counters;
 pub use event::{Control, Event, Inbound};
 pub use inbox::Inbox;
+pub use proxies::Proxies;
 #[cfg(target_os = "linux")]
 pub use sockets::HandOff;

@@ -52,7 +52,8 @@ pub fn spawn(options: Options) -> io::Result<Pipes> {
         let kernel = PipeKernel { desk, started: Instant::now() };
         crate::shard::run(Shard::new(
             kernel,
-            Parts { outlet, inbox, control, limits, counters, seed, explain },
+            // Who opens a pipe knows already who the client is.
+            Parts { outlet, inbox, control, limits, counters, seed, explain, proxies: None },
         ));
     })?;
     Ok(pipes)
@@ -347,7 +348,7 @@ impl Kernel for PipeKernel {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    fn hand_off(&mut self, socket: Arc<Pipe>, _bytes: Vec<u8>, _deadline_ms: u64) {
+    fn hand_off(&mut self, socket: Arc<Pipe>, _client: SocketAddr, _bytes: Vec<u8>, _deadline_ms: u64) {
         // The API server opens pipes for subscriptions only; anything else ends without an answer.
         self.close(socket);
     }

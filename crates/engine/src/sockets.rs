@@ -13,6 +13,7 @@ use crate::counters::Counters;
 use crate::event::Control;
 use crate::inbox::Inbox;
 use crate::kernel::{Kernel, Ready};
+use crate::proxies::Proxies;
 use crate::shard::{Parts, Shard};
 use crate::sys::epoll::{Bell, Epoll};
 use crate::sys::listen;
@@ -33,6 +34,8 @@ pub struct Options {
     pub counters: Arc<Counters>,
     /// See [`Parts::explain`].
     pub explain: bool,
+    /// See [`Parts::proxies`].
+    pub proxies: Option<Arc<dyn Proxies>>,
     /// Whether the node has room for one more connection. While it has none, those that come wait in the listener's
     /// queue (security rule S39): this loop knows of its own connections only.
     pub has_room: Box<dyn Fn() -> bool + Send>,
@@ -45,8 +48,8 @@ pub struct Options {
 pub struct HandOff {
     /// The connection, non-blocking.
     pub stream: TcpStream,
-    /// Who is at the other end.
-    pub peer: SocketAddr,
+    /// Who is at the other end, or behind the proxy that is.
+    pub client: SocketAddr,
     /// Every byte read from it so far: its first request, perhaps with more behind it.
     pub bytes: Vec<u8>,
     /// What is left of the time that its head may take.
@@ -79,7 +82,8 @@ pub fn listen(address: SocketAddr, count: usize, reuse_port: bool) -> io::Result
 /// # Errors
 /// The kernel has no descriptor or thread for it.
 pub fn spawn(options: Options) -> io::Result<JoinHandle<()>> {
-    let Options { outlet, inbox, listener, control, limits, counters, explain, has_room, hand_off } = options;
+    let Options { outlet, inbox, listener, control, limits, counters, explain, proxies, has_room, hand_off } =
+        options;
     let kernel = Sockets::new(listener, has_room, hand_off)?;
     let bell = kernel.bell.clone();
     inbox.wake_with(Box::new(move || bell.ring()));
@@ -87,7 +91,7 @@ pub fn spawn(options: Options) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("tidewire-loop-{}", outlet.0)).spawn(move || {
         crate::shard::run(Shard::new(
             kernel,
-            Parts { outlet, inbox, control, limits, counters, seed, explain },
+            Parts { outlet, inbox, control, limits, counters, seed, explain, proxies },
         ));
     })
 }
@@ -194,13 +198,12 @@ impl Kernel for Sockets {
         drop(socket);
     }
 
-    fn hand_off(&mut self, socket: TcpStream, bytes: Vec<u8>, deadline_ms: u64) {
+    fn hand_off(&mut self, socket: TcpStream, client: SocketAddr, bytes: Vec<u8>, deadline_ms: u64) {
         // Before it lives on elsewhere: epoll would go on reporting it under a number that others reuse (R27).
         if self.epoll.forget(&socket).is_ok() {
-            let peer = self.peer(&socket);
             (self.hand_off)(HandOff {
                 stream: socket,
-                peer,
+                client,
                 bytes,
                 deadline: Duration::from_millis(deadline_ms),
             });

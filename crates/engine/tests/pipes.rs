@@ -21,7 +21,7 @@ fn pipes() -> (Pipes, Arc<Counters>, Arc<Mutex<Partition>>) {
     let mut partition = Partition::new(Gen::from_random(7), &limits, Retentions::default(), Arc::default());
     let outlet = partition.attach(inbox.clone());
     let partition = Arc::new(Mutex::new(partition));
-    let control = Arc::new(rig::Plane { partition: partition.clone(), inbox: inbox.clone() });
+    let control = Arc::new(rig::Plane::new(partition.clone(), inbox.clone()));
     let counters = Arc::<Counters>::default();
     let options =
         pipes::Options { outlet, inbox, control, limits, counters: counters.clone(), explain: false };

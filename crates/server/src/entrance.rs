@@ -34,18 +34,6 @@ pub struct Entrance {
     verifier: ArcSwapOption<Verifier>,
 }
 
-/// Refuses what can be configured and is not in force yet: a rule that somebody relies on and nobody keeps is worse than
-/// none.
-///
-/// # Errors
-/// The first such key.
-pub fn keeps_its_word(settings: &Settings) -> Result<(), Unusable> {
-    if settings.proxy_protocol {
-        return Err(unusable("proxy_protocol", "this version does not read the PROXY protocol yet"));
-    }
-    Ok(())
-}
-
 impl Entrance {
     /// Makes the gate that `settings` describe. Called on the runtime, which fetches key sets later.
     ///

@@ -27,6 +27,7 @@ pub mod http;
 pub mod metrics;
 pub mod node;
 pub mod outlets;
+mod proxies;
 pub mod publishes;
 pub mod ready_box;
 pub mod refusals;

@@ -83,6 +83,7 @@ impl Loops {
         for (seat, listener) in seats.into_iter().zip(listeners) {
             let Seat { id: outlet, inbox, counters, explain } = seat;
             let (control, limits, hand_off) = (control.clone(), limits.clone(), hand_off(http.clone()));
+            let proxies = http.proxies().cloned();
             let census = census.clone();
             let has_room = Box::new(move || !census.is_overrun());
             let thread = sockets::spawn(sockets::Options {
@@ -93,6 +94,7 @@ impl Loops {
                 limits,
                 counters,
                 explain,
+                proxies,
                 has_room,
                 hand_off,
             })?;
@@ -130,8 +132,8 @@ impl Loops {
 fn hand_off(http: Http) -> Box<dyn Fn(tidewire_engine::HandOff) + Send> {
     let runtime = tokio::runtime::Handle::current();
     Box::new(move |handed| {
-        let tidewire_engine::HandOff { stream: socket, peer, bytes, deadline: first_due } = handed;
-        let incoming = crate::http::Incoming { socket, peer, bytes: bytes.into(), first_due };
+        let tidewire_engine::HandOff { stream: socket, client, bytes, deadline: first_due } = handed;
+        let incoming = crate::http::Incoming { socket, client, bytes: bytes.into(), first_due };
         runtime.spawn(http.clone().serve(incoming));
     })
 }

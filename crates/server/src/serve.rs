@@ -21,7 +21,7 @@ use crate::control::Plane;
 use crate::crowd::Crowd;
 use crate::demo;
 use crate::drain::{self, Ending};
-use crate::entrance::{self, Entrance, Unusable};
+use crate::entrance::{Entrance, Unusable};
 use crate::health::Phase;
 use crate::http::Http;
 use crate::metrics::Metrics;
@@ -88,7 +88,6 @@ pub fn run(settings: &Settings, surroundings: &dyn Surroundings) -> Result<Endin
 }
 
 async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<Ending, Fatal> {
-    entrance::keeps_its_word(settings)?;
     let mut signals = Signals::listen()?;
     let limits = Arc::new(settings.limits.clone());
 
@@ -151,6 +150,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let http =
         |router| Http::new(limits.clone(), census.clone(), node.health.clone(), router, closes.clone());
     let public = http(api::router(parts.clone(), admin.is_none()));
+    let public = if settings.proxy_protocol { public.behind(node.clone()) } else { public };
 
     // Now they may come.
     let running = Loops::default();

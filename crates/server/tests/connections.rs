@@ -3,17 +3,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap: its panic is its report")]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use bytes::Bytes;
+use tidewire_engine::Proxies;
 use tidewire_hub::limits::Limits;
+use tidewire_server::api::Peer;
 use tidewire_server::census::Census;
 use tidewire_server::health::{Health, Phase};
 use tidewire_server::http::{Http, Incoming};
+use tidewire_transport::proxy_protocol::Malformed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -46,10 +49,10 @@ impl Rig {
     /// A client of a connection that is served after `before` was read from it by somebody else.
     async fn client(&self, before: &'static str) -> TcpStream {
         let (client, accepted) = tokio::join!(TcpStream::connect(self.address), self.listener.accept());
-        let (socket, peer) = accepted.unwrap();
+        let (socket, client_address) = accepted.unwrap();
         let socket = socket.into_std().unwrap();
         let (bytes, first_due) = (Bytes::from_static(before.as_bytes()), Duration::from_millis(300));
-        tokio::spawn(self.http.clone().serve(Incoming { socket, peer, bytes, first_due }));
+        tokio::spawn(self.http.clone().serve(Incoming { socket, client: client_address, bytes, first_due }));
         client.unwrap()
     }
 }
@@ -272,5 +275,72 @@ async fn a_draining_node_ends_each_connection_with_its_next_answer_and_the_idle_
     drop((asks, idles));
     while rig.census.connections() > 0 {
         tokio::task::yield_now().await;
+    }
+}
+
+/// A server behind proxies on loopback, and its address.
+async fn behind_a_proxy(limits: Limits, trusted: bool) -> (SocketAddr, watch::Sender<bool>) {
+    struct Front(bool);
+    impl Proxies for Front {
+        fn introduces(&self, _peer: IpAddr) -> bool {
+            self.0
+        }
+        fn failed(&self, _peer: SocketAddr, _fault: Malformed) {}
+    }
+    let census = Census::new(Vec::new(), limits.connections_max);
+    let (closing, closes) = watch::channel(false);
+    let who = async |Extension(Peer(client)): Extension<Peer>| format!("{client}.");
+    let router = Router::new().route("/who", get(who));
+    let http = Http::new(Arc::new(limits), census, Arc::default(), router, closes);
+    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(http.behind(Arc::new(Front(trusted))).accept(listener));
+    (address, closing)
+}
+
+/// Says that 203.0.113.7:4000 has come over IPv4.
+const INTRODUCTION: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\x0a\0\0\x01\x0f\xa0\0\x50";
+
+const WHO: &[u8] = b"GET /who HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn s41_a_client_is_who_its_trusted_proxy_says_without_an_engine_too() {
+    let (address, _closing) = behind_a_proxy(Limits::default(), true).await;
+    let bytes = [INTRODUCTION, WHO].concat();
+    for at in [0, 1, 12, INTRODUCTION.len(), INTRODUCTION.len() + 3] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.set_nodelay(true).unwrap();
+        client.write_all(&bytes[..at]).await.unwrap();
+        tokio::task::yield_now().await;
+        client.write_all(&bytes[at..]).await.unwrap();
+        let answer = rest(&mut client).await;
+        assert!(answer.ends_with("\r\n\r\n203.0.113.7:4000."), "cut at {at}: {answer}");
+    }
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(&[local, WHO].concat()).await.unwrap();
+    assert!(rest(&mut client).await.ends_with(&format!("\r\n\r\n{}.", client.local_addr().unwrap())));
+}
+
+#[tokio::test]
+async fn s41_without_a_header_a_trusted_proxy_is_closed_and_with_one_anybody_else_is_refused() {
+    let (address, _closing) = behind_a_proxy(Limits::default(), true).await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"G").await.unwrap();
+    assert_eq!(client.read(&mut [0; 9]).await.unwrap(), 0);
+    let (address, _closing) = behind_a_proxy(Limits::default(), false).await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(&[INTRODUCTION, WHO].concat()).await.unwrap();
+    assert!(rest(&mut client).await.starts_with("HTTP/1.1 400 "));
+}
+
+#[tokio::test]
+async fn s33_an_introduction_buys_no_time_without_an_engine_either() {
+    let limits = Limits { first_byte_max: Duration::from_millis(100), ..Limits::default() };
+    let (address, _closing) = behind_a_proxy(limits, true).await;
+    for sent in [0, 1, INTRODUCTION.len()] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(&INTRODUCTION[..sent]).await.unwrap();
+        assert_eq!(client.read(&mut [0; 9]).await.unwrap(), 0, "after {sent} bytes");
     }
 }

@@ -387,7 +387,7 @@ impl Kernel for Net {
         state.changed.retain(|changed| *changed != socket);
     }
 
-    fn hand_off(&mut self, socket: Fd, bytes: Vec<u8>, deadline_ms: u64) {
+    fn hand_off(&mut self, socket: Fd, _client: SocketAddr, bytes: Vec<u8>, deadline_ms: u64) {
         let mut state = self.state();
         state.sockets[socket.index()].alive().hand_off();
         state.changed.retain(|changed| *changed != socket);

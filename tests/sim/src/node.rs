@@ -113,7 +113,8 @@ impl Node {
         for (inbox, door, outlet, counters) in seats {
             let net = Net::new(build.time.clone(), rng.fork(), build.mischief, build.tally.clone());
             let (control, limits, seed) = (control.clone(), limits.clone(), rng.next());
-            let parts = Parts { outlet, inbox, control, limits, counters, seed, explain: false };
+            let parts =
+                Parts { outlet, inbox, control, limits, counters, seed, explain: false, proxies: None };
             node.shards.push(Some(Shard::new(net.clone(), parts)));
             node.nets.push(net);
             node.doors.push(door);

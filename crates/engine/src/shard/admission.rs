@@ -19,7 +19,7 @@ use crate::event::Event;
 use crate::kernel::Kernel;
 
 use super::queue::Kind;
-use super::slot::{Form, NEVER, Pager, Phase};
+use super::slot::{Form, NEVER, Pager, Phase, Story};
 use super::time::{Tick, ticks};
 use super::turn::Shard;
 
@@ -121,7 +121,8 @@ impl<K: Kernel> Shard<K> {
         let slot = self.slots.at(index);
         slot.form = Form::Ws(protocol);
         slot.story().request = Some(request);
-        let leftover = !slot.story().inbound.is_empty();
+        slot.story().client = None;
+        let leftover = slot.has_inbound();
         self.queue(index, head, Kind::Head);
         if protocol == Protocol::Raw && admit.page.gap.is_some() {
             // Raw cannot say it inside the stream, so it says it with the close.
@@ -310,8 +311,9 @@ impl<K: Kernel> Shard<K> {
         slot.beat = NEVER;
         (slot.grant, slot.place, slot.ends) = (None, None, NEVER);
         // What came behind this request is read once the answer has left.
-        if slot.story().inbound.is_empty() {
-            slot.story = None;
+        if !slot.has_inbound() {
+            let client = slot.story.take().and_then(|story| story.client);
+            slot.story = client.map(|client| Box::new(Story { client: Some(client), ..Story::default() }));
         }
         self.due(index, now + ticks(self.limits.keep_alive_max));
     }

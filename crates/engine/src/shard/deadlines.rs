@@ -66,9 +66,7 @@ impl<K: Kernel> Shard<K> {
             _ => {}
         }
         self.counters.timeouts.add(1);
-        let begun =
-            slot.phase == Phase::Head && slot.story.as_ref().is_some_and(|story| !story.inbound.is_empty());
-        if begun {
+        if slot.phase == Phase::Head && slot.has_inbound() {
             let refusal = Refusal::new(Reason::Timeout, "the request head did not end in time");
             self.refuse(index, &refusal, Asker::Nobody, &HeadFields::default());
         } else {

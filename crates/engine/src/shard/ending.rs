@@ -147,7 +147,9 @@ impl<K: Kernel> Shard<K> {
         let slot = self.slots.at(index);
         match slot.phase {
             // Nothing is asked, or not yet: it will find the next process, or the API server's answer.
-            Phase::Head if slot.queue.is_empty() && slot.story.is_none() => self.doom(index),
+            Phase::Unintroduced | Phase::Head if slot.queue.is_empty() && !slot.has_inbound() => {
+                self.doom(index);
+            }
             Phase::Paging | Phase::Live => self.end(index, Reason::Draining),
             // The control plane owes it an answer; it is looked at again when that has come.
             Phase::Asked => {

@@ -1,5 +1,6 @@
 //! Inward: accepting connections and reading what they send.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ impl<K: Kernel> Shard<K> {
             // One request after the other: the next is read when the answer before it has been taken, or a client
             // that asks and does not read would pile up answers (security rule S35).
             (Phase::Head, _) => slot.queue.is_empty(),
-            (Phase::Ending | Phase::Lingering, _) => true,
+            (Phase::Unintroduced | Phase::Ending | Phase::Lingering, _) => true,
             (Phase::Paging | Phase::Live, Form::Sse(..)) => true,
             // Channels that it adds would be heard before the history of its first ones (delivery rule R4).
             (Phase::Paging, Form::Ws(Protocol::V1)) => false,
@@ -129,6 +130,7 @@ impl<K: Kernel> Shard<K> {
         if !watched {
             return self.doom(index);
         }
+        self.await_introduction(index);
         self.due(index, now + ticks(self.limits.first_byte_max));
         // Clients send their request with the last packet of the handshake or right after it.
         self.read(index);
@@ -180,7 +182,7 @@ impl<K: Kernel> Shard<K> {
     fn still_reads(&mut self, index: u32) -> bool {
         let slot = self.slots.at(index);
         match slot.phase {
-            Phase::Head | Phase::Ending | Phase::Lingering => true,
+            Phase::Unintroduced | Phase::Head | Phase::Ending | Phase::Lingering => true,
             Phase::Paging | Phase::Live => !slot.held && slot.form != Form::Poll,
             Phase::Asked | Phase::Free | Phase::Doomed => false,
         }
@@ -190,7 +192,7 @@ impl<K: Kernel> Shard<K> {
     fn take_leftover(&mut self, index: u32) -> bool {
         let slot = self.slots.at(index);
         // Part of a head waits for its rest.
-        if slot.phase == Phase::Head && slot.form == Form::Unknown {
+        if slot.phase == Phase::Unintroduced || (slot.phase == Phase::Head && slot.form == Form::Unknown) {
             return true;
         }
         let mut bytes = std::mem::take(&mut slot.story().inbound);
@@ -208,16 +210,14 @@ impl<K: Kernel> Shard<K> {
     fn arrived(&mut self, index: u32, bytes: &mut [u8]) {
         let slot = self.slots.at(index);
         match (slot.phase, slot.form) {
+            (Phase::Unintroduced, _) => {
+                let bytes = self.joined(index, bytes);
+                self.introduction_arrived(index, &bytes);
+            }
             (Phase::Head, _) => {
                 slot.form = Form::Unknown;
-                match slot.story.as_mut().filter(|story| !story.inbound.is_empty()) {
-                    None => self.head_arrived(index, bytes),
-                    Some(story) => {
-                        let mut joint = std::mem::take(&mut story.inbound);
-                        joint.extend_from_slice(bytes);
-                        self.head_arrived(index, &joint);
-                    }
-                }
+                let bytes = self.joined(index, bytes);
+                self.head_arrived(index, &bytes);
             }
             (Phase::Paging | Phase::Live, Form::Ws(_)) => self.frames_arrived(index, bytes),
             // A stream's client has nothing to say, and one that is being ended no longer matters.
@@ -225,8 +225,19 @@ impl<K: Kernel> Shard<K> {
         }
     }
 
+    /// These bytes behind those that were not enough.
+    fn joined<'b>(&mut self, index: u32, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+        match self.slots.at(index).story.as_mut().map(|story| std::mem::take(&mut story.inbound)) {
+            Some(mut joint) if !joint.is_empty() => {
+                joint.extend_from_slice(bytes);
+                Cow::Owned(joint)
+            }
+            _ => Cow::Borrowed(bytes),
+        }
+    }
+
     /// `bytes` is everything that has arrived since the last request ended.
-    fn head_arrived(&mut self, index: u32, bytes: &[u8]) {
+    pub(super) fn head_arrived(&mut self, index: u32, bytes: &[u8]) {
         let limits = self.limits.clone();
         let head = match parse_head(bytes, &limits) {
             Err(refusal) => return self.refuse_unasked(index, &refusal, false),
@@ -271,24 +282,23 @@ impl<K: Kernel> Shard<K> {
             // It came on a connection that was open already: the wave looks at it once it has been answered.
             wave.push((self.clock.tick() + 1, conn.0));
         }
-        let slot = self.slots.at(index);
-        slot.phase = Phase::Asked;
-        let Some(socket) = &slot.socket else { return };
-        let peer = self.kernel.peer(socket);
+        self.slots.at(index).phase = Phase::Asked;
+        let Some(peer) = self.client_of(index) else { return };
         self.control.handle(Event::Arrived { outlet: self.outlet, conn, peer, request: &request });
         self.slots.at(index).story().request = Some(request);
     }
 
     /// Gives the connection to the API server: with an empty queue, and with whatever deadline is left (rule R27).
     fn hand_off(&mut self, index: u32, bytes: &[u8]) {
+        let client = self.client_of(index);
         let slot = self.slots.at(index);
         debug_assert!(slot.queue.is_empty(), "a head is read when the answer before it has left");
         // `NEVER` is later than now, so a kept-alive connection whose head came at once has waited for nothing.
         let waited = u64::from(self.clock.tick().saturating_sub(slot.beat)) * TICK_MS;
         let head_max_ms = u64::try_from(self.limits.head_max.as_millis()).unwrap_or(u64::MAX);
-        if let Some(socket) = slot.socket.take() {
+        if let Some((socket, client)) = slot.socket.take().zip(client) {
             self.counters.handed_off.add(1);
-            self.kernel.hand_off(socket, bytes.to_vec(), head_max_ms.saturating_sub(waited).max(1));
+            self.kernel.hand_off(socket, client, bytes.to_vec(), head_max_ms.saturating_sub(waited).max(1));
         }
         self.doom(index);
     }

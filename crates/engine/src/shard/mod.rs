@@ -14,6 +14,7 @@ mod deadlines;
 mod ending;
 mod flush;
 mod frames;
+mod introduction;
 mod inward;
 mod members;
 mod obey;

@@ -3,6 +3,7 @@
 //! Sketch: an idle SSE stream is its slot, one seat in its channel's room and one entry in the timing wheel: about
 //! 200 bytes. A WebSocket also owns a story, since what it asked is needed when it speaks.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tidewire_hub::admit::{ConnId, Gap, HeadFields, Place, Transport};
@@ -65,6 +66,8 @@ pub(super) const NEVER: Tick = Tick::MAX;
 pub(super) enum Phase {
     /// Nothing stands here.
     Free,
+    /// Its proxy is to say first who the client is.
+    Unintroduced,
     /// A request head is awaited or partly read.
     Head,
     /// The control plane has been asked.
@@ -122,6 +125,8 @@ pub(super) struct Story {
     pub(super) request: Option<Box<Request>>,
     /// What the head of a waiting poll's answer will say.
     pub(super) head: HeadFields,
+    /// Who the client is, where its proxy said so and a request may still come. Boxed, since WebSockets keep a story.
+    pub(super) client: Option<Box<SocketAddr>>,
     /// Bytes read and not dealt with: part of a head, or what follows one.
     pub(super) inbound: Vec<u8>,
     /// A WebSocket message that is not whole yet.
@@ -151,6 +156,11 @@ pub(super) struct Pager {
 impl<S> Slot<S> {
     pub(super) fn story(&mut self) -> &mut Story {
         self.story.get_or_insert_default()
+    }
+
+    /// Whether bytes were read that nobody has dealt with.
+    pub(super) fn has_inbound(&self) -> bool {
+        self.story.as_ref().is_some_and(|story| !story.inbound.is_empty())
     }
 
     fn free() -> Slot<S> {

@@ -13,6 +13,7 @@ use crate::counters::Counters;
 use crate::event::{Control, Event};
 use crate::inbox::Inbox;
 use crate::kernel::{Kernel, Ready};
+use crate::proxies::Proxies;
 
 use super::frames::Frames;
 use super::members::Members;
@@ -35,6 +36,8 @@ pub struct Parts {
     pub seed: u64,
     /// Whether a refused `EventSource` is told why inside a stream, since it cannot read a refusal: dev mode.
     pub explain: bool,
+    /// Who introduces clients before they speak; nothing where nobody is believed to.
+    pub proxies: Option<Arc<dyn Proxies>>,
 }
 
 /// One event loop with its connections. Not `Send`: it lives and dies on one thread.
@@ -49,6 +52,7 @@ pub struct Shard<K: Kernel> {
     pub(super) counters: Arc<Counters>,
     pub(super) jitter: Jitter,
     pub(super) explain: bool,
+    pub(super) proxies: Option<Arc<dyn Proxies>>,
     pub(super) clock: Clock,
     pub(super) wheel: Wheel,
     pub(super) slots: Slots<K::Socket>,
@@ -101,6 +105,7 @@ impl<K: Kernel> Shard<K> {
             counters: parts.counters,
             jitter: Jitter(parts.seed | 1),
             explain: parts.explain,
+            proxies: parts.proxies,
             clock,
             wheel: Wheel::default(),
             slots: Slots::default(),

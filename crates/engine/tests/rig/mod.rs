@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tidewire_engine::kernel::{Kernel, Ready};
 use tidewire_engine::shard::{Parts, Shard};
-use tidewire_engine::{Control, Counters, Event, Inbox};
+use tidewire_engine::{Control, Counters, Event, Inbox, Proxies};
 use tidewire_hub::admit::{Cause, Join, Subscribe, Transport};
 use tidewire_hub::broker::Now;
 use tidewire_hub::channel::Channel;
@@ -35,34 +35,55 @@ pub const PANIC: &str = "panic";
 pub struct Rig {
     shard: Shard<Memory>,
     pub counters: Arc<Counters>,
+    pub plane: Arc<Plane>,
+    /// The clients of connections that were handed off, and what had been read of them.
+    pub handed_off: Rc<RefCell<Vec<(SocketAddr, Vec<u8>)>>>,
     partition: Arc<Mutex<Partition>>,
     arrivals: Rc<RefCell<VecDeque<Wire>>>,
-    changed: Rc<RefCell<Vec<u64>>>,
+    changed: Rc<RefCell<Vec<Change>>>,
     now_ms: Rc<RefCell<u64>>,
     paused: bool,
 }
 
 impl Rig {
     pub fn new(limits: Limits) -> Rig {
+        Rig::behind(limits, None)
+    }
+
+    /// The same where these proxies may stand in front.
+    pub fn behind(limits: Limits, proxies: Option<Arc<dyn Proxies>>) -> Rig {
         let limits = Arc::new(limits);
         let inbox = Inbox::new(&limits);
         let mut partition =
             Partition::new(Gen::from_random(7), &limits, Retentions::default(), Arc::default());
         let outlet = partition.attach(inbox.clone());
         let partition = Arc::new(Mutex::new(partition));
-        let control = Arc::new(Plane { partition: partition.clone(), inbox: inbox.clone() });
+        let plane = Arc::new(Plane::new(partition.clone(), inbox.clone()));
+        let control = plane.clone();
         let counters = Arc::<Counters>::default();
         let (arrivals, changed, now_ms) = (Rc::default(), Rc::default(), Rc::default());
+        let handed_off = Rc::default();
         let kernel = Memory {
             arrivals: Rc::clone(&arrivals),
             changed: Rc::clone(&changed),
             now_ms: Rc::clone(&now_ms),
+            handed_off: Rc::clone(&handed_off),
         };
-        let parts =
-            Parts { outlet, inbox, control, limits, counters: counters.clone(), seed: 7, explain: false };
+        let parts = Parts {
+            outlet,
+            inbox,
+            control,
+            limits,
+            counters: counters.clone(),
+            seed: 7,
+            explain: false,
+            proxies,
+        };
         Rig {
             shard: Shard::new(kernel, parts),
             counters,
+            plane,
+            handed_off,
             partition,
             arrivals,
             changed,
@@ -119,6 +140,12 @@ impl Rig {
         self.shard.cut();
     }
 
+    /// How many polls listen to any channel.
+    pub fn polls(&self) -> usize {
+        let channels = self.partition.lock().unwrap().channels(100);
+        channels.iter().map(|channel| channel.receivers.poll as usize).sum()
+    }
+
     /// Lets time pass in steps that the loop does not take for its own lateness.
     pub fn pass(&mut self, ms: u64) {
         for _ in 0..ms / 100 {
@@ -131,14 +158,28 @@ impl Rig {
 /// The other end of a connection.
 pub struct Client {
     wire: Wire,
-    changed: Rc<RefCell<Vec<u64>>>,
+    changed: Rc<RefCell<Vec<Change>>>,
 }
+
+/// The connection of this token has changed; true where its client has ended its half.
+type Change = (u64, bool);
 
 impl Client {
     /// Sends more.
     pub fn send(&self, bytes: &[u8]) {
         self.wire.0.borrow_mut().inward.extend(bytes);
         self.change();
+    }
+
+    /// Ends its half of the connection.
+    pub fn finish(&self) {
+        self.wire.0.borrow_mut().client_finished = true;
+        self.change();
+    }
+
+    /// How many bytes nobody has read yet.
+    pub fn unread(&self) -> usize {
+        self.wire.0.borrow().inward.len()
     }
 
     /// Takes `room` bytes more of what is written.
@@ -167,7 +208,8 @@ impl Client {
     }
 
     fn change(&self) {
-        self.changed.borrow_mut().extend(self.wire.0.borrow().token);
+        let ends = self.wire.0.borrow();
+        self.changed.borrow_mut().extend(ends.token.map(|token| (token, ends.client_finished)));
     }
 }
 
@@ -199,12 +241,14 @@ struct Ends {
     room: usize,
     finished: bool,
     closed: bool,
+    client_finished: bool,
 }
 
 struct Memory {
     arrivals: Rc<RefCell<VecDeque<Wire>>>,
-    changed: Rc<RefCell<Vec<u64>>>,
+    changed: Rc<RefCell<Vec<Change>>>,
     now_ms: Rc<RefCell<u64>>,
+    handed_off: Rc<RefCell<Vec<(SocketAddr, Vec<u8>)>>>,
 }
 
 impl Kernel for Memory {
@@ -218,11 +262,11 @@ impl Kernel for Memory {
         if !self.arrivals.borrow().is_empty() {
             ready.push(Ready::Accept);
         }
-        ready.extend(self.changed.borrow_mut().drain(..).map(|token| Ready::Socket {
+        ready.extend(self.changed.borrow_mut().drain(..).map(|(token, finished)| Ready::Socket {
             token,
             readable: true,
             writable: true,
-            finished: false,
+            finished,
             broken: false,
         }));
     }
@@ -245,12 +289,13 @@ impl Kernel for Memory {
     }
 
     fn read(&mut self, socket: &Wire, into: &mut [u8]) -> io::Result<usize> {
-        let inward = &mut socket.0.borrow_mut().inward;
+        let ends = &mut *socket.0.borrow_mut();
+        let inward = &mut ends.inward;
         let count = inward.len().min(into.len());
         for (place, byte) in into.iter_mut().zip(inward.drain(..count)) {
             *place = byte;
         }
-        if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+        if count == 0 && !ends.client_finished { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
     fn write(&mut self, socket: &Wire, from: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -274,20 +319,43 @@ impl Kernel for Memory {
         (ends.closed, ends.token) = (true, None);
     }
 
-    fn hand_off(&mut self, socket: Wire, _bytes: Vec<u8>, _deadline_ms: u64) {
+    fn hand_off(&mut self, socket: Wire, client: SocketAddr, bytes: Vec<u8>, _deadline_ms: u64) {
+        self.handed_off.borrow_mut().push((client, bytes));
         self.close(socket);
     }
 }
 
 /// Lets everybody do everything.
 pub struct Plane {
-    pub partition: Arc<Mutex<Partition>>,
-    pub inbox: Arc<Inbox>,
+    partition: Arc<Mutex<Partition>>,
+    inbox: Arc<Inbox>,
+    /// Who arrived, in order.
+    pub arrived: Mutex<Vec<SocketAddr>>,
+    /// Subscriptions that are not decided on, while it sleeps.
+    asleep: Mutex<Option<Vec<Subscribe>>>,
 }
 
 impl Plane {
+    pub fn new(partition: Arc<Mutex<Partition>>, inbox: Arc<Inbox>) -> Plane {
+        Plane { partition, inbox, arrived: Mutex::default(), asleep: Mutex::default() }
+    }
+
+    /// Answers nobody from now on.
+    pub fn sleep(&self) {
+        *self.asleep.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// Answers everybody who asked meanwhile.
+    pub fn wake(&self) {
+        let asked = self.asleep.lock().unwrap().take();
+        asked.into_iter().flatten().for_each(|subscribe| self.subscribe(subscribe));
+    }
+
     fn subscribe(&self, subscribe: Subscribe) {
-        self.partition.lock().unwrap().subscribe(subscribe, Now::default());
+        match &mut *self.asleep.lock().unwrap() {
+            Some(asked) => asked.push(subscribe),
+            None => self.partition.lock().unwrap().subscribe(subscribe, Now::default()),
+        }
     }
 }
 
@@ -295,7 +363,8 @@ impl Control for Plane {
     fn handle(&self, event: Event<'_>) {
         let grant = Arc::new(Grant::everything());
         match event {
-            Event::Arrived { outlet, conn, request, .. } => {
+            Event::Arrived { outlet, conn, peer, request } => {
+                self.arrived.lock().unwrap().push(peer);
                 let (transport, page, join) = match request.wants {
                     Wants::Sse { .. } => (Transport::Sse, STREAM_PAGE, Join::WhenCaughtUp),
                     Wants::WebSocket { .. } => (Transport::Ws, STREAM_PAGE, Join::WhenCaughtUp),

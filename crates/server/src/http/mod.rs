@@ -2,10 +2,11 @@
 //! no engine.
 //!
 //! ```text
-//! socket -> guard (S42 framing, S33 deadlines, orderly end) -> hyper -> api
+//! socket -> introduction (S41, where a proxy makes one) -> guard (S42 framing, S33 deadlines, orderly end) -> hyper -> api
 //! ```
 
 mod guard;
+mod introduction;
 mod pace;
 mod serve;
 

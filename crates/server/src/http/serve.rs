@@ -17,6 +17,7 @@ use bytes::Bytes;
 use hyper::body::Incoming as IncomingBody;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tidewire_engine::Proxies;
 use tidewire_hub::admit::HeadFields;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::reason::Reason;
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use super::guard::{Answered, Guard};
+use super::introduction;
 use crate::api::{self, Peer, Problem, relay::Wire};
 use crate::census::{Census, Counted};
 use crate::health::{Health, Phase};
@@ -35,8 +37,8 @@ use crate::health::{Health, Phase};
 pub struct Incoming {
     /// The socket, non-blocking.
     pub socket: std::net::TcpStream,
-    /// Who is at the other end.
-    pub peer: SocketAddr,
+    /// Who is at the other end, or behind the proxy that is.
+    pub client: SocketAddr,
     /// Read before its time.
     pub bytes: Bytes,
     /// When its first byte must be here, or its first head where some of it already is.
@@ -52,6 +54,8 @@ pub struct Http {
     router: Router,
     /// Turns true when connections that answer nothing shall close.
     closing: watch::Receiver<bool>,
+    /// Who introduces clients before they speak, on listeners of our own.
+    proxies: Option<Arc<dyn Proxies>>,
     /// Whether its clients come in also where there is no room: they watch us.
     watched: bool,
 }
@@ -66,7 +70,19 @@ impl Http {
         router: Router,
         closing: watch::Receiver<bool>,
     ) -> Http {
-        Http { limits, census, health, router, closing, watched: false }
+        Http { limits, census, health, router, closing, proxies: None, watched: false }
+    }
+
+    /// The same behind proxies that introduce their clients (PROXY protocol, security rule S41).
+    #[must_use]
+    pub fn behind(self, proxies: Arc<dyn Proxies>) -> Http {
+        Http { proxies: Some(proxies), ..self }
+    }
+
+    /// Who introduces clients here; nothing where nobody does.
+    #[must_use]
+    pub fn proxies(&self) -> Option<&Arc<dyn Proxies>> {
+        self.proxies.as_ref()
     }
 
     /// The same for machines that watch us: they have a part of the descriptors that nobody else gets (rule S39).
@@ -90,9 +106,7 @@ impl Http {
             match accepted.and_then(|(socket, peer)| Ok((socket.into_std()?, peer))) {
                 Ok((socket, peer)) => {
                     let _ = socket.set_nodelay(true);
-                    let incoming =
-                        Incoming { socket, peer, bytes: Bytes::new(), first_due: self.limits.first_byte_max };
-                    tokio::spawn(self.clone().serve(incoming));
+                    tokio::spawn(self.clone().welcome(socket, peer));
                 }
                 // The client gave up while it waited in the queue.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -105,9 +119,29 @@ impl Http {
         }
     }
 
+    /// Serves one connection that nobody has read yet.
+    async fn welcome(self, socket: std::net::TcpStream, peer: SocketAddr) {
+        let first_due = self.limits.first_byte_max;
+        let incoming = match self.proxies.as_ref().filter(|proxies| proxies.introduces(peer.ip())) {
+            None => Incoming { socket, client: peer, bytes: Bytes::new(), first_due },
+            Some(proxies) => {
+                // It takes its room from now on, as one that is being served does.
+                let _counted = self.census.count();
+                let mut closing = self.closing.clone();
+                let introduced = tokio::select! {
+                    introduced = introduction::read(socket, peer, first_due, &**proxies) => introduced,
+                    () = closed(&mut closing) => return,
+                };
+                let Some(incoming) = introduced else { return };
+                incoming
+            }
+        };
+        self.serve(incoming).await;
+    }
+
     /// Serves one connection to its end.
     pub async fn serve(self, incoming: Incoming) {
-        let Incoming { socket, peer, bytes, first_due } = incoming;
+        let Incoming { socket, client, bytes, first_due } = incoming;
         let counted = self.census.count();
         let Ok(socket) = TcpStream::from_std(socket) else { return };
         if !self.watched && self.census.is_overrun() {
@@ -120,7 +154,7 @@ impl Http {
             router: self.router.clone(),
             health: self.health.clone(),
             answered,
-            peer: Peer(peer),
+            peer: Peer(client),
             wire: Wire(socket),
             counted: Arc::new(counted),
             surplus: !self.watched && self.census.is_over(),
@@ -137,7 +171,7 @@ impl Http {
             }
         };
         if let Err(error) = outcome {
-            tracing::debug!(%peer, %error, "connection broke");
+            tracing::debug!(%client, %error, "connection broke");
         }
     }
 
