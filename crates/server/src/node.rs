@@ -49,7 +49,7 @@ pub struct Node {
     pub ways: Ways,
     /// Runs what waits for a moment; nothing where nobody waits, in the simulation.
     pub runtime: Option<tokio::runtime::Handle>,
-    limits: ArcSwap<Limits>,
+    limits: Arc<ArcSwap<Limits>>,
 }
 
 /// How long wrong credentials wait for their answer (security rule S38).
@@ -75,7 +75,7 @@ impl Node {
             revocations: Arc::default(),
             ways: Ways::default(),
             runtime: None,
-            limits: ArcSwap::new(limits),
+            limits: Arc::new(ArcSwap::new(limits)),
         }
     }
 
@@ -83,6 +83,12 @@ impl Node {
     #[must_use]
     pub fn limits(&self) -> Arc<Limits> {
         self.limits.load_full()
+    }
+
+    /// The same for whoever wants to see them change.
+    #[must_use]
+    pub fn live_limits(&self) -> Arc<ArcSwap<Limits>> {
+        self.limits.clone()
     }
 
     /// Holds to other bounds from now on.

@@ -148,7 +148,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let parts = Parts { node: node.clone(), pipes, metrics, demo: settings.demo };
     let (closing, closes) = watch::channel(false);
     let http =
-        |router| Http::new(limits.clone(), census.clone(), node.health.clone(), router, closes.clone());
+        |router| Http::new(node.live_limits(), census.clone(), node.health.clone(), router, closes.clone());
     let public = http(api::router(parts.clone(), admin.is_none()));
     let public = if settings.proxy_protocol { public.behind(node.clone()) } else { public };
 

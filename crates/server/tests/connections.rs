@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
@@ -40,7 +41,13 @@ impl Rig {
             .route("/livez", get(async || "alive"))
             .route("/slow", get(async || tokio::time::sleep(2 * HEAD_MAX).await))
             .route("/echo", post(async |body: Bytes| body));
-        let http = Http::new(Arc::new(limits), census.clone(), health.clone(), router, closes);
+        let http = Http::new(
+            Arc::new(ArcSwap::from_pointee(limits)),
+            census.clone(),
+            health.clone(),
+            router,
+            closes,
+        );
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         Rig { http, census, health, closing, listener, address }
@@ -291,7 +298,7 @@ async fn behind_a_proxy(limits: Limits, trusted: bool) -> (SocketAddr, watch::Se
     let (closing, closes) = watch::channel(false);
     let who = async |Extension(Peer(client)): Extension<Peer>| format!("{client}.");
     let router = Router::new().route("/who", get(who));
-    let http = Http::new(Arc::new(limits), census, Arc::default(), router, closes);
+    let http = Http::new(Arc::new(ArcSwap::from_pointee(limits)), census, Arc::default(), router, closes);
     let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(http.behind(Arc::new(Front(trusted))).accept(listener));

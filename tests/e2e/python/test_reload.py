@@ -1,10 +1,12 @@
 """SIGHUP: a running server reads its configuration again, and a bad one changes nothing."""
 
+import secrets
 import signal
 from pathlib import Path
 
 import pytest
-from stage import Tidewire, eventually
+from keys import bearer, token
+from stage import Tidewire, client, eventually
 from wire import Wire
 
 
@@ -116,3 +118,22 @@ def test_log_lines_change_with_the_filter(configured):
     before = len(server.said())
     assert server.client.get("/nowhere").status_code == 404
     eventually("there are more lines", lambda: len(server.said()) > before)
+
+
+SECRETS = [secrets.token_urlsafe(32) for _ in range(2)]
+
+
+def test_s49_a_new_secret_is_in_force_and_never_shown(configured):
+    def status(secret: str) -> int:
+        with client(server.url) as visitor:
+            return visitor.get("/c/x", headers=bearer(token("alice", "x", secret=secret))).status_code
+
+    auth = 'admin_listen = "same"\n[auth]\nhs256_secret = "{}"\n'
+    server = configured(auth.format(SECRETS[0]))
+    assert [status(secret) for secret in SECRETS] == [200, 401]
+    said = server.reload(auth.format(SECRETS[1]))
+    assert "auth.hs256_secret: changed" in said
+    assert [status(secret) for secret in SECRETS] == [401, 200]
+    assert "nothing can verify credentials" in server.reload("", REFUSED)
+    assert [status(secret) for secret in SECRETS] == [401, 200]
+    assert not any(secret in server.said() for secret in SECRETS)

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
@@ -48,7 +49,7 @@ pub struct Incoming {
 /// Serves connections.
 #[derive(Clone)]
 pub struct Http {
-    limits: Arc<Limits>,
+    limits: Arc<ArcSwap<Limits>>,
     census: Arc<Census>,
     health: Arc<Health>,
     router: Router,
@@ -61,10 +62,10 @@ pub struct Http {
 }
 
 impl Http {
-    /// A server of `router`'s answers. `closing` turns true at the end of a drain.
+    /// A server of `router`'s answers. A connection holds to the limits that it found. `closing` turns true at the end of a drain.
     #[must_use]
     pub fn new(
-        limits: Arc<Limits>,
+        limits: Arc<ArcSwap<Limits>>,
         census: Arc<Census>,
         health: Arc<Health>,
         router: Router,
@@ -121,7 +122,7 @@ impl Http {
 
     /// Serves one connection that nobody has read yet.
     async fn welcome(self, socket: std::net::TcpStream, peer: SocketAddr) {
-        let first_due = self.limits.first_byte_max;
+        let first_due = self.limits.load().first_byte_max;
         let incoming = match self.proxies.as_ref().filter(|proxies| proxies.introduces(peer.ip())) {
             None => Incoming { socket, client: peer, bytes: Bytes::new(), first_due },
             Some(proxies) => {
@@ -142,14 +143,14 @@ impl Http {
     /// Serves one connection to its end.
     pub async fn serve(self, incoming: Incoming) {
         let Incoming { socket, client, bytes, first_due } = incoming;
-        let counted = self.census.count();
+        let (limits, counted) = (self.limits.load_full(), self.census.count());
         let Ok(socket) = TcpStream::from_std(socket) else { return };
         if !self.watched && self.census.is_overrun() {
-            return turn_away(socket, self.limits.linger_max).await;
+            return turn_away(socket, limits.linger_max).await;
         }
         let socket = Arc::new(socket);
         let answered = Answered::default();
-        let guard = Guard::new(socket.clone(), bytes, first_due, self.limits.clone(), answered.clone());
+        let guard = Guard::new(socket.clone(), bytes, first_due, limits.clone(), answered.clone());
         let requests = Requests {
             router: self.router.clone(),
             health: self.health.clone(),
@@ -160,7 +161,7 @@ impl Http {
             surplus: !self.watched && self.census.is_over(),
         };
         let service = hyper::service::service_fn(move |request| requests.clone().answer(request));
-        let connection = self.builder().serve_connection(TokioIo::new(guard), service).with_upgrades();
+        let connection = builder(&limits).serve_connection(TokioIo::new(guard), service).with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let mut closing = self.closing.clone();
         let outcome = tokio::select! {
@@ -174,20 +175,6 @@ impl Http {
             tracing::debug!(%client, %error, "connection broke");
         }
     }
-
-    fn builder(&self) -> http1::Builder {
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            // Runs from the end of one answer to the end of the next head, so it is the idle time; the guard sees to
-            // slow heads.
-            .header_read_timeout(self.limits.keep_alive_max)
-            .max_buf_size(self.limits.head_bytes_max.clamp(MAX_BUF_MIN, MAX_BUF_MAX))
-            .max_headers(self.limits.headers_max.min(HEADERS_CEILING))
-            // FIN does not end an unanswered publish or poll (delivery rule R29).
-            .half_close(true);
-        builder
-    }
 }
 
 /// Tells a client that there is no room for it, and gives it a moment to read that.
@@ -200,6 +187,20 @@ async fn turn_away(mut socket: TcpStream, linger_max: Duration) {
     };
     // Whatever comes of it, the connection ends here.
     let _ = tokio::time::timeout(linger_max, told).await;
+}
+
+fn builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // Runs from the end of one answer to the end of the next head, so it is the idle time; the guard sees to
+        // slow heads.
+        .header_read_timeout(limits.keep_alive_max)
+        .max_buf_size(limits.head_bytes_max.clamp(MAX_BUF_MIN, MAX_BUF_MAX))
+        .max_headers(limits.headers_max.min(HEADERS_CEILING))
+        // FIN does not end an unanswered publish or poll (delivery rule R29).
+        .half_close(true);
+    builder
 }
 
 /// Resolves when connections shall close, which is also when nobody is left to say so.
