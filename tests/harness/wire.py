@@ -22,10 +22,11 @@ class Response:
 class Wire:
     """One TCP connection. Everything that is waited for has a deadline."""
 
-    def __init__(self, server: Tidewire) -> None:
+    def __init__(self, server: Tidewire, source: str = "127.0.0.1") -> None:
+        """`source` is the address to come from: every address that begins with 127 is this machine's own."""
         self.host = f"127.0.0.1:{server.port}"
         self._credentials = server.credentials
-        self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
+        self._socket = socket.create_connection(("127.0.0.1", server.port), PATIENCE, (source, 0))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._read = b""
 
