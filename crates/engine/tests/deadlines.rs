@@ -47,3 +47,50 @@ fn s30_a_fragmented_message_is_late_by_its_first_byte_whatever_comes_in_between(
     rig.pass(1_500);
     assert_eq!(close_code(&client), Some(4408));
 }
+
+#[test]
+fn s33_a_request_that_nobody_decides_on_is_answered_and_a_late_answer_finds_nobody() {
+    let stream = b"GET /c/a HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+    let poll = b"GET /c/a?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for (request, status, advice) in [
+        (&stream[..], "HTTP/1.1 200 ", "retry: "),
+        (poll, "HTTP/1.1 503 ", "\"overloaded\""),
+        (&websocket("a"), "HTTP/1.1 503 ", "\"overloaded\""),
+    ] {
+        let mut rig = Rig::new(Limits::default());
+        rig.plane.sleep();
+        let client = rig.client(request, usize::MAX);
+        rig.pass(9_900);
+        assert!(client.taken().is_empty());
+        rig.pass(200);
+        assert!(client.taken().starts_with(status) && client.taken().contains(advice), "{}", client.taken());
+        assert!(client.is_finished());
+        let taken = client.taken();
+        rig.pass(1_000);
+        rig.plane.wake();
+        rig.turns();
+        assert_eq!((client.taken(), rig.subscribers()), (taken, 0));
+        rig.pass(1_500);
+        assert_eq!((client.is_closed(), rig.counters.open.get()), (true, 0));
+    }
+}
+
+#[test]
+fn s33_a_late_answer_is_not_taken_for_that_of_whoever_has_the_slot_now() {
+    let poll = b"GET /c/a?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut rig = Rig::new(Limits::default());
+    rig.plane.sleep();
+    rig.client(poll, usize::MAX);
+    rig.pass(13_000);
+    assert_eq!(rig.counters.open.get(), 0);
+    let next = rig.client(&poll[..9], usize::MAX);
+    rig.plane.wake();
+    rig.turns();
+    assert_eq!((next.taken().as_str(), rig.subscribers()), ("", 0));
+    next.send(&poll[9..]);
+    rig.turns();
+    assert_eq!((next.taken().as_str(), rig.subscribers()), ("", 1));
+    rig.publish("a", 1, 1);
+    rig.turns();
+    assert!(next.taken().starts_with("HTTP/1.1 200 OK\r\n"));
+}

@@ -20,6 +20,10 @@ use super::turn::Shard;
 /// not count against it (delivery rule R10); but not for ever.
 const HISTORY_PATIENCE: Tick = 4;
 
+/// How long the control plane may take to answer. It may ask an issuer for keys or a vault for a ticket, and both have
+/// less time than this.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
+
 impl<K: Kernel> Shard<K> {
     /// Sets when this connection is looked at next.
     pub(super) fn due(&mut self, index: u32, due: Tick) {
@@ -61,8 +65,7 @@ impl<K: Kernel> Shard<K> {
         match (slot.phase, slot.form) {
             (Phase::Paging | Phase::Live, Form::Sse(..) | Form::Ws(_)) => return self.pulse(index),
             (Phase::Live, Form::Poll) => return self.answer_wait(index),
-            // The control plane owes an answer; the client has done nothing wrong.
-            (Phase::Asked, _) => return,
+            (Phase::Asked, _) => return self.unanswered(index),
             _ => {}
         }
         self.counters.timeouts.add(1);
@@ -72,6 +75,17 @@ impl<K: Kernel> Shard<K> {
         } else {
             self.doom(index);
         }
+    }
+
+    /// The control plane owes an answer and has not given it. The client has done nothing wrong and may come again; an
+    /// answer that comes yet finds nobody, and what it joined is left.
+    fn unanswered(&mut self, index: u32) {
+        self.counters.timeouts.add(1);
+        let request = self.slots.at(index).story().request.take();
+        // Host and origin are refused at once, so this one's have passed.
+        let asker = request.as_deref().map_or(Asker::Nobody, Asker::Request);
+        let refusal = Refusal::new(Reason::Overloaded, "nothing was decided about this request in time");
+        self.refuse(index, &refusal, asker, &HeadFields::default());
     }
 
     /// What a stream or WebSocket is due: an end for one that is slow or silent, a heartbeat for one that is quiet.

@@ -14,6 +14,7 @@ use tidewire_transport::request::{Protocol, Request, Route, is_event_source, rou
 use crate::event::Event;
 use crate::kernel::Kernel;
 
+use super::deadlines::ANSWER_MAX;
 use super::ending::Asker;
 use super::slot::{Form, NEVER, Phase};
 use super::time::{TICK_MS, ticks};
@@ -284,6 +285,8 @@ impl<K: Kernel> Shard<K> {
         }
         self.slots.at(index).phase = Phase::Asked;
         let Some(peer) = self.client_of(index) else { return };
+        let due = self.now() + ticks(ANSWER_MAX);
+        self.due(index, due);
         self.control.handle(Event::Arrived { outlet: self.outlet, conn, peer, request: &request });
         self.slots.at(index).story().request = Some(request);
     }

@@ -132,7 +132,11 @@ impl<K: Kernel> Shard<K> {
             Cause::Addition(tag) => self.reply(conn, &v1::error(Some(&tag), refusal.reason, &refusal.detail)),
             Cause::Page => self.end(index, refusal.reason),
             Cause::Arrival(terms) => {
-                let request = self.slots.at(index).story().request.take();
+                let slot = self.slots.at(index);
+                if slot.phase != Phase::Asked {
+                    return;
+                }
+                let request = slot.story().request.take();
                 let asker = request.as_deref().map_or(Asker::Nobody, Asker::Request);
                 self.refuse(index, refusal, asker, &terms.head);
             }

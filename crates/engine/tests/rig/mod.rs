@@ -36,8 +36,8 @@ pub struct Rig {
     shard: Shard<Memory>,
     pub counters: Arc<Counters>,
     pub plane: Arc<Plane>,
-    /// The clients of connections that were handed off, and what had been read of them.
-    pub handed_off: Rc<RefCell<Vec<(SocketAddr, Vec<u8>)>>>,
+    /// Connections that were handed off, in order.
+    pub handed_off: Rc<RefCell<Vec<HandedOff>>>,
     partition: Arc<Mutex<Partition>>,
     arrivals: Rc<RefCell<VecDeque<Wire>>>,
     changed: Rc<RefCell<Vec<Change>>>,
@@ -140,10 +140,10 @@ impl Rig {
         self.shard.cut();
     }
 
-    /// How many polls listen to any channel.
-    pub fn polls(&self) -> usize {
+    /// How many subscribers the log knows of.
+    pub fn subscribers(&self) -> u32 {
         let channels = self.partition.lock().unwrap().channels(100);
-        channels.iter().map(|channel| channel.receivers.poll as usize).sum()
+        channels.iter().map(|channel| channel.receivers).map(|of| of.sse + of.ws + of.poll).sum()
     }
 
     /// Lets time pass in steps that the loop does not take for its own lateness.
@@ -160,6 +160,9 @@ pub struct Client {
     wire: Wire,
     changed: Rc<RefCell<Vec<Change>>>,
 }
+
+/// The client of a connection that was handed off, and what had been read of it.
+type HandedOff = (SocketAddr, Vec<u8>);
 
 /// The connection of this token has changed; true where its client has ended its half.
 type Change = (u64, bool);
@@ -248,7 +251,7 @@ struct Memory {
     arrivals: Rc<RefCell<VecDeque<Wire>>>,
     changed: Rc<RefCell<Vec<Change>>>,
     now_ms: Rc<RefCell<u64>>,
-    handed_off: Rc<RefCell<Vec<(SocketAddr, Vec<u8>)>>>,
+    handed_off: Rc<RefCell<Vec<HandedOff>>>,
 }
 
 impl Kernel for Memory {
