@@ -29,6 +29,8 @@ pub(crate) enum Command {
     /// Make, read and check tokens.
     #[command(subcommand)]
     Token(crate::token::Token),
+    /// Buy a ticket: a credential for an address, good for one subscription.
+    Ticket(crate::ticket::Ticket),
     /// Write a configuration to start from.
     Init(Init),
     /// Say everything that is wrong with the configuration.

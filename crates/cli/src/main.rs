@@ -20,6 +20,7 @@ mod show;
 mod sse;
 mod subscribe;
 mod target;
+mod ticket;
 mod token;
 mod ws;
 
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
         Some(Command::History(history)) => exit::block_on(history::run(history)),
         Some(Command::Keygen(keygen)) => keygen::run(&keygen),
         Some(Command::Token(token)) => token::run(token),
+        Some(Command::Ticket(ticket)) => exit::block_on(ticket::run(ticket)),
         Some(Command::Init(init)) => init::run(&init),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Config(config)) => config::run(&config),

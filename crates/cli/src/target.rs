@@ -51,6 +51,11 @@ impl Target {
         target
     }
 
+    /// The whole address, for somebody else to open.
+    pub(crate) fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
+        format!("http://{}{}", self.authority, self.path(path, query))
+    }
+
     /// The path of channels. The server says what is wrong with a name; we only make sure that it arrives.
     pub(crate) fn channels(channels: &str) -> String {
         format!("/c/{}", escape(channels, ",:@=+~"))
@@ -87,6 +92,7 @@ mod tests {
         let full = target("http://[::1]:8080/live/").unwrap();
         assert_eq!((full.host.as_str(), full.port, full.authority.as_str()), ("::1", 8080, "[::1]:8080"));
         assert_eq!(full.path("/c/a", &[("cursor", "a b&c")]), "/live/c/a?cursor=a%20b%26c");
+        assert_eq!(full.url("/c/a", &[("ticket", "x")]), "http://[::1]:8080/live/c/a?ticket=x");
     }
 
     #[test]

@@ -310,7 +310,7 @@ fn given(token: &str) -> Result<String, Failure> {
 }
 
 /// `90s`, `15m`, `1h`, `7d`.
-fn seconds(text: &str) -> Result<u64, Failure> {
+pub(crate) fn seconds(text: &str) -> Result<u64, Failure> {
     let wrong = || Failure::Usage(format!("--ttl {}: write 90s, 15m, 1h or 7d", text.escape_default()));
     let unit = text.chars().next_back().ok_or_else(wrong)?;
     let factor = match unit {

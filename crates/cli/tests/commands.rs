@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may unwrap: its panic is its report")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 
 /// A command of the binary with none of the caller's settings.
@@ -39,13 +39,20 @@ impl Server {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         // The box says where it listens once it does.
         let first = lines.by_ref().map(Result::unwrap).find(|line| line.contains(" is ready on ")).unwrap();
-        let url = first.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+        let url = first.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+        let url = url.trim_end_matches('.').to_owned();
         std::thread::spawn(move || lines.for_each(drop));
         Server { process, url }
     }
 
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = tidewire(args);
+        command.env("TIDEWIRE_URL", &self.url);
+        command
+    }
+
     fn ask(&self, args: &[&str]) -> Output {
-        tidewire(args).env("TIDEWIRE_URL", &self.url).output().unwrap()
+        self.command(args).output().unwrap()
     }
 
     fn follow(&self, args: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
@@ -117,6 +124,62 @@ fn a_refusal_shows_the_servers_words_and_ends_with_1() {
         let output = server.ask(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         assert!(stderr(&output).contains("channel_invalid"), "{}", stderr(&output));
+    }
+}
+
+/// What a server answers to a `GET` of an address that somebody opens.
+fn open(url: &str) -> String {
+    let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut socket = TcpStream::connect(authority).unwrap();
+    write!(socket, "GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn s19_a_ticket_is_bought_with_the_token_at_hand_and_opens_one_subscription() {
+    let secret = String::from_utf8(run(&["keygen"]).stdout).unwrap();
+    let set = format!("auth.hs256_secret={}", secret.trim_end());
+    let server = Server::start(&["--admin-listen", "127.0.0.1:0", "--set", &set]);
+    let mut new = tidewire(&["token", "new", "--sub", "alice", "--subscribe", "prices"]);
+    let token = new.env("TIDEWIRE_AUTH__HS256_SECRET", secret.trim_end()).output().unwrap().stdout;
+    let token = String::from_utf8(token).unwrap();
+    let buy = |args: &[&str]| {
+        server
+            .command(&[&["ticket"], args].concat())
+            .env("TIDEWIRE_TOKEN", token.trim_end())
+            .output()
+            .unwrap()
+    };
+
+    let bought = buy(&["prices", "--ttl", "1m", "--link"]);
+    assert!(bought.status.success() && stderr(&bought).contains("60 s"), "{}", stderr(&bought));
+    let link = String::from_utf8(bought.stdout).unwrap();
+    assert!(link.starts_with(&format!("{}/c/prices?ticket=", server.url)), "{link}");
+    assert!(open(link.trim_end()).starts_with("HTTP/1.1 200"));
+    assert!(open(link.trim_end()).starts_with("HTTP/1.1 401"), "it is spent");
+
+    let bare = String::from_utf8(buy(&[]).stdout).unwrap();
+    assert!(open(&format!("{}/c/prices?ticket={}", server.url, bare.trim_end())).starts_with("HTTP/1.1 200"));
+    let answer: serde_json::Value = serde_json::from_slice(&buy(&["prices", "--json"]).stdout).unwrap();
+    assert!(answer["ticket"].is_string() && answer["expires_in"] == 30, "{}", answer["expires_in"]);
+
+    for (args, words) in [
+        (
+            &["orders"][..],
+            "the grant allows to subscribe to `prices`; asked was `orders` (forbidden). Ask for a grant",
+        ),
+        (&["prices", "--ttl", "5m"], "(bad_request)"),
+        (&["prices", "--token", "x"], "(unauthorized). Send a valid token."),
+    ] {
+        let refused = buy(args);
+        assert_eq!(refused.status.code(), Some(1), "{args:?}");
+        assert!(stderr(&refused).contains(words), "{args:?}: {}", stderr(&refused));
+        assert!(refused.stdout.is_empty());
+    }
+    for args in [&["--link"][..], &["prices", "--link", "--json"], &["prices", "--ttl", "soon"]] {
+        assert_eq!(buy(args).status.code(), Some(2), "{args:?}");
     }
 }
 
