@@ -12,10 +12,10 @@ pub enum Retry {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident, $code:literal, $status:literal, $close:literal, $retry:ident, $hint:literal;)*) => {
+    ($(#[doc = $meaning:literal] $name:ident, $code:literal, $status:literal, $close:literal, $retry:ident, $hint:literal;)*) => {
         /// Why something was refused or ended. One meaning per code, for ever: these are part of the wire protocol.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Reason { $($(#[$doc])* $name,)* }
+        pub enum Reason { $(#[doc = $meaning] $name,)* }
 
         impl Reason {
             /// Every reason, in the order of the table.
@@ -32,6 +32,12 @@ macro_rules! reasons {
             /// The WebSocket close code of an end (RFC 6455 section 7.4).
             #[must_use]
             pub const fn close_code(self) -> u16 { match self { $(Reason::$name => $close,)* } }
+
+            /// What it means, in a sentence.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Reason::$name => $meaning.trim_ascii(),)* }
+            }
 
             /// What the client should do next.
             #[must_use]

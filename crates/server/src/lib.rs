@@ -22,6 +22,7 @@ pub mod crowd;
 pub mod demo;
 pub mod drain;
 pub mod entrance;
+pub mod errors;
 pub mod health;
 pub mod http;
 pub mod metrics;

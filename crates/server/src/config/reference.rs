@@ -70,22 +70,27 @@ kill -HUP <pid>                 # read again; what cannot be used is refused as 
 This page is generated from the table of keys and the commented file that `tidewire init` writes.
 "#;
 
+/// Holds a page under `docs` to what it is generated from, or writes it anew.
+#[cfg(test)]
+pub(crate) fn assert_written(name: &str, page: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name);
+    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+        std::fs::write(&path, page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == page,
+        "{name} has drifted: UPDATE_REFERENCE=1 cargo test -p tidewire-server reference"
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_reference_says_what_the_table_says() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
-        let page = reference();
-        if std::env::var_os("UPDATE_REFERENCE").is_some() {
-            std::fs::write(path, &page).unwrap();
-        }
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            written == page,
-            "docs/configuration.md has drifted: UPDATE_REFERENCE=1 cargo test -p tidewire-server reference"
-        );
+        assert_written("docs/configuration.md", &reference());
     }
 
     #[test]
