@@ -1,7 +1,7 @@
 //! The project's chores, one short verb each: `cargo xtask VERB`. CI speaks the same verbs.
 //!
 //! ```text
-//! test         everything below but siege, bench and fuzz, in tiers; the last line is `N passed, N failed`
+//! test         everything below but siege, races, bench and fuzz, in tiers; the last line is `N passed, N failed`
 //! fmt          rewrites the code as rustfmt has it
 //! lint         rustfmt, clippy and rustdoc without a warning
 //! deny         licences, bans and sources of the dependencies
@@ -12,6 +12,8 @@
 //! conformance  the 517 Autobahn cases
 //! proxies      a real nginx and a real HAProxy in front
 //! hostile      clients that mean harm: sieges of seconds, and what brought other servers down
+//! auth         who may come in: tickets, rights that end, keys that change, secrets that stay one
+//! races        10 000 tickets with eight racers for each
 //! siege        the sieges at their full size, against the default deadlines; minutes
 //! api          the HTTP surface against docs/openapi.yaml, by schemathesis
 //! browser      Chromium's own EventSource and WebSocket
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         "conformance" => tier::with_binary(|| tier::in_turn([Tier::conformance()])),
         "proxies" => tier::with_binary(|| tier::in_turn([Tier::proxies()])),
         "hostile" => tier::with_binary(|| tier::in_turn([Tier::hostile()])),
+        "auth" => tier::with_binary(|| tier::in_turn([Tier::auth()])),
+        "races" => tier::with_binary(|| tier::in_turn([Tier::races()])),
         "siege" => tier::with_binary(|| tier::in_turn([Tier::siege()])),
         "api" => tier::with_binary(|| tier::in_turn([Tier::api()])),
         "browser" => tier::with_binary(|| tier::in_turn([Tier::browser()])),
@@ -67,4 +71,4 @@ fn main() -> ExitCode {
     if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | conformance | proxies | hostile | siege | api | browser | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | conformance | proxies | hostile | siege | auth | races | api | browser | bench | fuzz";

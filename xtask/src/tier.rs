@@ -39,7 +39,7 @@ pub fn everything() -> Tally {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
         total += in_turn([Tier::mutants()]);
         total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser()]);
-        total += in_turn([Tier::hostile(), Tier::api()]);
+        total += in_turn([Tier::hostile(), Tier::auth(), Tier::api()]);
         // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
         total += in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")]);
         total
@@ -191,6 +191,16 @@ impl Tier {
     /// Clients that mean harm: sieges of seconds, and what brought other servers down.
     pub fn hostile() -> Tier {
         Tier::pytest("hostile", "tests/hostile")
+    }
+
+    /// Who may come in and what they may do: tickets, rights that end, keys that change, secrets that stay one.
+    pub fn auth() -> Tier {
+        Tier::pytest("auth", "tests/auth")
+    }
+
+    /// The same with its races at their full size.
+    pub fn races() -> Tier {
+        Tier::pytest("races", "tests/auth").with(&["--full", "-rP", "test_tickets.py"])
     }
 
     /// The sieges at their full size, against the default deadlines.
