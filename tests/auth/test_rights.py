@@ -219,6 +219,22 @@ def test_s26_who_was_revoked_cannot_publish_buy_tickets_or_refresh(server, kind)
     assert server.texts("x") == []
 
 
+def test_s26_a_channel_that_was_taken_back_is_out_of_reach_for_who_is_still_here(server):
+    alice = token("alice", "x", "y", jti="a")
+    ticket = server.client.post("/v1/tickets", headers=bearer(alice)).json()["ticket"]
+    socket = V1(server, alice, "y")
+    assert server.client.post("/v1/revoke", json={"channel": "x"}).status_code == 200
+    assert socket.asks("subscribe", channels=["x"])["code"] == "revoked"
+    assert socket.asks("subscribe", channels=["x"], cursor="earliest")["code"] == "revoked"
+    assert socket.asks("publish", channel="x", data="")["code"] == "revoked"
+    assert server.client.post("/c/x", content="", headers=bearer(alice)).status_code == 401
+    batch = {"messages": [{"channel": "x", "data": ""}, {"channel": "y", "data": ""}]}
+    results = server.client.post("/v1/publish", json=batch, headers=bearer(alice)).json()["results"]
+    assert results[0]["code"] == "revoked" and results[1]["id"]
+    assert stream_of(server, path=f"/c/x?ticket={ticket}") == 401
+    assert server.texts("x") == []
+
+
 def test_s26_the_cookie_of_a_ticket_does_not_outlive_a_revocation(server):
     ticket = server.client.post("/v1/tickets", headers=bearer(token("alice", "x"))).json()["ticket"]
     path = f"/c/x?ticket={ticket}"
