@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from dataclasses import replace
 import pytest
 from canaries import Canaries, exchange
 from keys import GUARDED, ORIGIN, SECRET, api_key_line, bearer, part, token
-from stage import BINARY, Tidewire, eventually
+from stage import BINARY, Access, Tidewire, eventually
 from wire import TEXT, frame
 
 KEY = base64.b64encode(os.urandom(16)).decode()
@@ -304,6 +305,34 @@ def test_s49_no_command_repeats_what_is_secret_in_the_configuration(tmp_path, ca
             said = subprocess.run([BINARY, *command], cwd=tmp_path, env={}, capture_output=True, timeout=15)
             assert not canaries.found(said.stdout + said.stderr), command
             assert said.stdout + said.stderr, command
+
+
+def test_s49_a_reload_does_not_say_what_a_secret_was_or_is(serve, canaries, tmp_path):
+    path = tmp_path / "tidewire.toml"
+
+    def configure(which: str, **more: str) -> str:
+        secret = canaries.keep(f"the {which} secret", secrets.token_urlsafe(32))
+        line = api_key_line(f"tw_{secrets.token_urlsafe(32)}")
+        canaries.keep(f"the {which} API key's hash", line.rpartition(":")[2])
+        text = f'[auth]\nhs256_secret = "{secret}"\napi_keys = ["{line}"]\n'
+        path.write_text(text + "".join(f'{key} = "{value}"\n' for key, value in more.items()))
+        return secret
+
+    old = configure("old")
+    flags = ("--admin-listen", "same", "--config", str(path), "--log", "trace")
+    server = serve(access=Access(flags=flags))
+    assert server.client.get("/c/x", headers=bearer(token("alice", "x", secret=old))).status_code == 200
+    # Each changes what can be changed, and the last two are refused.
+    for which, more in {"new": {}, "other": {"keyz": "x"}, "another": {"hs256_secret": "twice"}}.items():
+        before = len(server.said())
+        secret = configure(which, **more)
+        server.process.send_signal(signal.SIGHUP)
+        wants = "stays in force" if more else "reloaded"
+        eventually("it was read", lambda: wants in server.said()[before:])
+        status = server.client.get("/c/x", headers=bearer(token("alice", "x", secret=secret))).status_code
+        assert status == (401 if more else 200)
+    assert "auth.hs256_secret" in server.said() and "auth.api_keys" in server.said(), "that they changed is no secret"
+    assert not canaries.found_in_any(server.said().encode().splitlines())
 
 
 def test_s49_no_command_repeats_a_credential_that_it_was_given(server, canaries, tmp_path):
