@@ -147,7 +147,6 @@ def test_s16_a_key_is_rotated_under_load_and_nobody_is_turned_away(serve, config
             wire.request("GET /c/x", "Accept: text/event-stream")
             assert wire.head().status == 401
         assert server.client.post("/c/x", content="x", headers=bearer(credential)).status_code == 401
-    assert "secret" not in server.said().replace(".secret", "")
 
 
 WRONG = {
@@ -168,7 +167,10 @@ def test_s16_a_file_that_is_wrong_changes_nothing_and_is_named(serve, configurat
     (configuration.path.parent / "short.secret").write_text("short")
     configuration.names("HS256:k2:k2.secret")
     server = serve(access=configuration.access)
-    configuration.path.unlink() if text is None else configuration.path.write_text(text)
+    if text is None:
+        configuration.path.unlink()
+    else:
+        configuration.path.write_text(text)
     said = configuration.is_read_again(server)
     assert "ERROR" in said and named in said and "stays in force" in said, said
     assert (asks(server, good("alice")), asks(server, withdrawn("alice"))) == (200, 401)
