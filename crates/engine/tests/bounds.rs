@@ -116,3 +116,64 @@ fn r3_many_pages_asked_for_at_once_are_written_in_several_passes() {
     rig.turns();
     assert!(clients.iter().all(|client| client.taken().starts_with("HTTP/1.1 200 OK\r\n")));
 }
+
+const STREAM: &str = "GET /c/a HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+
+#[test]
+fn s35_the_client_of_a_stream_has_little_to_say() {
+    let mut rig = Rig::new(Limits::default());
+    let client = rig.client(format!("{STREAM}\r\n").as_bytes(), usize::MAX);
+    let other = rig.client(STREAM.as_bytes(), usize::MAX);
+    for _ in 0..511 {
+        client.send(b"\r\n");
+        rig.turns();
+        rig.publish("a", 1, 1);
+        rig.turns();
+    }
+    assert!(!client.is_finished());
+    assert_eq!(client.taken().matches("data: x\n").count(), 511);
+    client.send(b"\r");
+    rig.turns();
+    assert!(client.is_finished() && client.taken().ends_with("\r\n0\r\n\r\n"), "it ends, in an orderly way");
+    rig.pass(2_100);
+    assert!(client.is_closed() && !other.is_finished());
+    assert_eq!((rig.counters.protocol_errors.get(), rig.counters.open.get(), rig.subscribers()), (1, 1, 1));
+}
+
+#[test]
+fn s35_what_a_client_sends_with_the_request_of_a_stream_counts() {
+    let mut rig = Rig::new(Limits::default());
+    let client = rig.client(format!("{STREAM}{}", "x".repeat(1_025)).as_bytes(), usize::MAX);
+    assert!(client.is_finished());
+    rig.pass(2_100);
+    assert_eq!((rig.counters.open.get(), rig.subscribers()), (0, 0));
+}
+
+#[test]
+fn s35_what_is_sent_behind_a_waiting_poll_stays_with_the_kernel() {
+    let mut rig = Rig::new(Limits::default());
+    let poll = "GET /c/a?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let polls = 2_000;
+    let sent = poll.repeat(polls);
+    let client = rig.client(sent.as_bytes(), usize::MAX);
+    assert!(sent.len() - client.unread() <= 4 << 10, "one read, and no more until it is answered");
+    for _ in 0..polls {
+        rig.publish("a", 1, 1);
+        rig.turns();
+    }
+    assert_eq!(client.taken().matches("HTTP/1.1 200 OK").count(), polls, "and none is forgotten");
+    assert_eq!(client.unread(), 0);
+}
+
+#[test]
+fn s32_a_head_is_as_long_as_it_may_be_however_little_is_read_at_once() {
+    let mut rig = Rig::new(Limits::default());
+    let fill =
+        |bytes: usize| format!("GET /c/a HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(bytes));
+    let most = (16 << 10) - fill(0).len();
+    let longest = rig.client([fill(most), fill(most)].concat().as_bytes(), usize::MAX);
+    rig.turns();
+    assert_eq!(longest.taken().matches("HTTP/1.1 200 OK").count(), 2);
+    let longer = rig.client(fill(most + 1).as_bytes(), usize::MAX);
+    assert!(longer.taken().starts_with("HTTP/1.1 431 "));
+}

@@ -93,7 +93,7 @@ impl<K: Kernel> Shard<K> {
         self.queue(index, head, Kind::Head);
         self.begin(index, admit);
         if self.slots.at(index).phase == Phase::Live {
-            self.slots.at(index).story = None;
+            self.slots.at(index).forget();
         }
     }
 

@@ -145,7 +145,7 @@ impl<K: Kernel> Shard<K> {
                 }
             }
             Phase::Paging => self.ask_for_more(index),
-            Phase::Live if matches!(slot.form, Form::Sse(..)) => slot.story = None,
+            Phase::Live if matches!(slot.form, Form::Sse(..)) => slot.forget(),
             _ => {}
         }
     }

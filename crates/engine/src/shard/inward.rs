@@ -26,6 +26,14 @@ const ACCEPTS: usize = 64;
 /// Reads from one connection in one turn; then others have theirs (delivery rule R28).
 const READS: usize = 4;
 
+/// Read at once where a request head is expected, so that what is kept of requests sent ahead is small. A poll may wait
+/// for a minute with it; what follows stays with the kernel, which makes the client wait (security rule S35).
+const HEAD_READ_BYTES: usize = 4 << 10;
+
+/// What the client of a stream may send behind its request, in bytes and altogether. It has nothing to say; some
+/// clients end a request with more line ends than they should.
+const STREAM_SAYS_MAX: u32 = 1 << 10;
+
 /// How long accepting pauses when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -152,10 +160,14 @@ impl<K: Kernel> Shard<K> {
         for _ in 0..READS {
             let slot = self.slots.at(index);
             let Some(socket) = &slot.socket else { return };
-            match self.kernel.read(socket, buffer) {
+            let room = match slot.phase {
+                Phase::Unintroduced | Phase::Head => HEAD_READ_BYTES.min(buffer.len()),
+                _ => buffer.len(),
+            };
+            match self.kernel.read(socket, &mut buffer[..room]) {
                 Ok(0) => return self.peer_finished(index),
                 Ok(count) => {
-                    let more = count == buffer.len() || slot.finished;
+                    let more = count == room || slot.finished;
                     slot.heard = self.clock.tick();
                     self.arrived(index, &mut buffer[..count]);
                     let slot = self.slots.at(index);
@@ -221,7 +233,8 @@ impl<K: Kernel> Shard<K> {
                 self.head_arrived(index, &bytes);
             }
             (Phase::Paging | Phase::Live, Form::Ws(_)) => self.frames_arrived(index, bytes),
-            // A stream's client has nothing to say, and one that is being ended no longer matters.
+            (Phase::Paging | Phase::Live, Form::Sse(..)) => self.stream_spoke(index, bytes.len()),
+            // What one says that is being ended no longer matters.
             _ => {}
         }
     }
@@ -304,6 +317,16 @@ impl<K: Kernel> Shard<K> {
             self.kernel.hand_off(socket, client, bytes.to_vec(), head_max_ms.saturating_sub(waited).max(1));
         }
         self.doom(index);
+    }
+
+    /// The client of a stream sent something, which nobody reads: one that goes on costs more than it may.
+    fn stream_spoke(&mut self, index: u32, bytes: usize) {
+        let said = &mut self.slots.at(index).story().said;
+        *said = said.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        if *said > STREAM_SAYS_MAX {
+            self.counters.protocol_errors.add(1);
+            self.end(index, Reason::BadRequest);
+        }
     }
 
     /// FIN ends a stream, not an answer that is still due (delivery rule R29).

@@ -129,6 +129,8 @@ pub(super) struct Story {
     pub(super) client: Option<Box<SocketAddr>>,
     /// Bytes read and not dealt with: part of a head, or what follows one.
     pub(super) inbound: Vec<u8>,
+    /// Bytes that the client of a stream has sent behind its request.
+    pub(super) said: u32,
     /// A WebSocket message that is not whole yet.
     pub(super) decoder: Option<Box<Decoder>>,
     /// Since when that message is not whole.
@@ -156,6 +158,11 @@ pub(super) struct Pager {
 impl<S> Slot<S> {
     pub(super) fn story(&mut self) -> &mut Story {
         self.story.get_or_insert_default()
+    }
+
+    /// Drops the story of a stream that is live, unless it must be remembered that its client speaks.
+    pub(super) fn forget(&mut self) {
+        self.story.take_if(|story| story.inbound.is_empty() && story.said == 0);
     }
 
     /// Whether bytes were read that nobody has dealt with.
