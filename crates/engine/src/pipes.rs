@@ -141,7 +141,7 @@ impl PipeEnd {
         ends.client_finished = true;
         let token = ends.token;
         drop(ends);
-        self.desk.changed(token);
+        self.desk.finished(token);
     }
 }
 
@@ -194,7 +194,8 @@ struct Desk {
 struct Waiting {
     arrivals: VecDeque<Arc<Pipe>>,
     changed: Vec<u64>,
-    /// A client that is gone is told of apart: who waits for an answer does not read.
+    /// Clients that have ended their half or are gone are told of apart: who waits for an answer does not read.
+    finished: Vec<u64>,
     broken: Vec<u64>,
     rung: bool,
     paused: bool,
@@ -218,6 +219,12 @@ impl Desk {
     fn changed(&self, token: Option<u64>) {
         if let Some(token) = token {
             self.ring(|waiting| waiting.changed.push(token));
+        }
+    }
+
+    fn finished(&self, token: Option<u64>) {
+        if let Some(token) = token {
+            self.ring(|waiting| waiting.finished.push(token));
         }
     }
 
@@ -258,10 +265,16 @@ impl Kernel for PipeKernel {
         }
         waiting.changed.sort_unstable();
         waiting.changed.dedup();
-        let flags =
-            |token, broken| Ready::Socket { token, readable: true, writable: true, finished: false, broken };
-        ready.extend(waiting.changed.drain(..).map(|token| flags(token, false)));
-        ready.extend(waiting.broken.drain(..).map(|token| flags(token, true)));
+        let flags = |token, finished, broken| Ready::Socket {
+            token,
+            readable: true,
+            writable: true,
+            finished,
+            broken,
+        };
+        ready.extend(waiting.changed.drain(..).map(|token| flags(token, false, false)));
+        ready.extend(waiting.finished.drain(..).map(|token| flags(token, true, false)));
+        ready.extend(waiting.broken.drain(..).map(|token| flags(token, false, true)));
     }
 
     fn accept(&mut self) -> io::Result<Arc<Pipe>> {
@@ -284,7 +297,13 @@ impl Kernel for PipeKernel {
     }
 
     fn watch(&mut self, socket: &Arc<Pipe>, token: u64) -> io::Result<()> {
-        socket.lock().token = Some(token);
+        let mut ends = socket.lock();
+        ends.token = Some(token);
+        let finished = ends.client_finished;
+        drop(ends);
+        if finished {
+            self.desk.finished(Some(token));
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ mod rig;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tidewire_engine::pipes::{self, Pipes};
@@ -16,7 +16,7 @@ use tidewire_hub::partition::Partition;
 use tidewire_hub::position::Gen;
 
 fn pipes() -> (Pipes, Arc<Counters>, Arc<Mutex<Partition>>) {
-    let limits = Arc::new(Limits::default());
+    let limits = Arc::new(Limits { linger_max: Duration::from_millis(10), ..Limits::default() });
     let inbox = Inbox::new(&limits);
     let mut partition = Partition::new(Gen::from_random(7), &limits, Retentions::default(), Arc::default());
     let outlet = partition.attach(inbox.clone());
@@ -47,4 +47,27 @@ fn a_poll_that_waits_for_a_client_that_is_gone_ends_at_once() {
     drop(end);
     until(|| partition.lock().unwrap().channels(1).is_empty());
     until(|| counters.open.get() == 0);
+}
+
+#[test]
+fn r29_a_poll_that_waits_for_a_client_that_has_ended_its_half_is_answered_soon() {
+    let (pipes, counters, partition) = pipes();
+    // Also where it ended its half before anybody looked.
+    for (asked, waits) in (1..).zip([true, false]) {
+        let mut end = pipes.open(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let ask = b"GET /c/a?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        assert!(end.poll_write(&mut Context::from_waker(Waker::noop()), ask).is_ready());
+        if waits {
+            until(|| counters.open_poll.get() == 1);
+        }
+        end.finish();
+        until(|| counters.admitted.get() == asked && counters.open.get() == 0);
+        let mut answer = [0; 64];
+        let Poll::Ready(Ok(count)) = end.poll_read(&mut Context::from_waker(Waker::noop()), &mut answer)
+        else {
+            panic!("it has been answered");
+        };
+        assert!(answer[..count].starts_with(b"HTTP/1.1 200 OK\r\n"));
+        assert!(partition.lock().unwrap().channels(1).is_empty());
+    }
 }

@@ -1,5 +1,6 @@
 """Short and long polling, and what history promises to both (docs/protocol.md, "Polling")."""
 
+import json
 import threading
 import time
 
@@ -186,6 +187,24 @@ def test_r29_a_client_that_has_said_all_it_will_say_still_gets_its_answer(server
         eventually("the poll waits", lambda: receivers(server, "x") == 1)
         server.publish("x", "here it is")
         assert b"here it is" in wire.response().body
+
+
+@pytest.mark.parametrize("first", ["", "GET /readyz"], ids=["at once", "on a connection in use"])
+@pytest.mark.parametrize("ahead", [b"", b"GET /c/y HTTP/1.1\r\n"], ids=["", "something unread before the end"])
+def test_r29_a_client_that_goes_politely_frees_its_place_soon(server, first, ahead):
+    """FIN is all that closing sends. Without an answer to reset, it would hold its place for half a minute."""
+    cursor = server.publish("x", "makes the channel known")["id"]
+    with Wire(server) as wire:
+        if first:
+            wire.request(first)
+            wire.response()
+        wire.request(f"GET /c/x?wait=30&cursor={cursor}")
+        eventually("the poll waits", lambda: receivers(server, "x") == 1)
+        wire.send(ahead)
+        wire.finish()
+        page = json.loads(wire.response().body)
+        assert (page["messages"], page["cursor"]) == ([], cursor)
+    eventually("it is gone", lambda: receivers(server, "x") == 0)
 
 
 def test_many_polls_share_one_connection(server):

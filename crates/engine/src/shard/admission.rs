@@ -261,6 +261,7 @@ impl<K: Kernel> Shard<K> {
         self.seat(index, &admit.channels);
         let due = self.now() + ticks(wait);
         self.due(index, due.min(ends));
+        self.client_finished(index);
     }
 
     /// A long poll's wait is over: it is answered with what came, be it nothing.

@@ -126,6 +126,10 @@ impl<K: Kernel> Shard<K> {
             self.kernel.finish(socket);
         }
         self.due(index, due);
+        if self.slots.at(index).finished {
+            // Nothing will tell of its end again.
+            self.read_later(index);
+        }
     }
 
     /// Ends a connection without a word: it is broken, or has been told everything.

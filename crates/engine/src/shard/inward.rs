@@ -82,8 +82,19 @@ impl<K: Kernel> Shard<K> {
             slot.blocked = false;
             self.soil(index);
         }
+        self.client_finished(index);
         if readable || finished {
             self.read(index);
+        }
+    }
+
+    /// A client that has ended its half may still want its poll's answer, or have gone: only an answer tells. So it waits
+    /// for a moment and not for a minute, or those who are gone would fill this shard (security rule S39).
+    pub(super) fn client_finished(&mut self, index: u32) {
+        let slot = self.slots.at(index);
+        if slot.finished && (slot.phase, slot.form) == (Phase::Live, Form::Poll) {
+            let due = self.now() + ticks(self.limits.linger_max);
+            self.due_sooner(index, due);
         }
     }
 
@@ -332,6 +343,7 @@ impl<K: Kernel> Shard<K> {
     /// FIN ends a stream, not an answer that is still due (delivery rule R29).
     fn peer_finished(&mut self, index: u32) {
         let slot = self.slots.at(index);
+        slot.finished = true;
         match slot.phase {
             Phase::Ending if !slot.queue.is_empty() => {}
             _ => self.doom(index),

@@ -14,6 +14,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -40,6 +41,8 @@ pub struct Wire(pub Arc<TcpStream>);
 /// Beyond what any head of our own takes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 32;
+/// How soon an end is noticed that stands behind something unread.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Bytes taken from the pipe at once. They lie on the stack while they wait for nothing.
 const READ_BYTES: usize = 8 << 10;
 
@@ -56,7 +59,7 @@ pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Respons
     let _ = pipe.write_all(&head_bytes(&request, upgrades)).await;
     let wire = request.extensions_mut().remove::<Wire>();
     let answer = tokio::select! {
-        answer = read_head(&mut pipe) => answer,
+        answer = read_head(&mut pipe, client_finished(wire.clone())) => answer,
         // A poll waits for its answer up to a minute. Nobody is there to read this one, but hyper wants it.
         () = client_reset(wire.clone()) => return Err(Problem::new(Reason::Internal, "the client has gone")),
     };
@@ -118,12 +121,23 @@ struct ResponseHead {
     fields: HeaderMap,
 }
 
-/// The shard's response head, and what came behind it. Nothing where the outlet has ended.
-async fn read_head(pipe: &mut Piped) -> Option<(ResponseHead, Bytes)> {
+/// The shard's response head, and what came behind it. Nothing where the outlet has ended. The shard is told when the
+/// client has `finished` its half meanwhile.
+async fn read_head(pipe: &mut Piped, finished: impl Future<Output = ()>) -> Option<(ResponseHead, Bytes)> {
     let mut bytes = BytesMut::with_capacity(1024);
+    let (mut finished, mut told) = (std::pin::pin!(finished), false);
     while bytes.len() < HEAD_BYTES_MAX {
-        if pipe.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
+        tokio::select! {
+            count = pipe.read_buf(&mut bytes) => {
+                if count.ok()? == 0 {
+                    return None;
+                }
+            }
+            () = &mut finished, if !told => {
+                told = true;
+                pipe.0.finish();
+                continue;
+            }
         }
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut fields);
@@ -203,16 +217,37 @@ fn client_gone(Wire(socket): Wire) -> Gone {
     Box::pin(async move {
         loop {
             let Ok(_) = socket.ready(Interest::READABLE).await else { return true };
-            // What is remembered as readable may have been read since. To look without taking tells, and where there
-            // is nothing to see, tokio forgets what it remembered.
-            let look = || socket2::SockRef::from(&*socket).peek(&mut [MaybeUninit::uninit()]);
-            match socket.try_io(Interest::READABLE, look) {
+            match look(&socket) {
                 Ok(count) => return count == 0,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(_) => return true,
             }
         }
     })
+}
+
+/// Looks at what has arrived without taking it: 0 is the end. What tokio remembers as readable may have been read since;
+/// where there is nothing to see, it forgets it.
+fn look(socket: &TcpStream) -> std::io::Result<usize> {
+    let peek = || socket2::SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]);
+    socket.try_io(Interest::READABLE, peek)
+}
+
+/// Resolves when the client has ended its half, whatever it sent before.
+async fn client_finished(wire: Option<Wire>) {
+    let Some(Wire(socket)) = wire else { return std::future::pending().await };
+    loop {
+        match socket.ready(Interest::READABLE).await {
+            Ok(ready) if !ready.is_read_closed() => {}
+            _ => return,
+        }
+        match look(&socket) {
+            // What it has sent stays there until this request is answered, and an end behind it makes no noise.
+            Ok(1..) => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
 }
 
 /// Resolves when the connection has broken. That the client has ended its half is no such thing.
