@@ -141,6 +141,20 @@ async fn s42_what_follows_an_upgrade_that_was_not_made_is_not_read_as_a_request(
 }
 
 #[tokio::test]
+async fn s42_the_answer_to_an_upgrade_that_was_not_made_arrives_also_where_more_was_sent() {
+    let rig = Rig::new(Limits::default()).await;
+    let upgrade =
+        "GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    for before in ["", upgrade] {
+        let mut client = rig.client(before).await;
+        let sent = format!("{}{}", &upgrade[before.len()..], "x".repeat(100_000));
+        client.write_all(sent.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        assert!(rest(&mut client).await.ends_with("\r\n\r\nhello"));
+    }
+}
+
+#[tokio::test]
 async fn s42_an_offence_in_what_the_engine_has_read_is_told_too() {
     let rig = Rig::new(Limits::default()).await;
     let bad = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n";

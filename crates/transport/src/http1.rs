@@ -37,7 +37,7 @@ pub struct Head<'b> {
 pub enum Body {
     /// Nothing: the next head.
     None,
-    /// So many bytes, at least one.
+    /// So many bytes, at least one and fewer than 2^63.
     Length(u64),
     /// Chunks.
     Chunked,
@@ -132,7 +132,11 @@ pub fn percent_decode(text: &str) -> Option<Cow<'_, [u8]>> {
 
 /// The elements of a comma-separated field value, without surrounding white space and without empty ones.
 pub fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+    list_elements_and_gaps(value).filter(|element| !element.is_empty())
+}
+
+fn list_elements_and_gaps(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// Whether this byte may stand in a token: a method, a field name, a subprotocol (RFC 9110 section 5.6.2).
@@ -274,9 +278,7 @@ fn single_host<'b>(headers: &[(&str, &'b [u8])], minor_version: u8) -> Result<Op
     }
     match host {
         None if minor_version == 1 => Err(malformed("there is no Host field")),
-        Some(host) if !host.iter().all(|byte| is_authority_byte(*byte)) => {
-            Err(malformed("the Host field is not a host"))
-        }
+        Some(host) if !is_host(host) => Err(malformed("the Host field is not a host")),
         _ => Ok(host),
     }
 }
@@ -298,6 +300,10 @@ fn check_target(method: &str, target: &str, host: Option<&[u8]>) -> Result<(), R
     }
     if target.contains('#') {
         return Err(malformed("the target holds a fragment"));
+    }
+    // Where browsers write them as they are, in a query, others of RFC 3986's outcasts do no harm: `{`, `|`, `^` and so on.
+    if target.contains(['"', '<', '>']) || parts.path.contains(['^', '`', '{', '}']) {
+        return Err(malformed("the target holds a byte that must be percent-encoded there"));
     }
     check_path(parts.path)
 }
@@ -335,7 +341,11 @@ fn body_of(headers: &[(&str, &[u8])], minor_version: u8) -> Result<Body, Refusal
     if length.is_some() || minor_version == 0 {
         return Err(malformed("Transfer-Encoding stands beside Content-Length or in HTTP/1.0"));
     }
-    let codings: Vec<&[u8]> = fields(headers, "transfer-encoding").flat_map(list_elements).collect();
+    let codings: Vec<&[u8]> = fields(headers, "transfer-encoding").flat_map(list_elements_and_gaps).collect();
+    // RFC 9110 section 5.6.1 lets recipients skip these, so one skips them and another takes the last for a coding.
+    if codings.iter().any(|coding| coding.is_empty()) {
+        return Err(malformed("Transfer-Encoding holds an empty element"));
+    }
     let is_chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
     match codings.split_last() {
         Some((last, [])) if is_chunked(last) => Ok(Body::Chunked),
@@ -352,8 +362,8 @@ fn parse_length(value: &[u8]) -> Result<Body, Refusal> {
         std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     match digits.and_then(|digits| digits.parse().ok()) {
         Some(0) => Ok(Body::None),
-        Some(length) => Ok(Body::Length(length)),
-        None => Err(malformed("Content-Length is not a number of bytes")),
+        Some(length) if length <= LENGTH_MAX => Ok(Body::Length(length)),
+        _ => Err(malformed("Content-Length is not a number of bytes below 2^63")),
     }
 }
 
@@ -389,9 +399,21 @@ fn fields<'a, 'b>(
     headers.iter().filter(move |field| field.0.eq_ignore_ascii_case(name)).map(|field| field.1)
 }
 
-/// Bytes of `host[:port]` (RFC 3986 section 3.2.2): no user name, no list, no path.
-fn is_authority_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b".-_~:[]%!$&'()*+;=".contains(&byte)
+/// Whether this is `host[:port]` (RFC 3986 section 3.2.2), or nothing: no user name, no list, no path, no escapes.
+fn is_host(host: &[u8]) -> bool {
+    let (is_name, port) = if let Some(rest) = host.strip_prefix(b"[") {
+        let Some(end) = memchr(b']', rest) else { return false };
+        let is_address = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+        (end > 0 && rest[..end].iter().all(is_address), &rest[end + 1..])
+    } else {
+        let end = memchr(b':', host).unwrap_or(host.len());
+        (host[..end].iter().all(|byte| is_name_byte(*byte)), &host[end..])
+    };
+    is_name && port.strip_prefix(b":").map_or(port.is_empty(), |port| port.iter().all(u8::is_ascii_digit))
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(&byte)
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
@@ -406,6 +428,9 @@ fn malformed(detail: &str) -> Refusal {
 fn head_too_large(detail: &str) -> Refusal {
     Refusal::new(Reason::HeadTooLarge, format!("the request head has {detail}"))
 }
+
+/// The longest body that is believed. Many readers count in 63 bits, and take what is beyond for something else.
+const LENGTH_MAX: u64 = i64::MAX as u64;
 
 /// The longest method that is looked at. The longest registered one has 17 bytes.
 const METHOD_BYTES_MAX: usize = 32;

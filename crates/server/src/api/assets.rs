@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use rust_embed::{EmbeddedFile, RustEmbed};
@@ -27,8 +28,11 @@ pub(super) async fn demo_page(headers: HeaderMap) -> Response<Body> {
 }
 
 /// `GET /demo/{file}` with `--demo`.
-pub(super) async fn demo_file(Path(file): Path<String>, headers: HeaderMap) -> Response<Body> {
-    serve::<Demo>(&file, &headers)
+pub(super) async fn demo_file(
+    file: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    serve::<Demo>(name(&file), &headers)
 }
 
 /// `GET /c/{channels}` with `Accept: text/html`.
@@ -37,8 +41,16 @@ pub(super) fn inspector(headers: &HeaderMap) -> Response<Body> {
 }
 
 /// `GET /inspector/{file}`.
-pub(super) async fn inspector_file(Path(file): Path<String>, headers: HeaderMap) -> Response<Body> {
-    serve::<Inspector>(&file, &headers)
+pub(super) async fn inspector_file(
+    file: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    serve::<Inspector>(name(&file), &headers)
+}
+
+/// The name in the path; none where it cannot be decoded, which axum would say in its own words.
+fn name(file: &Result<Path<String>, PathRejection>) -> &str {
+    file.as_ref().map_or("", |Path(file)| file)
 }
 
 fn serve<Files: RustEmbed>(name: &str, headers: &HeaderMap) -> Response<Body> {

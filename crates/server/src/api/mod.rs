@@ -22,4 +22,5 @@ pub use channel::is_subscription;
 pub use door::Peer;
 pub use health::is_health;
 pub use problem::Problem;
+pub(crate) use problem::trace_id;
 pub use router::{Parts, admin_router, router};

@@ -44,7 +44,7 @@ impl IntoResponse for Problem {
 }
 
 /// 64 random bits in hexadecimal: what a user can quote and an operator can find in the log.
-fn trace_id() -> String {
+pub(crate) fn trace_id() -> String {
     // Without randomness the id is useless, but the refusal is not.
     format!("{:016x}", getrandom::u64().unwrap_or_default())
 }

@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::pace::Pace;
+use crate::api::trace_id;
 
 /// How long a client may take nothing of what is written to it. Streams have stricter bounds of their own.
 const STALL_MAX: Duration = Duration::from_secs(30);
@@ -117,10 +118,12 @@ impl Guard {
     fn end_input(&mut self, refusal: Option<&Refusal>) {
         self.input = Input::Ended;
         if let Some(refusal) = refusal {
-            tracing::debug!(code = refusal.reason.code(), detail = %refusal.detail, "connection ended");
+            let trace = trace_id();
+            let (code, detail) = (refusal.reason.code(), &refusal.detail);
+            tracing::debug!(trace_id = trace, code, %detail, "connection ended");
             if self.is_answered() && !self.blocked {
-                self.farewell =
-                    refusal::http_response(refusal, None, &HeadFields::default(), None, true).into();
+                let fields = HeadFields::default();
+                self.farewell = refusal::http_response(refusal, None, &fields, Some(&trace), true).into();
             }
         }
     }

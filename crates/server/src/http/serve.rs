@@ -17,6 +17,7 @@ use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use hyper::body::Incoming as IncomingBody;
 use hyper::server::conn::http1;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidewire_engine::Proxies;
 use tidewire_hub::admit::HeadFields;
@@ -143,11 +144,14 @@ impl Http {
     /// Serves one connection to its end.
     pub async fn serve(self, incoming: Incoming) {
         let Incoming { socket, client, bytes, first_due } = incoming;
-        let (limits, counted) = (self.limits.load_full(), self.census.count());
+        let (limits, counted) = (within_hypers_bounds(self.limits.load_full()), self.census.count());
         let Ok(socket) = TcpStream::from_std(socket) else { return };
         if !self.watched && self.census.is_overrun() {
             return turn_away(socket, limits.linger_max).await;
         }
+        // hyper forgets an answer that it cannot write at once where a client asked for an upgrade and has ended its side.
+        // The socket has room; the runtime does not know yet.
+        let _ = socket.writable().await;
         let socket = Arc::new(socket);
         let answered = Answered::default();
         let guard = Guard::new(socket.clone(), bytes, first_due, limits.clone(), answered.clone());
@@ -177,11 +181,25 @@ impl Http {
     }
 }
 
+/// hyper has bounds of its own and refuses beyond them without a word of explanation, so the guard refuses before it.
+fn within_hypers_bounds(limits: Arc<Limits>) -> Arc<Limits> {
+    let bounded = Limits {
+        head_bytes_max: limits.head_bytes_max.min(MAX_BUF_MAX),
+        headers_max: limits.headers_max.min(HEADERS_CEILING),
+        target_bytes_max: limits.target_bytes_max.min(TARGET_BYTES_CEILING),
+        ..(*limits).clone()
+    };
+    // Most limits are far below, and shared by all connections.
+    if bounded == *limits { limits } else { Arc::new(bounded) }
+}
+
 /// Tells a client that there is no room for it, and gives it a moment to read that.
 async fn turn_away(mut socket: TcpStream, linger_max: Duration) {
     let refusal = Refusal::new(Reason::Overloaded, TOO_MANY);
+    let trace = api::trace_id();
+    let answer = refusal::http_response(&refusal, None, &HeadFields::default(), Some(&trace), true);
     let told = async {
-        socket.write_all(&refusal::http_response(&refusal, None, &HeadFields::default(), None, true)).await?;
+        socket.write_all(&answer).await?;
         socket.shutdown().await?;
         tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
     };
@@ -196,8 +214,8 @@ fn builder(limits: &Limits) -> http1::Builder {
         // Runs from the end of one answer to the end of the next head, so it is the idle time; the guard sees to
         // slow heads.
         .header_read_timeout(limits.keep_alive_max)
-        .max_buf_size(limits.head_bytes_max.clamp(MAX_BUF_MIN, MAX_BUF_MAX))
-        .max_headers(limits.headers_max.min(HEADERS_CEILING))
+        .max_buf_size(limits.head_bytes_max.max(MAX_BUF_MIN))
+        .max_headers(limits.headers_max)
         // FIN does not end an unanswered publish or poll (delivery rule R29).
         .half_close(true);
     builder
@@ -217,6 +235,8 @@ const TOO_MANY: &str = "this node has as many connections as it may";
 const MAX_BUF_MIN: usize = 64 << 10;
 const MAX_BUF_MAX: usize = 16 << 20;
 const HEADERS_CEILING: usize = 1_000;
+/// What an `http::Uri` holds.
+const TARGET_BYTES_CEILING: usize = u16::MAX as usize - 1;
 
 /// What the requests of one connection have in common.
 #[derive(Clone)]
@@ -238,6 +258,7 @@ impl Requests {
         let unread = Unread(Arc::new(AtomicBool::new(!http_body::Body::is_end_stream(request.body()))));
         let mut request = request.map(|body| Body::new(Asked { body, unread: unread.clone() }));
         let switches = request.headers().contains_key(header::UPGRADE);
+        let upgrade = request.extensions().get::<OnUpgrade>().cloned();
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.wire.clone());
         request.extensions_mut().insert(self.counted.clone());
@@ -262,8 +283,19 @@ impl Requests {
             let names_upgrade = response.headers().contains_key(header::UPGRADE);
             let connection = HeaderValue::from_static(if names_upgrade { "close, upgrade" } else { "close" });
             response.headers_mut().insert(header::CONNECTION, connection);
+            if let Some(upgrade) = upgrade {
+                tokio::spawn(end(upgrade, self.counted));
+            }
         }
         Ok(response.map(|body| Tracked { body, _counts: counts }))
+    }
+}
+
+/// Ends a connection that was not upgraded: hyper gives the socket away then too, and does not shut it down.
+async fn end(upgrade: OnUpgrade, _counted: Arc<Counted>) {
+    if let Ok(upgraded) = upgrade.await {
+        // Whatever comes of it, the connection ends here.
+        let _ = TokioIo::new(upgraded).shutdown().await;
     }
 }
 
