@@ -143,6 +143,21 @@ fn a_token_that_is_not_accepted_says_why_and_ends_with_1() {
     }
 }
 
+#[test]
+fn s12_a_token_whose_key_has_a_name_that_is_none_is_told_so() {
+    let folder = folder("kid");
+    out(&run(&folder, &["keygen", "es256", "--out", "."]));
+    // {"alg":"ES256","kid":"https://id.example/1"}: it is refused for its name, before any key is tried.
+    let token = "eyJhbGciOiJFUzI1NiIsImtpZCI6Imh0dHBzOi8vaWQuZXhhbXBsZS8xIn0.e30.AAAA";
+    for json in [&[][..], &["--json"]] {
+        let args = [&["token", "verify", token, "--key", "es256.public.pem"], json].concat();
+        let refused = run(&folder, &args);
+        assert_eq!(refused.status.code(), Some(1));
+        let words = "`kid` is not 1 to 128 characters of A-Z a-z 0-9 . _ -";
+        assert!(err(&refused).contains(words), "{}", err(&refused));
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn what_is_secret_is_readable_by_its_owner_alone_and_never_overwritten() {

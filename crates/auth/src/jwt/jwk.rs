@@ -20,29 +20,42 @@ pub(super) fn read_file(text: &str, strength: Strength) -> Result<Vec<Key>, KeyE
     keys.collect()
 }
 
-/// The keys of a set that was fetched, and how many of its members are of no use to us.
+/// What a set that was fetched holds.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub keys: KeySet,
+    /// Members that are of no use to us, those below included.
+    pub passed_over: usize,
+    /// Members that would be, if their `kid` were one that we take (security rule S12).
+    pub misnamed: usize,
+}
+
+/// Reads a set that was fetched.
 ///
 /// A set may serve others too: what we cannot use is passed over, as RFC 7517 section 5 wants. Secrets are never
 /// taken from one: what a URL shows to us it shows to others. A set without keys is one: all may have been withdrawn.
-pub(super) fn read_remote(text: &[u8]) -> Result<(KeySet, usize), KeyError> {
+pub(super) fn read_remote(text: &[u8]) -> Result<Fetched, KeyError> {
     let set = Object::parse(text).map_err(|_| KeyError::Jwk("the answer is not a JSON object"))?;
     let Some(Json::List(members)) = set.get("keys") else {
         return Err(KeyError::Jwk("the answer is not a JWK Set"));
     };
-    let (mut keys, mut passed_over) = (KeySet::default(), 0);
+    let mut fetched = Fetched { keys: KeySet::default(), passed_over: 0, misnamed: 0 };
     for member in members {
         let key = match member {
             Json::Object(jwk) => key(jwk, Origin::Remote),
             _ => Err(KeyError::Jwk("a key is not a JSON object")),
         };
-        match key.and_then(|key| keys.add(key)) {
+        match key.and_then(|key| fetched.keys.add(key)) {
             Ok(()) => {}
             // Which keys would be left out must not depend on the order of a list.
             Err(KeyError::TooMany) => return Err(KeyError::TooMany),
-            Err(_) => passed_over += 1,
+            Err(error) => {
+                fetched.passed_over += 1;
+                fetched.misnamed += usize::from(error == KeyError::Kid);
+            }
         }
     }
-    Ok((keys, passed_over))
+    Ok(fetched)
 }
 
 #[derive(Clone, Copy)]
@@ -57,14 +70,14 @@ fn key(jwk: &Object, origin: Origin) -> Result<Key, KeyError> {
         let decoded = text(name).and_then(|value| URL_SAFE_NO_PAD.decode(value).ok());
         decoded.ok_or(KeyError::Jwk("a parameter of a key is missing or not base64url"))
     };
+    if !is_for_signatures(jwk) {
+        return Err(KeyError::Jwk("`use` or `key_ops` says that a key is not for signatures"));
+    }
     let kid = match jwk.get("kid") {
         None => None,
         Some(Json::Text(kid)) => Some(kid.as_str()),
         Some(_) => return Err(KeyError::Kid),
     };
-    if !is_for_signatures(jwk) {
-        return Err(KeyError::Jwk("`use` or `key_ops` says that a key is not for signatures"));
-    }
     let kind = (text("kty"), text("crv"));
     if kind.0 != Some("oct") && jwk.get("d").is_some() {
         return Err(KeyError::Private);
@@ -152,6 +165,10 @@ mod tests {
     }
 
     fn remote(keys: &[Value]) -> Result<(KeySet, usize), KeyError> {
+        fetched(keys).map(|fetched| (fetched.keys, fetched.passed_over))
+    }
+
+    fn fetched(keys: &[Value]) -> Result<Fetched, KeyError> {
         read_remote(json!({ "keys": keys }).to_string().as_bytes())
     }
 
@@ -200,6 +217,22 @@ mod tests {
             with(ed25519(), &json!({ "kid": "a", "use": "sig", "key_ops": ["verify"], "x5c": ["x"] }));
         let (keys, passed_over) = remote(&[named.clone(), named]).unwrap();
         assert_eq!((keys.keys().len(), passed_over), (1, 1), "one of two twins");
+    }
+
+    #[test]
+    fn s12_a_key_with_a_name_that_is_none_leaves_the_others_good() {
+        for kid in [json!("https://id.example/keys/1"), json!(""), json!("k".repeat(129)), json!(7)] {
+            let set = [
+                with(p256(), &json!({ "kid": "a" })),
+                with(p256(), &json!({ "kid": kid })),
+                with(ed25519(), &json!({ "kid": "b" })),
+            ];
+            let Fetched { keys, passed_over, misnamed } = fetched(&set).unwrap();
+            let names: Vec<_> = keys.keys().iter().map(Key::kid).collect();
+            assert_eq!((&*names, passed_over, misnamed), (&[Some("a"), Some("b")][..], 1, 1), "{kid}");
+        }
+        let encrypts = with(p256(), &json!({ "kid": "a/b", "use": "enc" }));
+        assert_eq!(fetched(&[encrypts]).unwrap().misnamed, 0, "it was for others anyway");
     }
 
     #[test]

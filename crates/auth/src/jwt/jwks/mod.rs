@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use self::cache::{Cache, Current, Fetched, Wait};
 use self::fetch::Source;
-pub use self::fetch::{BODY_BYTES_MAX, FETCH_MAX, FetchError, JwksError};
+pub use self::fetch::{BODY_BYTES_MAX, FETCH_MAX, FetchError, JwksError, read_url};
 use super::keys::KeySet;
 
 /// The shortest time that a fetched set is good, whatever its `Cache-Control` says.
@@ -35,6 +35,16 @@ pub struct JwksOptions {
     pub allow_private: bool,
     /// Authorities to trust in place of the system's, in PEM. Default: the system's.
     pub ca_file: Option<PathBuf>,
+}
+
+impl JwksOptions {
+    /// Whether a set can be fetched so. Nothing is fetched; the file of authorities is read.
+    ///
+    /// # Errors
+    /// Those of [`Jwks::new`].
+    pub fn check(&self) -> Result<(), JwksError> {
+        Source::new(self).map(drop)
+    }
 }
 
 /// A set of keys that is fetched. Cloning shares it.

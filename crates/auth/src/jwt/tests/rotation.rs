@@ -2,8 +2,13 @@
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
+
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::https::{Https, Reply};
 use super::*;
@@ -47,6 +52,48 @@ fn settle(verifier: &Verifier, seconds: u64) {
 fn fetch(options: &JwksOptions, server: &Https) -> Result<(), FetchError> {
     let source = Source::new(options).unwrap();
     server.runtime.block_on(async { source.fetch().await }).map(|_| ())
+}
+
+/// Counts the warnings of the thread that it is the default of.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, about: &Metadata<'_>) -> bool {
+        *about.level() <= Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        assert!(!format!("{event:?}").contains("canary"), "{event:?}");
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn s12_a_key_with_a_name_that_is_none_is_passed_over_with_a_warning() {
+    let good = signer("good");
+    let mut odd = signer("odd").jwk;
+    odd["kid"] = "https://canary.example/keys/1".into();
+    let server = Https::start(Reply::keys([&odd, &good.jwk]));
+    assert_eq!(judge(&fetching(&server), &token(&good), 0), Ok(()), "the other key is good");
+    let warnings = Warnings::default();
+    tracing::subscriber::with_default(warnings.clone(), || fetch(&server.options(), &server)).unwrap();
+    assert_eq!(warnings.0.load(Ordering::Relaxed), 1);
+    server.answer(Reply::keys([&good.jwk]));
+    tracing::subscriber::with_default(warnings.clone(), || fetch(&server.options(), &server)).unwrap();
+    assert_eq!(warnings.0.load(Ordering::Relaxed), 1, "nothing to warn of");
 }
 
 #[test]
