@@ -215,7 +215,7 @@ impl fmt::Display for OriginsError {
             Why::NoScheme => "begins with no scheme; write `https://` before it",
             Why::Scheme => "has a scheme other than http and https",
             Why::User => "names a user, which origins do not have",
-            Why::Path => "goes on behind the host; an origin ends there, without a `/`",
+            Why::Path => "goes on behind the host; an origin ends there",
             Why::Host => "names no host as a browser would write it",
             Why::Port => "has a port that is no number from 1 to 65535",
             Why::Wildcard => {
@@ -223,7 +223,13 @@ impl fmt::Display for OriginsError {
             }
             Why::TooMany => "is one too many",
         };
-        write!(f, "`{}` {why}", self.entry)
+        write!(f, "`{}` {why}", self.entry)?;
+        let bare = self.entry.trim_end_matches('/');
+        // The mistake that an address bar suggests.
+        if self.why == Why::Path && parse_entry(bare).is_ok() {
+            write!(f, "; write it without the `/` at its end: {bare}")?;
+        }
+        Ok(())
     }
 }
 

@@ -88,10 +88,62 @@ impl fmt::Display for Powers {
     }
 }
 
-/// The line of a configuration that lets `key` in.
-#[must_use]
-pub fn entry(name: &str, powers: Powers, key: &Secret) -> String {
-    format!("{name}:{powers}:{}", secret::hex(&key.digest()))
+/// What a configuration holds of an API key: `NAME:SCOPES:SHA256HEX`, where `SCOPES` are `publish`, `subscribe` and
+/// `admin`, joined by `+`. The key itself is not in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Who uses it, for logs and as the publisher of idempotency keys: 1 to 64 bytes of `A-Za-z0-9._-`.
+    pub name: Box<str>,
+    /// What it may do.
+    pub powers: Powers,
+    digest: Digest,
+}
+
+impl Entry {
+    /// The entry that lets `key` in.
+    ///
+    /// # Errors
+    /// [`Why::Name`].
+    pub fn of(name: &str, powers: Powers, key: &Secret) -> Result<Entry, Why> {
+        Entry::new(name, powers, key.digest())
+    }
+
+    fn new(name: &str, powers: Powers, digest: Digest) -> Result<Entry, Why> {
+        let named = (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_name_byte);
+        if named { Ok(Entry { name: name.into(), powers, digest }) } else { Err(Why::Name) }
+    }
+
+    /// As it is written, hash included.
+    #[must_use]
+    pub fn line(&self) -> String {
+        format!("{}:{}:{}", self.name, self.powers, secret::hex(&self.digest))
+    }
+}
+
+impl FromStr for Entry {
+    type Err = Why;
+
+    fn from_str(text: &str) -> Result<Entry, Why> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let [name, scopes, digest] = parts[..] else { return Err(Why::Parts) };
+        if is_meant(digest) {
+            return Err(Why::KeyItself);
+        }
+        Entry::new(name, scopes.parse()?, secret::from_hex(digest).ok_or(Why::Digest)?)
+    }
+}
+
+// The hash of a long random key gives nothing away; that of a short one can be guessed against.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:***", self.name, self.powers)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// The API keys of a configuration.
@@ -108,40 +160,26 @@ struct Known {
 }
 
 impl ApiKeys {
-    /// Reads entries `NAME:SCOPES:SHA256HEX`, where `SCOPES` are `publish`, `subscribe` and `admin`, joined by `+`.
+    /// The keys of these entries.
     ///
     /// # Errors
-    /// The first entry that is none, or that repeats a name or a key, and why.
-    pub fn parse<'t>(entries: impl IntoIterator<Item = &'t str>) -> Result<ApiKeys, ApiKeysError> {
-        let mut keys = ApiKeys::default();
-        for (index, entry) in entries.into_iter().enumerate() {
-            keys.add(index, entry).map_err(|why| ApiKeysError { index, why })?;
+    /// Every entry that repeats a name or a key, or is one too many.
+    pub fn new(entries: &[Entry]) -> Result<ApiKeys, Vec<ApiKeysError>> {
+        let (mut keys, mut wrong) = (ApiKeys::default(), Vec::new());
+        for (index, Entry { name, powers, digest }) in entries.iter().enumerate() {
+            if index >= KEYS_MAX {
+                wrong.push(ApiKeysError { index, why: Why::TooMany });
+                break;
+            }
+            let (digest, grant) = (*digest, Arc::new(powers.grant(name)));
+            if keys.by_name.insert((**name).into(), grant.clone()).is_some() {
+                wrong.push(ApiKeysError { index, why: Why::NameTwice });
+            }
+            if keys.by_digest.insert(digest, Known { digest, grant }).is_some() {
+                wrong.push(ApiKeysError { index, why: Why::KeyTwice });
+            }
         }
-        Ok(keys)
-    }
-
-    fn add(&mut self, index: usize, entry: &str) -> Result<(), Why> {
-        if index >= KEYS_MAX {
-            return Err(Why::TooMany);
-        }
-        let parts: Vec<&str> = entry.split(':').collect();
-        let [name, scopes, digest] = parts[..] else { return Err(Why::Parts) };
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_name_byte) {
-            return Err(Why::Name);
-        }
-        let powers: Powers = scopes.parse()?;
-        if is_meant(digest) {
-            return Err(Why::KeyItself);
-        }
-        let digest = secret::from_hex(digest).ok_or(Why::Digest)?;
-        let grant = Arc::new(powers.grant(name));
-        if self.by_name.insert(name.into(), grant.clone()).is_some() {
-            return Err(Why::NameTwice);
-        }
-        if self.by_digest.insert(digest, Known { digest, grant }).is_some() {
-            return Err(Why::KeyTwice);
-        }
-        Ok(())
+        if wrong.is_empty() { Ok(keys) } else { Err(wrong) }
     }
 
     /// What a key may do, if it is one of them.
@@ -174,7 +212,7 @@ impl fmt::Debug for ApiKeys {
     }
 }
 
-/// An entry that is no API key. It names the entry by its place, since the entry may hold what it should not.
+/// An entry that cannot stand beside the others. It is named by its place, as it may hold what it should not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApiKeysError {
     /// Which entry, from 0.
@@ -237,7 +275,12 @@ mod tests {
     const PUBLISH: Powers = Powers { publish: true, subscribe: false, admin: false };
 
     fn keys(entries: &[&str]) -> Result<ApiKeys, Why> {
-        ApiKeys::parse(entries.iter().copied()).map_err(|error| error.why)
+        let entries: Result<Vec<Entry>, Why> = entries.iter().map(|entry| entry.parse()).collect();
+        ApiKeys::new(&entries?).map_err(|wrong| wrong[0].why)
+    }
+
+    fn entry(name: &str, powers: Powers, key: &Secret) -> String {
+        Entry::of(name, powers, key).unwrap().line()
     }
 
     #[test]
@@ -307,8 +350,15 @@ mod tests {
     #[test]
     fn s49_a_key_put_where_its_hash_belongs_is_not_repeated() {
         let key = generate().unwrap();
-        let error = ApiKeys::parse([&*format!("a:publish:{}", key.reveal())]).unwrap_err();
+        let error = format!("a:publish:{}", key.reveal()).parse::<Entry>().unwrap_err();
         let shown = format!("{error} {error:?} {:?}", ApiKeys::default());
         assert!(!shown.contains(&key.reveal()[3..]), "{shown}");
+    }
+    #[test]
+    fn s49_an_entry_shows_its_hash_to_the_file_alone() {
+        let key = generate().unwrap();
+        let entry = Entry::of("shop", PUBLISH, &key).unwrap();
+        assert_eq!(format!("{entry} {entry:?}"), "shop:publish:*** shop:publish:***");
+        assert_eq!(entry.line().parse(), Ok(entry));
     }
 }

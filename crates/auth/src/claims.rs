@@ -1,4 +1,4 @@
-//! Claims: what a verified token says, and the grant that this makes.
+//! Claims: what a verified token says, and the grant that this makes. How they are read is told in `jwt::claims`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use tidewire_hub::grant::{Grant, Holder, Scope, Token};
 /// What a token says, after its signature and its form were found good.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// `sub`.
+    /// `sub`: who bears it. 1 to 256 bytes.
     pub subject: Box<str>,
-    /// `jti`, where it has one.
+    /// `jti`: its own name, where it has one. 1 to 256 bytes.
     pub id: Option<Box<str>>,
-    /// `iat` in seconds since 1970; 0 where it does not say.
+    /// `iat`: when it was issued, in seconds since 1970; 0 where it does not say.
     pub issued_at_s: u64,
-    /// `exp` in seconds since 1970.
+    /// `exp`: when its rights end, in seconds since 1970.
     pub expires_at_s: u64,
     /// `channels.subscribe`.
     pub subscribe: Scope,
@@ -28,8 +28,9 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The rights of the token's bearer. They end with the token, on the steady clock: a wall clock that is set
-    /// while the connection lives neither ends nor prolongs them (security rule S25).
+    /// The rights of the token's bearer. They end with `exp` itself, without the leeway that admitted the token, and on
+    /// the steady clock: a wall clock that is set while the connection lives neither ends nor prolongs them (security
+    /// rule S25).
     #[must_use]
     pub fn into_grant(self, now: Now) -> Grant {
         let lasts_ms = self.expires_at_s.saturating_mul(1_000).saturating_sub(now.wall_ms);
@@ -47,6 +48,7 @@ impl Claims {
     }
 }
 
+// Who came and what they may see is nobody's business but theirs (security rule S49).
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Claims(***)")

@@ -11,6 +11,7 @@ use crate::api_key;
 use crate::cache::{TokenCache, TokenKey};
 use crate::denials;
 use crate::gate::Unverified;
+use crate::jwt::error::TOKEN_BYTES_MAX;
 use crate::rules::Rules;
 
 /// Rules, and what was found out by them. A reload makes new ones, so that nothing that was verified by old keys, not
@@ -26,9 +27,6 @@ impl Policy {
         Policy { rules, tokens: TokenCache::new() }
     }
 }
-
-/// The longest token that is looked at, in bytes (security rule S13).
-const TOKEN_BYTES_MAX: usize = 8 << 10;
 
 /// Decides on the credentials of one request.
 #[derive(Clone, Debug)]

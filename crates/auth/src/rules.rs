@@ -117,8 +117,9 @@ impl Rules {
     }
 }
 
-/// A name that browsers take and that is not the session cookie's.
-fn is_cookie_name(name: &str) -> bool {
+/// Whether a cookie with a token may be called so: a name that browsers take, and that is not the session cookie's.
+#[must_use]
+pub fn is_cookie_name(name: &str) -> bool {
     cookie::is_name(name) && ![true, false].map(cookie::session_name).contains(&name)
 }
 
@@ -126,10 +127,11 @@ impl fmt::Display for RulesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             RulesError::AnyOriginWithCookies => {
-                "auth.origins allows every page (`*`), so no cookie can count: with cookies, list the pages"
+                "`auth.origins` allows every page, and cookies would let it act for its visitor: name the pages, or \
+                 leave cookies out"
             }
-            RulesError::CookieName => "auth.cookie is not a name that a browser takes, or is ours",
-            RulesError::TicketTtl => "a ticket lasts longer than a ticket may, or not at all",
+            RulesError::CookieName => "`auth.cookie` is not a name that a browser takes, or is ours",
+            RulesError::TicketTtl => "`auth.ticket_ttl` is longer than a ticket may last, or nothing",
         })
     }
 }

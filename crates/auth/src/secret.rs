@@ -67,13 +67,7 @@ impl Secret {
     /// # Errors
     /// [`NoEntropy`].
     pub fn generate(prefix: &str) -> Result<Secret, NoEntropy> {
-        let mut bits = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *bits).map_err(|_| NoEntropy)?;
-        // With room for all of it, so that growing leaves no copy behind.
-        let mut text = String::with_capacity(prefix.len() + TEXT_BYTES);
-        text.push_str(prefix);
-        URL_SAFE_NO_PAD.encode_string(*bits, &mut text);
-        Ok(Secret(Zeroizing::new(text)))
+        random_text(prefix, 32).map(Secret)
     }
 
     /// The secret itself. Whoever shows it gives it away.
@@ -102,6 +96,17 @@ impl fmt::Display for NoEntropy {
 }
 
 impl std::error::Error for NoEntropy {}
+
+/// Random bytes from the operating system, written behind `prefix` in base64url.
+pub(crate) fn random_text(prefix: &str, bytes: usize) -> Result<Zeroizing<String>, NoEntropy> {
+    let mut random = Zeroizing::new(vec![0; bytes]);
+    getrandom::fill(&mut random).map_err(|_| NoEntropy)?;
+    // With room for all of it, so that growing leaves no copy behind.
+    let mut text = Zeroizing::new(String::with_capacity(prefix.len() + bytes.div_ceil(3) * 4));
+    text.push_str(prefix);
+    URL_SAFE_NO_PAD.encode_string(&*random, &mut text);
+    Ok(text)
+}
 
 /// A random number from the operating system that is no secret, but that nobody else has.
 ///

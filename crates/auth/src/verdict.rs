@@ -4,12 +4,12 @@ use tidewire_hub::broker::{Done, Now};
 
 use crate::claims::Claims;
 use crate::gate::{Unverified, Verify};
-use crate::jwt::{self, TokenError, Verifier};
+use crate::jwt::{TokenError, Verifier};
 
 impl Verify for Verifier {
     fn verify(&self, token: &str, now: Now, done: Done<Result<Claims, Unverified>>) {
-        let told = move |outcome: Result<jwt::Claims, TokenError>| {
-            done(outcome.map(Claims::from).map_err(|error| {
+        let told = move |outcome: Result<Claims, TokenError>| {
+            done(outcome.map_err(|error| {
                 if error.is_ours() {
                     Unverified::Unavailable
                 } else {
@@ -22,13 +22,5 @@ impl Verify for Verifier {
 
     fn generation(&self) -> (u64, u64) {
         Verifier::generation(self).into()
-    }
-}
-
-impl From<jwt::Claims> for Claims {
-    fn from(claims: jwt::Claims) -> Claims {
-        let jwt::Claims { subject, id, issued_at_s, expires_at_s, subscribe, publish, presence, history } =
-            claims;
-        Claims { subject, id, issued_at_s, expires_at_s, subscribe, publish, presence, history }
     }
 }

@@ -12,8 +12,9 @@ use std::time::Duration;
 use rig::{Bench, OTHER_PAGE, PAGE, POLL, SSE, WS, answer, asked, channel, scope, subject};
 use tidewire_auth::allow::Origins;
 use tidewire_auth::api_key::{self, ApiKeys, Powers};
+use tidewire_auth::jwt::{Options, Verifier};
 use tidewire_auth::rules::RulesError;
-use tidewire_auth::{Claims, Rules, Settings};
+use tidewire_auth::{Claims, Rules, Settings, Verify};
 use tidewire_hub::grant::{Action, Asked, Denied, Gate, Holder};
 use tidewire_hub::reason::Reason;
 use tidewire_hub::revocation::{Revocation, Revoked};
@@ -91,6 +92,18 @@ fn s17_in_dev_mode_a_refusal_says_why() {
 }
 
 #[test]
+fn s12_in_dev_mode_a_refusal_tells_of_a_key_whose_name_is_none() {
+    let settings = Settings { explain: true, ..Settings::default() };
+    let bench = Bench::with(settings.clone());
+    let verifier = Some(Arc::new(Verifier::new(Options::default())) as Arc<dyn Verify>);
+    bench.gate.reload(Rules { verifier, ..bench.rules(settings) }).unwrap();
+    // {"alg":"ES256","kid":"https://id.example/1"}
+    let token = "eyJhbGciOiJFUzI1NiIsImtpZCI6Imh0dHBzOi8vaWQuZXhhbXBsZS8xIn0.e30.AAAA";
+    let denied = bench.admit(&bearer(SSE, &format!("Bearer {token}"))).unwrap_err();
+    assert!(denied.detail.unwrap().contains("`kid` is not 1 to 128 characters"));
+}
+
+#[test]
 fn s38_who_brings_nothing_has_forged_nothing() {
     let bench = Bench::new();
     for action in [SSE, WS, POLL, Action::Publish, Action::Control, Action::Ticket] {
@@ -151,8 +164,9 @@ fn s50_an_api_key_counts_in_authorization_and_nowhere_else() {
 fn s50_the_control_api_needs_the_admin_scope_which_no_token_has() {
     let bench = Bench::new();
     let key = api_key::generate().unwrap();
-    let entry = api_key::entry("feed", Powers { publish: true, ..Powers::default() }, &key);
-    let api_keys = ApiKeys::parse([&*entry]).unwrap();
+    let powers = Powers { publish: true, ..Powers::default() };
+    let entry = api_key::Entry::of("feed", powers, &key).unwrap();
+    let api_keys = ApiKeys::new(&[entry]).unwrap();
     bench.gate.reload(Rules { api_keys, ..bench.rules(Settings::default()) }).unwrap();
     let (key, token) = (format!("Bearer {}", key.reveal()), format!("Bearer {}", bench.token("alice")));
     for authorization in [&key, &token] {

@@ -4,8 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tidewire_auth::secret::Secret;
 use tidewire_server::config::manual;
 use tidewire_server::config::show::literal;
 
@@ -35,9 +34,7 @@ pub(crate) fn run(args: &Init) -> Result<(), Failure> {
 
 /// Whether there is a new secret. An old one is kept: tokens that were signed with it would end at once.
 fn write_secret(path: &Path) -> Result<bool, Failure> {
-    let mut bits = [0; 32];
-    getrandom::fill(&mut bits).map_err(|error| Failure::Runtime(format!("no random numbers: {error}")))?;
-    let secret = format!("{}\n", URL_SAFE_NO_PAD.encode(bits));
+    let secret = Secret::generate("").map_err(|error| Failure::Runtime(error.to_string()))?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -47,7 +44,8 @@ fn write_secret(path: &Path) -> Result<bool, Failure> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(cannot_write(path, &error)),
     };
-    file.write_all(secret.as_bytes()).map_err(|error| cannot_write(path, &error))?;
+    let written = file.write_all(secret.reveal().as_bytes()).and_then(|()| file.write_all(b"\n"));
+    written.map_err(|error| cannot_write(path, &error))?;
     Ok(true)
 }
 

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+use tidewire_auth::api_key::{self, Entry, Powers};
 use tidewire_auth::jwt::Algorithm;
-use tidewire_auth::jwt::generate::{self, KeyPair, NoRandomness};
+use tidewire_auth::jwt::generate::{self, KeyPair};
+use tidewire_auth::secret::NoEntropy;
 
 use crate::exit::Failure;
 
@@ -95,7 +97,7 @@ struct Part {
 }
 
 fn secret(algorithm: Algorithm, name: &str) -> Result<Made, Failure> {
-    let secret = generate::secret(algorithm).map_err(no_randomness)?;
+    let secret = generate::secret(algorithm).map_err(no_entropy)?;
     let secret = secret.ok_or_else(|| Failure::Usage(format!("{algorithm} has no secret")))?;
     let bits = algorithm.secret_bytes_min().unwrap_or_default() * 8;
     let file = format!("{name}.secret");
@@ -117,7 +119,7 @@ fn secret(algorithm: Algorithm, name: &str) -> Result<Made, Failure> {
 }
 
 fn pair(algorithm: Algorithm, name: &str) -> Result<Made, Failure> {
-    let pair = KeyPair::generate(algorithm).map_err(no_randomness)?;
+    let pair = KeyPair::generate(algorithm).map_err(no_entropy)?;
     let pair = pair.ok_or_else(|| Failure::Usage(format!("{algorithm} has no pair of keys")))?;
     let part = |field, file: &str, secret, text: &str| Part {
         field,
@@ -141,25 +143,19 @@ fn pair(algorithm: Algorithm, name: &str) -> Result<Made, Failure> {
 }
 
 fn api_key(name: &str, scopes: &str) -> Result<Made, Failure> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
-        return Err(Failure::Usage("--name is 1 to 64 characters of A-Z a-z 0-9 . _ -".into()));
-    }
-    let asked: Vec<&str> = scopes.split('+').collect();
-    let known = ["publish", "subscribe", "admin"];
-    if let Some(unknown) = asked.iter().find(|scope| !known.contains(scope)) {
-        return Err(Failure::Usage(format!(
-            "--scopes: there is no `{}`; join some of publish, subscribe and admin by +",
-            unknown.escape_default()
-        )));
-    }
+    let powers: Powers = scopes.parse().map_err(|_| {
+        let scopes = scopes.escape_default();
+        Failure::Usage(format!("--scopes {scopes}: join some of publish, subscribe and admin by +"))
+    })?;
+    let key = api_key::generate().map_err(no_entropy)?;
+    let entry = Entry::of(name, powers, &key)
+        .map_err(|_| Failure::Usage("--name is 1 to 64 characters of A-Z a-z 0-9 . _ -".into()))?;
     // In one order and each once: two lines that mean the same look the same.
-    let scopes: Vec<&str> = known.into_iter().filter(|scope| asked.contains(scope)).collect();
-    let key = generate::api_key().map_err(no_randomness)?;
-    let line = format!("{name}:{}:{}", scopes.join("+"), generate::fingerprint(&key));
+    let (line, scopes) = (entry.line(), powers.to_string());
+    let scopes: Vec<&str> = scopes.split('+').collect();
     Ok(Made {
         parts: vec![
-            Part { field: "key", file: format!("{name}.api-key"), secret: true, text: format!("{}\n", *key) },
+            Part { field: "key", file: format!("{name}.api-key"), secret: true, text: format!("{}\n", key.reveal()) },
             Part { field: "line", file: format!("{name}.api-key.line"), secret: false, text: format!("{line}\n") },
         ],
         description: json!({ "name": name, "scopes": scopes, "entropy_bits": 256 }),
@@ -201,7 +197,7 @@ fn print(text: &str) -> Result<(), Failure> {
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|_| Failure::OutputClosed)
 }
 
-fn no_randomness(error: NoRandomness) -> Failure {
+fn no_entropy(error: NoEntropy) -> Failure {
     Failure::Runtime(error.to_string())
 }
 
@@ -213,7 +209,13 @@ mod tests {
     fn an_api_key_comes_with_the_line_that_lets_it_in() {
         let made = api_key("billing", "admin+publish").unwrap();
         let (key, line) = (made.parts[0].text.trim_end(), made.parts[1].text.trim_end());
-        assert_eq!(line, format!("billing:publish+admin:{}", generate::fingerprint(key)));
+        assert_eq!(
+            line,
+            format!(
+                "billing:publish+admin:{}",
+                tidewire_auth::secret::hex(&tidewire_auth::secret::digest(key))
+            )
+        );
         assert!(made.parts[0].secret && !made.parts[1].secret);
     }
 

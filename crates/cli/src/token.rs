@@ -7,11 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use tidewire_auth::Claims;
 use tidewire_auth::jwt::claims::SUBJECT_BYTES_MAX;
 use tidewire_auth::jwt::error::{PATTERNS_MAX, TOKEN_BYTES_MAX};
 use tidewire_auth::jwt::{
-    Algorithm, Claims, Draft, KeyError, KeySet, Options, Rules, SigningKey, Strength, Verifier, generate,
-    source,
+    Algorithm, Draft, Key, KeyError, KeySet, Options, Rules, SigningKey, Strength, Verifier, generate, source,
 };
 use tidewire_hub::{Now, Pattern, Scope};
 
@@ -222,7 +222,7 @@ fn check(args: &Verify) -> Result<(), Failure> {
     if args.key.is_empty() || args.secret_env.is_some() {
         let secret = secret(args.secret_env.as_deref())?
             .ok_or_else(|| Failure::Usage(format!("name a key with --key, or set {SECRET_VARIABLE}")))?;
-        keys.push(source::hs256_secret(&secret, Strength::Required)?);
+        keys.push(Key::secret(Algorithm::Hs256, None, secret.as_bytes(), Strength::Required)?);
     }
     let verifier = Verifier::new(Options {
         keys: KeySet::new(keys)?,

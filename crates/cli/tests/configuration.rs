@@ -119,6 +119,28 @@ fn check_says_every_problem_with_its_place() {
 }
 
 #[test]
+fn check_says_whatever_would_keep_the_server_from_starting() {
+    let folder = Folder::new("check-gate");
+    folder.write("a.pem", "no key");
+    folder.write(
+        "tidewire.toml",
+        "[auth]\nkeys = [\"ES256:a.pem\", \"EdDSA:b.pem\"]\ncookie = \"tidewire_ticket\"\n",
+    );
+    let check = folder.run(&["check"]);
+    assert_eq!(check.status.code(), Some(78));
+    for line in [
+        "error: tidewire.toml:2: `auth.keys`: ES256:a.pem: there is no `BEGIN PUBLIC KEY` in it",
+        "error: tidewire.toml:2: `auth.keys`: EdDSA:b.pem: cannot read b.pem",
+        "error: tidewire.toml:3: `auth.cookie`: `tidewire_ticket` is not the name of a cookie",
+    ] {
+        assert!(stdout(&check).contains(line), "{line}\n{}", stdout(&check));
+    }
+    let served = folder.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(served.status.code(), Some(78));
+    assert!(stderr(&served).contains("a.pem") && stderr(&served).contains("b.pem"), "{}", stderr(&served));
+}
+
+#[test]
 fn s54_check_prod_refuses_what_is_not_fit_for_the_internet() {
     let folder = Folder::new("check-prod");
     let dev = folder.run(&["check", "--prod", "--json"]);

@@ -1,58 +1,15 @@
-//! What a token says once its signature has been borne out (security rules S13, S14; RFC 7519 section 4.1).
+//! Reading what a token says, once its signature has been borne out (security rules S13, S14; RFC 7519 section 4.1).
 
-use std::fmt;
 use std::time::Duration;
 
-use tidewire_hub::{Now, Pattern, Scope, Token};
+use tidewire_hub::{Now, Pattern, Scope};
 
 use super::error::{PATTERNS_MAX, TokenError};
 use super::json::{Json, Object};
+use crate::claims::Claims;
 
 /// The longest subject and the longest `jti`, in bytes.
 pub const SUBJECT_BYTES_MAX: usize = 256;
-
-/// What a token says: who bears it, what for, and until when.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Claims {
-    /// `sub`: who bears it. 1 to 256 bytes.
-    pub subject: Box<str>,
-    /// `jti`: its own name, where it has one.
-    pub id: Option<Box<str>>,
-    /// `iat`: when it was issued, in seconds since 1970; 0 where it does not say.
-    pub issued_at_s: u64,
-    /// `exp`: when its rights end, in seconds since 1970.
-    pub expires_at_s: u64,
-    /// `channels.subscribe`.
-    pub subscribe: Scope,
-    /// `channels.publish`.
-    pub publish: Scope,
-    /// `channels.presence`.
-    pub presence: Scope,
-    /// `channels.history`.
-    pub history: Scope,
-}
-
-impl Claims {
-    /// The holder of the grant that it gives.
-    #[must_use]
-    pub fn token(&self) -> Token {
-        Token { subject: self.subject.clone(), id: self.id.clone(), issued_at_s: self.issued_at_s }
-    }
-
-    /// When its rights end, on the steady clock. `exp` itself counts, without the leeway that admitted it.
-    #[must_use]
-    pub fn ends_at_ms(&self, now: Now) -> u64 {
-        let lasts_ms = self.expires_at_s.saturating_mul(1_000).saturating_sub(now.wall_ms);
-        now.monotonic_ms.saturating_add(lasts_ms)
-    }
-}
-
-impl fmt::Debug for Claims {
-    // Who came and what they may see is nobody's business but theirs (security rule S49).
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claims").field("expires_at_s", &self.expires_at_s).finish_non_exhaustive()
-    }
-}
 
 /// What the configuration asks of claims.
 #[derive(Clone, Debug, PartialEq, Eq)]

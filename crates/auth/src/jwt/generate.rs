@@ -1,4 +1,5 @@
-//! Making keys: secrets, pairs of keys and API keys, all from the operating system's random numbers.
+//! Making keys: secrets and pairs of keys, all from the operating system's random numbers. API keys are made in
+//! [`crate::api_key`].
 
 use std::fmt;
 
@@ -10,40 +11,23 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use super::algorithm::Algorithm;
-
-/// What an API key begins with, so that scanners for leaked secrets can tell one.
-pub const API_KEY_PREFIX: &str = "tw_";
+use crate::secret::{NoEntropy, random_text};
 
 /// Makes a secret for one of the HMAC algorithms: as many random bits as its hash has, in base64url. The text itself is
 /// the secret. Nothing for an algorithm without one.
 ///
 /// # Errors
 /// The system has no random numbers.
-pub fn secret(algorithm: Algorithm) -> Result<Option<Zeroizing<String>>, NoRandomness> {
-    algorithm.secret_bytes_min().map(random_text).transpose()
-}
-
-/// Makes an API key: [`API_KEY_PREFIX`] and 256 random bits in base64url.
-///
-/// # Errors
-/// The system has no random numbers.
-pub fn api_key() -> Result<Zeroizing<String>, NoRandomness> {
-    Ok(Zeroizing::new(format!("{API_KEY_PREFIX}{}", *random_text(32)?)))
+pub fn secret(algorithm: Algorithm) -> Result<Option<Zeroizing<String>>, NoEntropy> {
+    algorithm.secret_bytes_min().map(|bytes| random_text("", bytes)).transpose()
 }
 
 /// A random `jti`: 128 bits in base64url.
 ///
 /// # Errors
 /// The system has no random numbers.
-pub fn token_id() -> Result<String, NoRandomness> {
-    Ok(random_text(16)?.to_string())
-}
-
-/// What the configuration holds of an API key: the SHA-256 of its whole text, in lower-case hexadecimal. The key has 256
-/// bits of its own, so that no slow hash is needed to keep it.
-#[must_use]
-pub fn fingerprint(api_key: &str) -> String {
-    digest(&SHA256, api_key.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+pub fn token_id() -> Result<String, NoEntropy> {
+    Ok(random_text("", 16)?.to_string())
 }
 
 /// A private key and what belongs to it.
@@ -65,7 +49,7 @@ impl KeyPair {
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub fn generate(algorithm: Algorithm) -> Result<Option<KeyPair>, NoRandomness> {
+    pub fn generate(algorithm: Algorithm) -> Result<Option<KeyPair>, NoEntropy> {
         match algorithm {
             Algorithm::EdDsa => KeyPair::ed25519().map(Some),
             Algorithm::Es256 => KeyPair::p256().map(Some),
@@ -73,11 +57,11 @@ impl KeyPair {
         }
     }
 
-    fn ed25519() -> Result<KeyPair, NoRandomness> {
-        let pair = Ed25519KeyPair::generate().map_err(|_| NoRandomness)?;
+    fn ed25519() -> Result<KeyPair, NoEntropy> {
+        let pair = Ed25519KeyPair::generate().map_err(|_| NoEntropy)?;
         // Version 1: OpenSSL does not read the version that repeats the public key.
-        let private = pair.to_pkcs8v1().map_err(|_| NoRandomness)?;
-        let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| NoRandomness)?;
+        let private = pair.to_pkcs8v1().map_err(|_| NoEntropy)?;
+        let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| NoEntropy)?;
         let members = [
             ("crv", "Ed25519".to_owned()),
             ("kty", "OKP".to_owned()),
@@ -86,10 +70,10 @@ impl KeyPair {
         Ok(KeyPair::of(Algorithm::EdDsa, private.as_ref(), public.as_ref(), &members))
     }
 
-    fn p256() -> Result<KeyPair, NoRandomness> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| NoRandomness)?;
-        let private = pair.to_pkcs8v1().map_err(|_| NoRandomness)?;
-        let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| NoRandomness)?;
+    fn p256() -> Result<KeyPair, NoEntropy> {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| NoEntropy)?;
+        let private = pair.to_pkcs8v1().map_err(|_| NoEntropy)?;
+        let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| NoEntropy)?;
         // An uncompressed point: 4, x, y.
         let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
         let members = [
@@ -123,24 +107,6 @@ impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyPair").field("kid", &self.kid).finish_non_exhaustive()
     }
-}
-
-/// The system has no random numbers, so that no key can be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoRandomness;
-
-impl fmt::Display for NoRandomness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the system gives no random numbers")
-    }
-}
-
-impl std::error::Error for NoRandomness {}
-
-fn random_text(bytes: usize) -> Result<Zeroizing<String>, NoRandomness> {
-    let mut random = Zeroizing::new(vec![0; bytes]);
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| NoRandomness)?;
-    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(&*random)))
 }
 
 /// RFC 7468: base64 in lines of 64.
@@ -203,13 +169,5 @@ mod tests {
         ];
         let pair = KeyPair::of(Algorithm::EdDsa, b"", b"", &members);
         assert_eq!(pair.kid, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
-    }
-
-    #[test]
-    fn an_api_key_has_256_bits_and_is_kept_as_its_hash() {
-        let key = api_key().unwrap();
-        assert!(key.starts_with("tw_") && key.len() == 46);
-        assert_eq!(fingerprint("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!(token_id().unwrap().len(), 22);
     }
 }

@@ -44,15 +44,7 @@ impl Key {
         secret: &[u8],
         strength: Strength,
     ) -> Result<Key, KeyError> {
-        if algorithm.secret_bytes_min().is_none() {
-            return Err(KeyError::WrongKind { algorithm });
-        }
-        match secret::check(secret, algorithm) {
-            // A secret that everybody may read is no secret even on one's own machine.
-            Err(Weakness::Pem) => return Err(KeyError::Weak(Weakness::Pem)),
-            Err(weakness) if strength == Strength::Required => return Err(KeyError::Weak(weakness)),
-            _ => {}
-        }
+        check_secret(algorithm, secret, strength)?;
         Key::new(algorithm, kid, DecodingKey::from_secret(secret))
     }
 
@@ -358,6 +350,20 @@ impl fmt::Display for KeyError {
 }
 
 impl std::error::Error for KeyError {}
+
+/// Whether a secret may be used with an algorithm, to sign and to verify alike.
+pub(super) fn check_secret(algorithm: Algorithm, secret: &[u8], strength: Strength) -> Result<(), KeyError> {
+    if algorithm.secret_bytes_min().is_none() {
+        return Err(KeyError::WrongKind { algorithm });
+    }
+    match secret::check(secret, algorithm) {
+        // A public key, which everybody may read, is no secret even on one's own machine.
+        Err(weakness) if strength == Strength::Required || weakness == Weakness::Pem => {
+            Err(KeyError::Weak(weakness))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// The label of the first block of a PEM file.
 fn label(pem: &str) -> Option<&str> {

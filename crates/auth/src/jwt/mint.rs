@@ -1,6 +1,7 @@
 //! Signing tokens: for `tidewire token new`, for tests, and for backends written in Rust.
 
 use std::fmt;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,10 +10,10 @@ use serde::Serialize;
 use tidewire_hub::Pattern;
 
 use super::algorithm::Algorithm;
-use super::keys::KeyError;
+use super::keys::{KeyError, check_secret};
 use super::parts::is_kid;
-use super::secret::{self, Strength, Weakness};
-use super::source::{Entry, file, line};
+use super::secret::Strength;
+use super::source::{KeyFile, file, line};
 
 /// A key that signs tokens of one algorithm.
 #[derive(Clone)]
@@ -33,15 +34,7 @@ impl SigningKey {
         secret: &[u8],
         strength: Strength,
     ) -> Result<SigningKey, KeyError> {
-        if algorithm.secret_bytes_min().is_none() {
-            return Err(KeyError::WrongKind { algorithm });
-        }
-        match secret::check(secret, algorithm) {
-            Err(weakness) if strength == Strength::Required || weakness == Weakness::Pem => {
-                return Err(KeyError::Weak(weakness));
-            }
-            _ => {}
-        }
+        check_secret(algorithm, secret, strength)?;
         SigningKey::new(algorithm, kid, EncodingKey::from_secret(secret))
     }
 
@@ -61,25 +54,27 @@ impl SigningKey {
         SigningKey::new(algorithm, kid, read.map_err(|_| KeyError::WrongKind { algorithm })?)
     }
 
-    /// Reads what `--key` names: `ALGORITHM:FILE` or `ALGORITHM:NAME:FILE` as in [`super::source::read`], with the
+    /// Reads what `--key` names: `ALGORITHM:FILE` or `ALGORITHM:NAME:FILE` as in [`KeyFile`], with the
     /// private key in the file; or a file alone, whose algorithm shows: a key of P-256 or Ed25519, or a secret for HS256.
     ///
     /// # Errors
     /// What is wrong with the entry, the file or the key.
     pub fn read(entry: &str, strength: Strength) -> Result<SigningKey, KeyError> {
-        match Entry::parse(entry) {
-            Ok(Some(Entry { algorithm, kid, path })) => {
-                let text = file(path)?;
+        match KeyFile::parse(entry) {
+            Ok(KeyFile::Key { algorithm, kid, path }) => {
+                let text = file(&path)?;
                 return match algorithm.secret_bytes_min() {
-                    Some(_) => SigningKey::secret(algorithm, kid, line(&text), strength),
-                    None => SigningKey::pem(algorithm, kid, &text),
+                    Some(_) => SigningKey::secret(algorithm, kid.as_deref(), line(&text), strength),
+                    None => SigningKey::pem(algorithm, kid.as_deref(), &text),
                 };
             }
-            Ok(None) => return Err(KeyError::Jwk("a JWK does not sign here; name a PEM file or a secret")),
+            Ok(KeyFile::Jwk(_)) => {
+                return Err(KeyError::Jwk("a JWK does not sign here; name a PEM file or a secret"));
+            }
             Err(KeyError::Entry) => {}
             Err(error) => return Err(error),
         }
-        let text = file(entry)?;
+        let text = file(Path::new(entry))?;
         if !text.starts_with(b"-----BEGIN ") {
             return SigningKey::secret(Algorithm::Hs256, None, line(&text), strength);
         }

@@ -27,10 +27,11 @@ pub mod verify;
 mod tests;
 
 pub use algorithm::Algorithm;
-pub use claims::{Claims, Rules};
+pub use claims::Rules;
 pub use error::TokenError;
 pub use jwks::{Jwks, JwksOptions};
 pub use keys::{Key, KeyError, KeySet};
 pub use mint::{Draft, SigningKey};
 pub use secret::Strength;
+pub use source::KeyFile;
 pub use verify::{Generation, Options, Verifier};

@@ -7,11 +7,12 @@ use arc_swap::ArcSwap;
 use tidewire_hub::Now;
 use tidewire_hub::broker::Done;
 
-use super::claims::{Claims, Rules};
+use super::claims::Rules;
 use super::error::TokenError;
 use super::jwks::{Jwks, Outcome};
 use super::keys::{Answer, KeySet};
 use super::parts::Parts;
+use crate::claims::Claims;
 
 /// What a verifier goes by.
 #[derive(Clone, Debug, Default)]

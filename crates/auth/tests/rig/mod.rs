@@ -133,10 +133,10 @@ impl Bench {
 
 fn rules(verifier: &Arc<StubVerifier>, key: &Secret, settings: Settings) -> Rules {
     let everything = Powers { publish: true, subscribe: true, admin: true };
-    let entry = api_key::entry("shop", everything, key);
+    let entry = api_key::Entry::of("shop", everything, key).unwrap();
     Rules {
         origins: Origins::parse([PAGE, OTHER_PAGE]).unwrap(),
-        api_keys: ApiKeys::parse([&*entry]).unwrap(),
+        api_keys: ApiKeys::new(&[entry]).unwrap(),
         verifier: Some(verifier.clone()),
         settings,
         ..Rules::default()

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::net::SocketAddr;
 
-use super::auth::{Auth, KeyFile};
+use tidewire_auth::jwt::KeyFile;
+
+use super::auth::Auth;
+use super::gate;
 use super::namespace::NamespaceSettings;
-use super::secret::Secret;
 use super::settings::{Io, Settings};
 
 /// Settings that do not go together.
@@ -73,30 +75,11 @@ impl Settings {
     }
 
     fn contradictions_of_auth(&self, found: &mut Found) {
-        let auth = &self.auth;
-        let weakness = auth.hs256_secret.as_ref().and_then(Secret::weakness);
-        if let Some(weakness) = weakness.filter(|_| !self.dev) {
-            found.add(
-                &["auth.hs256_secret"],
-                format!("`auth.hs256_secret`: {weakness}; `tidewire keygen` makes a good one"),
-            );
+        for unusable in gate::unusable(self).into_iter().filter(|_| !self.dev) {
+            found.add(&unusable.keys, unusable.to_string());
         }
-        // Any page could do whatever its visitor may (S3, S7).
-        if auth.allows_every_origin() && (auth.cookie.is_some() || auth.credentials) {
-            found.add(
-                &["auth.origins", "auth.cookie", "auth.credentials"],
-                "`auth.origins` allows every page, and cookies would let it act for its visitor: name the pages, \
-                 or leave cookies out",
-            );
-        }
-        if let Some(kid) = repeated(auth.keys.iter().filter_map(kid)) {
+        if let Some(kid) = repeated(self.auth.keys.iter().filter_map(KeyFile::kid)) {
             found.add(&["auth.keys"], format!("`auth.keys`: two keys have the id `{kid}`"));
-        }
-        if let Some(name) = repeated(auth.api_keys.iter().map(|key| &*key.name)) {
-            found.add(&["auth.api_keys"], format!("`auth.api_keys`: two keys have the name `{name}`"));
-        }
-        if repeated(auth.api_keys.iter().map(|key| key.sha256)).is_some() {
-            found.add(&["auth.api_keys"], "`auth.api_keys`: one key has two names");
         }
     }
 
@@ -144,21 +127,6 @@ impl Settings {
         }
     }
 
-    /// Files that are named and cannot be read.
-    pub(super) fn unreadable_files(&self) -> Vec<Contradiction> {
-        let mut found = Found::default();
-        for (key, path) in self.auth.files() {
-            let readable = std::fs::File::open(path).and_then(|file| file.metadata());
-            let shown = path.display();
-            match readable {
-                Ok(file) if file.is_file() => {}
-                Ok(_) => found.add(&[key], format!("`{key}`: {shown} is not a file")),
-                Err(error) => found.add(&[key], format!("`{key}`: cannot read {shown}: {error}")),
-            }
-        }
-        found.0
-    }
-
     /// What can be used, but is hardly meant.
     pub(super) fn doubts(&self) -> Vec<Contradiction> {
         let mut found = Found::default();
@@ -169,12 +137,8 @@ impl Settings {
                 "dev mode is on, so nobody is asked for the credentials that `auth` can verify",
             );
         }
-        let weakness = auth.hs256_secret.as_ref().and_then(Secret::weakness);
-        if let Some(weakness) = weakness.filter(|_| self.dev) {
-            found.add(
-                &["auth.hs256_secret"],
-                format!("`auth.hs256_secret`: {weakness}; outside dev mode it is refused"),
-            );
+        for unusable in gate::unusable(self).into_iter().filter(|_| self.dev) {
+            found.add(&unusable.keys, format!("{unusable}; outside dev mode it is refused"));
         }
         let alone =
             [("auth.jwks_ca", auth.jwks_ca.is_some()), ("auth.jwks_allow_private", auth.jwks_allow_private)];
@@ -187,13 +151,6 @@ impl Settings {
             found.add(&[&key], format!("`{key}` is without effect yet"));
         }
         found.0
-    }
-}
-
-fn kid(key: &KeyFile) -> Option<&str> {
-    match key {
-        KeyFile::Key { kid, .. } => kid.as_deref(),
-        KeyFile::Jwk(_) => None,
     }
 }
 

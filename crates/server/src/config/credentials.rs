@@ -1,28 +1,32 @@
 //! How the values under `auth` are written: origins, hosts, keys, cookies, networks.
+//!
+//! What is right is decided by the rooms of `tidewire_auth` that use the values, so that `tidewire check` and the gate
+//! cannot disagree.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use axum::http::Uri;
 use ipnet::IpNet;
 use serde_json::Value;
+use tidewire_auth::jwt::{KeyFile, jwks};
+use tidewire_auth::{TicketLimits, allow, api_key, hosts, rules};
 
-use super::auth::{Algorithm, ApiKey, KeyFile, Scopes};
 use super::kinds::{Form, Kind, Plain, items, list};
 use super::secret::{MASK, Secret};
 
-/// The longest that a ticket may wait to be spent (security rule S19).
-const TICKET_TTL_MAX: Duration = Duration::from_secs(120);
-
-/// The longest id of a key, in bytes (security rule S12).
-const KID_BYTES_MAX: usize = 128;
-
-/// The longest name of an API key, in bytes.
-const NAME_BYTES_MAX: usize = 64;
-
-/// What API keys begin with: found in the place of a hash, it is the key itself.
-const API_KEY_PREFIX: &str = "tw_";
+/// Reads every item of a list, or says what is wrong with each that is wrong.
+fn each<T, E: fmt::Display>(text: &str, read: impl Fn(&str) -> Result<T, E>) -> Result<Vec<T>, String> {
+    let (mut values, mut wrong) = (Vec::new(), Vec::new());
+    for item in items(text) {
+        match read(item) {
+            Ok(value) => values.push(value),
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
+    if wrong.is_empty() { Ok(values) } else { Err(wrong.join("; ")) }
+}
 
 impl Kind for Secret {
     type Value = Secret;
@@ -38,8 +42,6 @@ impl Kind for Secret {
 }
 
 /// Origins that are allowed.
-///
-/// What is looked at here is the spelling that people get wrong; the gate has the last word.
 pub struct Origins;
 
 impl Kind for Origins {
@@ -47,35 +49,12 @@ impl Kind for Origins {
     const FORM: Form = Form::List("origins");
 
     fn read(text: &str, _: &Path) -> Result<Vec<Box<str>>, String> {
-        items(text).map(origin).collect()
+        each(text, |origin| allow::Origins::parse([origin]).map(|_| origin.into()))
     }
 
     fn show(value: &Vec<Box<str>>) -> Value {
         list(value)
     }
-}
-
-fn origin(text: &str) -> Result<Box<str>, String> {
-    if matches!(text, "*" | "null") {
-        return Ok(text.into());
-    }
-    let wrong = |right: &str| Err(format!("`{text}` is not an origin; write {right}"));
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let Some(rest) = rest else {
-        return wrong("the scheme, too, as in https://app.example");
-    };
-    if let Some(bare) = text.strip_suffix('/') {
-        return wrong(&format!("it without the `/` at its end: {bare}"));
-    }
-    if rest.is_empty() || rest.contains(['/', '?', '#', '@', '%', '\\']) || rest.contains(char::is_whitespace)
-    {
-        return wrong("scheme, host and port alone, as in https://app.example:8443");
-    }
-    // A star stands for whole labels on the left: anything less matches names that belong to others (S3).
-    if rest.strip_prefix("*.").unwrap_or(rest).contains('*') {
-        return wrong("`*` as the whole first label, as in https://*.app.example");
-    }
-    Ok(text.into())
 }
 
 /// Names of this server.
@@ -86,15 +65,7 @@ impl Kind for Hosts {
     const FORM: Form = Form::List("hosts");
 
     fn read(text: &str, _: &Path) -> Result<Vec<Box<str>>, String> {
-        let host = |host: &str| {
-            let strange = |char: char| char.is_whitespace() || "/?#@%*\\".contains(char);
-            if host.contains(strange) {
-                Err(format!("`{host}` is not a host; write app.example or app.example:8443"))
-            } else {
-                Ok(host.to_ascii_lowercase().into())
-            }
-        };
-        items(text).map(host).collect()
+        each(text, |host| hosts::Hosts::parse([host]).map(|_| host.into()))
     }
 
     fn show(value: &Vec<Box<str>>) -> Value {
@@ -110,46 +81,15 @@ impl Kind for KeyFiles {
     const FORM: Form = Form::List("keys: `ALG:path`, `ALG:kid:path`, or the path of a JWK in .json");
 
     fn read(text: &str, folder: &Path) -> Result<Vec<KeyFile>, String> {
-        items(text).map(|text| key_file(text, folder)).collect()
+        each(text, |entry| match KeyFile::parse(entry) {
+            Ok(file) => Ok(file.within(folder)),
+            Err(error) => Err(format!("`{entry}`: {error}")),
+        })
     }
 
     fn show(value: &Vec<KeyFile>) -> Value {
         list(value)
     }
-}
-
-fn key_file(text: &str, folder: &Path) -> Result<KeyFile, String> {
-    let json = |path: &str| Path::new(path).extension().is_some_and(|extension| extension == "json");
-    let (first, rest) = text.split_once(':').unwrap_or((text, ""));
-    let Some(algorithm) = Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == first) else {
-        if json(text) {
-            return Ok(KeyFile::Jwk(folder.join(text)));
-        }
-        let known: Vec<&str> = Algorithm::ALL.into_iter().map(Algorithm::name).collect();
-        return Err(format!(
-            "`{text}` begins with no algorithm; write ES256:key.pem or ES256:my-kid:key.pem, with one of {}; \
-             or name a JWK, a file that ends in .json",
-            known.join(", ")
-        ));
-    };
-    // `ES256::a:b.pem` has no id, and a path with a colon.
-    let (kid, path) = rest.split_once(':').map_or((None, rest), |(kid, path)| (Some(kid), path));
-    let kid = kid.filter(|kid| !kid.is_empty());
-    if let Some(kid) = kid.filter(|kid| !is_kid(kid)) {
-        return Err(format!("`{kid}` is no id of a key: 1 to {KID_BYTES_MAX} of A-Z a-z 0-9 . _ -"));
-    }
-    if path.is_empty() {
-        return Err(format!("`{text}` names no file"));
-    }
-    if json(path) {
-        return Err(format!("`{text}`: a JWK says itself what it is for; write {path} alone"));
-    }
-    Ok(KeyFile::Key { algorithm, kid: kid.map(Into::into), path: folder.join(path) })
-}
-
-fn is_kid(kid: &str) -> bool {
-    (1..=KID_BYTES_MAX).contains(&kid.len())
-        && kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// Where a key set is fetched.
@@ -160,13 +100,9 @@ impl Kind for HttpsUrl {
     const FORM: Form = Form::Text("https URL");
 
     fn read(text: &str, _: &Path) -> Result<Box<str>, String> {
-        let url: Option<Uri> = text.parse().ok();
-        let host = url.as_ref().filter(|url| url.scheme_str() == Some("https")).and_then(Uri::authority);
-        // Braces are what a template has, and a URL that a client helps to write leads where it likes (S12). A
-        // password would end up in logs, so the text is not repeated.
-        match host {
-            Some(host) if !host.as_str().contains('@') && !text.contains(['{', '}']) => Ok(text.into()),
-            _ => Err("this is not an https:// URL with a host, and without a user name or braces".into()),
+        match jwks::read_url(text) {
+            Ok(_) => Ok(text.into()),
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -179,58 +115,26 @@ impl Kind for HttpsUrl {
 pub struct ApiKeys;
 
 impl Kind for ApiKeys {
-    type Value = Vec<ApiKey>;
+    type Value = Vec<api_key::Entry>;
     const FORM: Form = Form::List("API keys: `NAME:SCOPES:SHA256HEX`, scopes joined by `+`");
 
-    fn read(text: &str, _: &Path) -> Result<Vec<ApiKey>, String> {
-        items(text).map(api_key).collect()
+    fn read(text: &str, _: &Path) -> Result<Vec<api_key::Entry>, String> {
+        // Whoever mistakes what belongs here may have written the key itself: an entry is named by its name, at most.
+        each(text, |entry| {
+            let name = entry.split_once(':').map_or("", |(name, _)| name);
+            entry.parse().map_err(|why| {
+                if why == api_key::Why::Parts || why == api_key::Why::Name {
+                    format!("an API key {why}")
+                } else {
+                    format!("the API key `{name}` {why}")
+                }
+            })
+        })
     }
 
-    fn show(value: &Vec<ApiKey>) -> Value {
+    fn show(value: &Vec<api_key::Entry>) -> Value {
         list(value)
     }
-}
-
-fn api_key(text: &str) -> Result<ApiKey, String> {
-    // Whoever mistakes what belongs here may have written the key itself: messages name the name and nothing else.
-    let parts: Vec<&str> = text.split(':').collect();
-    let [name, scopes, hash] = parts[..] else {
-        return Err("an API key is written NAME:SCOPES:SHA256HEX, as in billing:publish:9f86d0…".into());
-    };
-    if !is_kid(name) || name.len() > NAME_BYTES_MAX {
-        return Err(format!("the name of an API key has 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ -"));
-    }
-    let mut held = Scopes::default();
-    for scope in scopes.split('+') {
-        match scope {
-            "publish" => held.publish = true,
-            "subscribe" => held.subscribe = true,
-            "admin" => held.admin = true,
-            _ => return Err(format!("`{name}`: scopes are publish, subscribe and admin, joined by `+`")),
-        }
-    }
-    if hash.starts_with(API_KEY_PREFIX) {
-        return Err(format!(
-            "`{name}`: this is the key itself; put its SHA-256 here, and leave the key with its backend"
-        ));
-    }
-    let Some(sha256) = hex(hash) else {
-        return Err(format!("`{name}`: the last part is the SHA-256 of the key, in 64 hexadecimal digits"));
-    };
-    Ok(ApiKey { name: name.into(), scopes: held, sha256 })
-}
-
-fn hex(text: &str) -> Option<[u8; 32]> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut bytes = [0; 32];
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != bytes.len() || !rest.is_empty() {
-        return None;
-    }
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(bytes)
 }
 
 /// The name of a cookie (RFC 6265 section 4.1.1).
@@ -241,8 +145,7 @@ impl Kind for CookieName {
     const FORM: Form = Form::Text("cookie name");
 
     fn read(text: &str, _: &Path) -> Result<Box<str>, String> {
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if text.bytes().all(token) && text.len() <= KID_BYTES_MAX {
+        if rules::is_cookie_name(text) {
             Ok(text.into())
         } else {
             Err(format!("`{text}` is not the name of a cookie; write __Host-session"))
@@ -262,11 +165,11 @@ impl Kind for TicketTtl {
     const FORM: Form = Form::Duration;
 
     fn read(text: &str, folder: &Path) -> Result<Duration, String> {
-        let ttl = Plain::read(text, folder)?;
-        if (Duration::from_secs(1)..=TICKET_TTL_MAX).contains(&ttl) {
+        let (ttl, ttl_max) = (Plain::read(text, folder)?, TicketLimits::default().ttl_max);
+        if (Duration::from_secs(1)..=ttl_max).contains(&ttl) {
             Ok(ttl)
         } else {
-            Err(format!("a ticket waits from 1s to {}s, not `{text}`", TICKET_TTL_MAX.as_secs()))
+            Err(format!("a ticket waits from 1s to {}s, not `{text}`", ttl_max.as_secs()))
         }
     }
 
@@ -301,6 +204,7 @@ impl Kind for Networks {
 mod tests {
     use super::*;
     use std::path::PathBuf;
+    use tidewire_auth::jwt::Algorithm;
 
     const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
@@ -370,13 +274,12 @@ mod tests {
     #[test]
     fn s50_an_api_key_is_stored_as_its_hash() {
         let keys = read::<ApiKeys>(&format!("billing:publish+admin:{HASH}")).unwrap();
-        assert_eq!(keys[0].scopes, Scopes { publish: true, subscribe: false, admin: true });
-        assert_eq!(keys[0].sha256[..3], [0x9f, 0x86, 0xd0]);
+        assert_eq!((&*keys[0].name, keys[0].powers), ("billing", "publish+admin".parse().unwrap()));
         assert_eq!(ApiKeys::show(&keys), serde_json::json!(["billing:publish+admin:***"]));
         assert!(!format!("{keys:?}").contains("9f86"));
-        assert_eq!(keys[0].entry(), format!("billing:publish+admin:{HASH}"));
+        assert_eq!(keys[0].line(), format!("billing:publish+admin:{HASH}"));
         let itself = read::<ApiKeys>("billing:publish:tw_canary").unwrap_err();
-        assert!(itself.contains("the key itself") && !itself.contains("canary"), "{itself}");
+        assert!(itself.contains("`billing` holds the key itself") && !itself.contains("canary"), "{itself}");
         for bad in [
             "billing".to_owned(),
             format!("billing:{HASH}"),
@@ -394,7 +297,7 @@ mod tests {
 
     #[test]
     fn s19_a_ticket_waits_two_minutes_at_most() {
-        assert_eq!(read::<TicketTtl>("2m"), Ok(TICKET_TTL_MAX));
+        assert_eq!(read::<TicketTtl>("2m"), Ok(Duration::from_secs(120)));
         for bad in ["0", "121", "1h", "500ms"] {
             assert!(read::<TicketTtl>(bad).is_err(), "{bad}");
         }
@@ -413,9 +316,16 @@ mod tests {
     }
 
     #[test]
+    fn everything_that_is_wrong_with_a_list_is_said() {
+        let wrong = read::<Origins>("a.example, https://b.example, ftp://c.example").unwrap_err();
+        assert!(wrong.contains("`a.example`") && wrong.contains("`ftp://c.example`"), "{wrong}");
+        assert!(!wrong.contains("b.example"), "{wrong}");
+    }
+
+    #[test]
     fn a_cookie_has_the_name_of_a_cookie() {
         assert!(read::<CookieName>("__Host-session").is_ok());
-        for bad in ["a b", "a=b", "a;b", "é", "\"a\""] {
+        for bad in ["a b", "a=b", "a;b", "é", "\"a\"", "tidewire_ticket"] {
             assert!(read::<CookieName>(bad).is_err(), "{bad}");
         }
     }

@@ -10,6 +10,7 @@
 pub mod auth;
 mod contradictions;
 mod credentials;
+pub mod gate;
 pub mod keys;
 pub mod kinds;
 pub mod machine;
@@ -28,6 +29,7 @@ pub mod sources;
 mod units;
 
 pub use auth::Auth;
+pub use gate::Unusable;
 pub use namespace::NamespaceSettings;
 pub use place::{Place, Places};
 pub use reload::Change;

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::gate;
 use super::keys::{KEYS, NAMESPACE_KEYS};
 use super::machine;
 use super::namespace::NamespaceSettings;
 use super::place::Place;
-use super::secret::Secret;
 use super::settings::Settings;
 use super::show::literal;
 use super::sources::{ConfigError, Resolved};
@@ -65,8 +65,8 @@ impl<'r> Inspection<'r> {
                  verifies credentials",
             );
             // Outside dev mode it is refused anyway, and this is what follows from leaving it.
-            if let Some(weakness) = settings.auth.hs256_secret.as_ref().and_then(Secret::weakness) {
-                self.refuse("auth.hs256_secret", format!("`auth.hs256_secret`: {weakness}"));
+            for unusable in gate::unusable(settings) {
+                self.refuse(unusable.key(), unusable.to_string());
             }
         }
         if settings.demo {
@@ -287,7 +287,7 @@ mod tests {
         refuses("", "dev mode is on");
         refuses(
             "dev = true\n[auth]\nhs256_secret = \"canary\"\n",
-            "t.toml:3: `auth.hs256_secret`: it has 6 bytes",
+            "t.toml:3: `auth.hs256_secret`: the secret has 6 bytes",
         );
         warns(&format!("demo = true\n{GOOD}"), "`demo`");
     }

@@ -241,7 +241,7 @@ impl Layers {
         let Resolved { settings, defaults, places, warnings } = &mut self.so_far;
         settle(settings, places, defaults);
         if complete {
-            let contradictions = settings.contradictions().into_iter().chain(settings.unreadable_files());
+            let contradictions = settings.contradictions().into_iter();
             self.problems.extend(contradictions.filter_map(|found| found.locate(places)));
             warnings.extend(settings.doubts().into_iter().filter_map(|found| found.locate(places)));
         }

@@ -1,6 +1,7 @@
 //! What a well-signed token may say, and what it must not (security rules S13, S14).
 
 use tidewire_hub::Channel;
+use tidewire_hub::grant::Holder;
 
 use super::*;
 use crate::jwt::error::{JsonFault, Part};
@@ -43,8 +44,9 @@ fn claims_become_a_subject_a_name_times_and_four_scopes() {
     assert!(holds(&claims.publish, "chat") && !holds(&claims.publish, "prices"));
     assert!(holds(&claims.history, "prices") && !holds(&claims.history, "orders:7"));
     assert!(claims.presence.patterns().is_empty());
-    assert_eq!(claims.ends_at_ms(NOW), NOW.monotonic_ms + 600_000);
-    let token = claims.token();
+    let grant = claims.into_grant(NOW);
+    assert_eq!(grant.ends_at_ms, Some(NOW.monotonic_ms + 600_000));
+    let Holder::Token(token) = grant.holder else { panic!() };
     assert_eq!((&*token.subject, token.issued_at_s), ("alice", NOW_S - 5));
 }
 
@@ -104,7 +106,8 @@ fn s13_a_token_ends_at_its_exp_and_30_seconds_later() {
     assert_eq!(read(&with("exp", json!(NOW_S - 30))), Err(TokenError::Expired { ago_s: 30 }));
     assert_eq!(read(&with("exp", json!(0))), Err(TokenError::Expired { ago_s: NOW_S }));
     let late = read(&with("exp", json!(NOW_S - 10))).unwrap();
-    assert_eq!(late.ends_at_ms(NOW), NOW.monotonic_ms, "the leeway admits; it does not prolong");
+    let ends_at_ms = late.into_grant(NOW).ends_at_ms;
+    assert_eq!(ends_at_ms, Some(NOW.monotonic_ms), "the leeway admits; it does not prolong");
 }
 
 #[test]

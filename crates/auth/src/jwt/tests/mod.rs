@@ -12,6 +12,7 @@ use tidewire_hub::Now;
 
 use super::generate::KeyPair;
 use super::*;
+use crate::Claims;
 
 /// A moment of 2026.
 const NOW: Now = Now { monotonic_ms: 50_000, wall_ms: 1_795_000_000_000 };

@@ -233,7 +233,10 @@ fn a_file_that_cannot_be_read_is_a_problem_where_it_is_named() {
     let bytes = Temporary::holding("bytes", b"\xff\xfe");
     assert!(resolve("", &[("TIDEWIRE_LOG_FILE", bytes.path())], &[]).is_err());
     let error = resolve("[auth]\nkeys = [\"ES256:none.pem\"]\n", &[], &[]).unwrap_err();
-    assert!(error.starts_with("tidewire.toml:2: `auth.keys`: cannot read none.pem"), "{error}");
+    assert!(
+        error.starts_with("tidewire.toml:2: `auth.keys`: ES256:none.pem: cannot read none.pem"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -302,11 +305,43 @@ fn s15_a_weak_secret_is_refused_outside_dev_mode() {
     let weak = [("TIDEWIRE_AUTH__HS256_SECRET", "canary-7f3a")];
     let error = resolve("", &weak, &[]).unwrap_err();
     assert!(
-        error.starts_with("TIDEWIRE_AUTH__HS256_SECRET: `auth.hs256_secret`: it has 11 bytes"),
+        error.starts_with("TIDEWIRE_AUTH__HS256_SECRET: `auth.hs256_secret`: the secret has 11 bytes"),
         "{error}"
     );
     let dev = resolved(&sources("", &weak, &[("dev", "true")])).unwrap();
     assert_eq!(dev.warnings.len(), 2, "it is weak, and nobody is asked for it: {:?}", dev.warnings);
+}
+
+#[test]
+fn everything_that_the_gate_would_refuse_is_said_with_its_place() {
+    let (key, ca) = (Temporary::holding("a.pem", b"no key"), Temporary::holding("ca.pem", b"nobody"));
+    let file = format!(
+        "[auth]\norigins = [\"https://a.example\"]\nkeys = [\"ES256:{0}\", \"RS256:none.pem\"]\n\
+         jwks_url = \"https://id.example/keys\"\njwks_ca = \"{1}\"\nhs256_secret = \"changeme\"\n",
+        key.path(),
+        ca.path()
+    );
+    let problems = resolved(&sources(&file, &[], &[])).unwrap_err();
+    for (place, words) in [
+        ("tidewire.toml:3: `auth.keys`: ES256:", "there is no `BEGIN PUBLIC KEY` in it"),
+        ("tidewire.toml:3: `auth.keys`: RS256:none.pem: cannot read", "none.pem"),
+        ("tidewire.toml:5: `auth.jwks_ca`: ", "authorities"),
+        ("tidewire.toml:6: `auth.hs256_secret`: ", "sample"),
+    ] {
+        let said = problems.iter().any(|problem| problem.starts_with(place) && problem.contains(words));
+        assert!(said, "{place}\n{problems:#?}");
+    }
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+    let dev = resolved(&sources(&file, &[], &[("dev", "true")])).unwrap();
+    assert_eq!(dev.warnings.len(), 5, "it is wrong, and nobody is asked for it: {:#?}", dev.warnings);
+}
+
+#[test]
+fn s16_a_key_set_in_the_own_network_has_to_be_allowed() {
+    let url = [("auth.jwks_url", "https://10.0.0.1/keys")];
+    let error = resolve("", &[], &url).unwrap_err();
+    assert!(error.starts_with("--set auth.jwks_url: ") && error.contains("private"), "{error}");
+    assert!(resolve("[auth]\njwks_allow_private = true\n", &[], &url).is_ok());
 }
 
 #[test]
@@ -321,8 +356,8 @@ fn names_that_should_be_different_are() {
     let hash = "0".repeat(64);
     let error =
         resolve("", &[], &[("auth.api_keys", &format!("a:publish:{hash},a:admin:{hash}"))]).unwrap_err();
-    assert!(error.contains("two keys have the name `a`"), "{error}");
-    assert!(error.contains("one key has two names"), "{error}");
+    assert!(error.contains("API key 2 has a name that came before"), "{error}");
+    assert!(error.contains("API key 2 has a key that came before"), "{error}");
     let key = Temporary::holding("key.pem", b"x");
     let keys = format!("ES256:k:{0},EdDSA:k:{0}", key.path());
     let error = resolve("", &[], &[("auth.keys", &keys)]).unwrap_err();
