@@ -15,6 +15,7 @@ use tidewire_auth::jwt::generate::{self, KeyPair};
 use tidewire_auth::secret::NoEntropy;
 
 use crate::exit::Failure;
+use crate::show::print_line;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Keygen {
@@ -72,9 +73,9 @@ pub(crate) fn run(args: &Keygen) -> Result<(), Failure> {
         }
     };
     if args.json {
-        return print(&description.to_string());
+        return print_line(&description.to_string());
     }
-    print(&shown.join("\n"))?;
+    print_line(&shown.join("\n"))?;
     made.notes.iter().for_each(|note| eprintln!("{note}"));
     Ok(())
 }
@@ -190,11 +191,6 @@ fn write(folder: &Path, parts: &[Part]) -> Result<Vec<String>, Failure> {
         written.map_err(|error| fails(path, &error))?;
     }
     Ok(paths.iter().map(|path| path.display().to_string()).collect())
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|_| Failure::OutputClosed)
 }
 
 fn no_entropy(error: NoEntropy) -> Failure {

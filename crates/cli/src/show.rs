@@ -78,6 +78,11 @@ fn payload(envelope: &Value) -> Vec<u8> {
     }
 }
 
+/// Prints a line of its own.
+pub(crate) fn print_line(text: &str) -> Result<(), Failure> {
+    print(format!("{text}\n").as_bytes())
+}
+
 /// Prints and flushes.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();

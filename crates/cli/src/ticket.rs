@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::args::Server;
 use crate::exit::Failure;
 use crate::http;
-use crate::show::print;
+use crate::show::{print, print_line};
 use crate::target::Target;
 use crate::token;
 
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: Ticket) -> Result<(), Failure> {
         Some(channels) => target.url(&Target::channels(channels), &[("ticket", &bought.ticket)]),
         None => bought.ticket,
     };
-    print(format!("{line}\n").as_bytes())?;
+    print_line(&line)?;
     eprintln!("It opens one subscription, within {} s.", bought.expires_in);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `tidewire token`: makes tokens for trying things out, reads them, and says why one is not accepted.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::time::SystemTime;
 
 use base64::Engine as _;
@@ -16,6 +16,7 @@ use tidewire_auth::jwt::{
 use tidewire_hub::{Now, Pattern, Scope};
 
 use crate::exit::Failure;
+use crate::show::print_line;
 
 /// Where the server looks for its secret, too.
 const SECRET_VARIABLE: &str = "TIDEWIRE_AUTH__HS256_SECRET";
@@ -137,7 +138,7 @@ fn sign(args: &New) -> Result<(), Failure> {
             token.len()
         )));
     }
-    print(&token)?;
+    print_line(&token)?;
     if lasts_s > max_s {
         eprintln!(
             "tidewire: this token lasts {lasts_s} s; servers take {max_s} s at most unless told otherwise"
@@ -192,9 +193,9 @@ fn show(args: &Decode) -> Result<(), Failure> {
     };
     let (header, claims) = (part("header", header)?, part("part with the claims", claims)?);
     if args.json {
-        return print(&json!({ "verified": false, "header": header, "claims": claims }).to_string());
+        return print_line(&json!({ "verified": false, "header": header, "claims": claims }).to_string());
     }
-    print(&plain(&format!("{header:#}\n{claims:#}")))?;
+    print_line(&plain(&format!("{header:#}\n{claims:#}")))?;
     if let Some(expires_at_s) = claims.get("exp").and_then(Value::as_u64) {
         let now_s = now().wall_ms / 1_000;
         match expires_at_s.checked_sub(now_s) {
@@ -235,7 +236,7 @@ fn check(args: &Verify) -> Result<(), Failure> {
     });
     let now = now();
     match verifier.verify_static(&given(&args.token)?, now) {
-        Ok(claims) if args.json => print(&as_json(&claims).to_string()),
+        Ok(claims) if args.json => print_line(&as_json(&claims).to_string()),
         Ok(claims) => {
             let left_s = claims.expires_at_s.saturating_sub(now.wall_ms / 1_000);
             let mut lines = vec![
@@ -255,11 +256,11 @@ fn check(args: &Verify) -> Result<(), Failure> {
                     if patterns.is_empty() { "-".into() } else { patterns.join(" ") }
                 ));
             }
-            print(&lines.join("\n"))
+            print_line(&lines.join("\n"))
         }
         Err(error) => {
             if args.json {
-                print(&json!({ "verified": false, "why": error.to_string() }).to_string())?;
+                print_line(&json!({ "verified": false, "why": error.to_string() }).to_string())?;
             }
             Err(Failure::Runtime(format!("the token is not accepted: {error}")))
         }
@@ -338,11 +339,6 @@ fn plain(text: &str) -> String {
 fn now() -> Now {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Now { monotonic_ms: 0, wall_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX) }
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|_| Failure::OutputClosed)
 }
 
 #[cfg(test)]
