@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use tidewire_auth::dev::DevGate;
 use tidewire_broker::memory::{self, Memory};
 use tidewire_engine::Control;
@@ -215,11 +216,37 @@ fn listen(settings: &Settings) -> Result<Vec<TcpListener>, Fatal> {
     Ok(vec![bind(settings.listen)?])
 }
 
+/// A listener with the engine's queue: the standard library's holds 128, and whoever finds it full tries again after a
+/// second.
 fn bind(address: SocketAddr) -> Result<TcpListener, Fatal> {
     let bind = || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // As the standard library does: elsewhere it would let others listen beside us.
+        #[cfg(not(windows))]
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
     };
     bind().map_err(|error| Fatal::Listen(address, error))
+}
+
+/// Connections that may wait to be accepted; Linux caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_of_clients_waits_in_the_queue_and_not_before_it() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let wait = Duration::from_millis(900);
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, wait).unwrap();
+        // Nobody accepts them, and still none has to send its first packet twice.
+        let clients: Vec<_> = (0..400).map(connect).collect();
+        assert_eq!(clients.len(), 400);
+    }
 }
