@@ -376,8 +376,37 @@ async fn what_is_not_there_and_what_is_not_done_there_are_problems_too() {
     refuses(rig.get("/nowhere").await, 404, "not_found").await;
     refuses(rig.get("/demo/nothing.js").await, 404, "not_found").await;
     refuses(rig.get("/demo/..%2Findex.html").await, 404, "not_found").await;
+    for undecodable in ["/demo/%ff", "/inspector/%ff"] {
+        refuses(rig.get(undecodable).await, 404, "not_found").await;
+    }
     refuses(rig.ask(Request::delete("/c/a"), "").await, 405, "method_not_allowed").await;
     refuses(rig.ask(Request::get("/v1/publish"), "").await, 405, "method_not_allowed").await;
+}
+
+#[tokio::test]
+async fn a_refused_method_and_a_preflight_name_the_methods_of_their_address() {
+    let rig = Rig::new();
+    for (path, methods) in [
+        ("/c/a", "GET, POST"),
+        ("/c/", "GET, POST"),
+        ("/v1/publish", "POST"),
+        ("/v1/tickets", "POST"),
+        ("/v1/revoke", "POST"),
+        ("/v1/channels", "GET,HEAD"),
+        ("/v1/channels/a/history", "GET,HEAD"),
+        ("/livez", "GET,HEAD"),
+        ("/", "GET,HEAD"),
+    ] {
+        for method in ["DELETE", "OPTIONS"] {
+            let response = rig.ask(Request::builder().method(method).uri(path), "").await;
+            assert_eq!(response.headers()["allow"], methods, "{method} {path}");
+            assert_eq!(response.headers().get_all("allow").iter().count(), 1);
+        }
+    }
+    let head = rig.ask(Request::head("/c/a"), "").await;
+    assert_eq!((head.status().as_u16(), head.headers()["allow"].to_str().unwrap()), (405, "GET, POST"));
+    let nowhere = rig.ask(Request::builder().method("OPTIONS").uri("/nowhere"), "").await;
+    assert!(!nowhere.headers().contains_key("allow"));
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ async fn answer(parts: &Parts, list: &str, request: Request) -> Result<Response,
         Method::POST => publish::publish(&parts.node, &grant, list, request).await,
         Method::GET if grant.admin => Ok(assets::inspector(request.headers())),
         Method::GET => Err(Problem::new(Reason::Forbidden, "the inspector page is for administrators")),
+        // HEAD, which axum takes for a GET.
         _ => Err(Problem::new(Reason::MethodNotAllowed, "a channel knows GET and POST")),
     }
 }

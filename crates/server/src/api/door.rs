@@ -49,7 +49,7 @@ pub(super) async fn door(State(node): State<Arc<Node>>, mut request: Request, ne
     };
     let origin = visitor.caller.origin.clone();
     let (response, head) = if request.method() == Method::OPTIONS {
-        (preflight(), head)
+        (preflight(request.uri().path()), head)
     } else {
         match admit(&node, &visitor).await {
             Ok(Entry { grant, set_cookie }) => {
@@ -133,20 +133,23 @@ pub(super) fn with_fields(
     response
 }
 
-/// What pages of an allowed origin may send (S8).
-fn preflight() -> Response<Body> {
-    const FIELDS: [(header::HeaderName, &str); 4] = [
+/// What pages of an allowed origin may send (S8). `Allow` is the address's own: the router adds it.
+fn preflight(path: &str) -> Response<Body> {
+    const FIELDS: [(header::HeaderName, &str); 3] = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             "Last-Event-ID, Authorization, Content-Type, Idempotency-Key, Tidewire-Event, traceparent, If-None-Match",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "7200"),
-        (header::ALLOW, "GET, POST, OPTIONS"),
     ];
     let mut response = StatusCode::NO_CONTENT.into_response();
     for (name, value) in FIELDS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    if path.starts_with("/c/") {
+        // The router would add HEAD, which it takes for a GET everywhere.
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
     }
     response
 }

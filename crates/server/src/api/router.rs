@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::header;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{any, get, post};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
 use tidewire_engine::pipes::Pipes;
 use tidewire_hub::reason::Reason;
 
@@ -29,9 +31,11 @@ pub struct Parts {
 
 /// Everything that clients may ask for; with `admin`, what machines that watch us ask for too.
 pub fn router(parts: Parts, admin: bool) -> Router {
+    let no_channel = get(channel::no_channel).post(channel::no_channel).fallback(not_on_a_channel);
+    let channels = get(channel::channel).post(channel::channel).fallback(not_on_a_channel);
     let mut routes = Router::new()
-        .route("/c/", any(channel::no_channel))
-        .route("/c/{*channels}", any(channel::channel))
+        .route("/c/", no_channel)
+        .route("/c/{*channels}", channels)
         .route("/v1/publish", post(batch::batch))
         .route("/v1/tickets", post(tickets::tickets))
         .route("/v1/revoke", post(revoke::revoke))
@@ -72,6 +76,14 @@ async fn not_found() -> Problem {
     Problem::new(Reason::NotFound, "there is nothing at this address")
 }
 
-async fn method_not_allowed() -> Problem {
-    Problem::new(Reason::MethodNotAllowed, "this address does not know that method")
+async fn not_on_a_channel() -> Problem {
+    Problem::new(Reason::MethodNotAllowed, "a channel knows GET and POST")
+}
+
+/// axum, which has the table, adds the `Allow` of the address.
+async fn method_not_allowed() -> Response {
+    let problem = Problem::new(Reason::MethodNotAllowed, "this address does not know that method");
+    let mut response = problem.into_response();
+    response.headers_mut().remove(header::ALLOW);
+    response
 }
