@@ -41,6 +41,18 @@ class Access:
 ACCESSES = {
     # Everybody on this machine may do everything, and is asked for nothing.
     "dev": Access(),
+    # Whoever has this key may do everything. Tests come from one address, so addresses are not counted.
+    "key": Access(
+        flags=(
+            *("--admin-listen", "same"),
+            *("--set", "auth.api_keys=tests:publish+subscribe+admin:c964a1f5e6bf8c5bcfc04f61fec1a4afb2e06842522e6ba6fb554d5d9e86a79d"),
+            *("--set", "limits.address_connections_max=0"),
+            *("--set", "limits.address_arrivals_per_second_max=0"),
+            *("--set", "limits.address_failures_per_minute_max=0"),
+        ),
+        environment={"TIDEWIRE_AUTH__HS256_SECRET": "only-tests-sign-with-this-secret-0123456789"},
+        credentials={"Authorization": "Bearer tw_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"},
+    ),
 }
 ACCESS = ACCESSES[os.environ.get("TIDEWIRE_ACCESS", "dev")]
 """The one that every server of this run has, unless its test says otherwise."""
