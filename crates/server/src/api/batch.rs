@@ -20,6 +20,7 @@ use tidewire_transport::refusal::Refusal;
 
 use super::Parts;
 use super::body;
+use super::json;
 use super::problem::Problem;
 use super::publish::{Receivers, no_store, read_key};
 use crate::node::Node;
@@ -76,10 +77,7 @@ enum Outcome {
 }
 
 fn read(bytes: &[u8], limits: &Limits) -> Result<Batch, Problem> {
-    let batch: Batch = serde_json::from_slice(bytes).map_err(|error| {
-        // The parser's words name a place and a kind, never the payload (S52).
-        Problem::new(Reason::BadRequest, format!("the batch is not as described: {error}"))
-    })?;
+    let batch: Batch = json::read(bytes, "the batch")?;
     let (count, most) = (batch.messages.len(), limits.batch_messages_max);
     if count > most {
         return Err(Problem::new(

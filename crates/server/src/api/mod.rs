@@ -11,6 +11,7 @@ pub mod channel;
 pub mod control;
 mod door;
 pub mod health;
+mod json;
 mod problem;
 pub mod publish;
 pub mod relay;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::Parts;
 use super::body;
+use super::json;
 use super::problem::Problem;
 use super::publish::no_store;
 use crate::refusals;
@@ -37,8 +38,7 @@ pub(super) async fn revoke(
     if !grant.admin {
         return Err(Problem::new(Reason::Forbidden, "taking rights back is for administrators"));
     }
-    let wrong = |error| Problem::new(Reason::BadRequest, format!("the request is not as described: {error}"));
-    let asked: Asked = serde_json::from_slice(&bytes).map_err(wrong)?;
+    let asked: Asked = json::read(&bytes, "the revocation")?;
     let ttl_s = asked.ttl.unwrap_or(TTL_S_DEFAULT);
     if !(1..=TTL_S_MAX).contains(&ttl_s) {
         let detail = format!("`ttl` is a number of seconds from 1 to {TTL_S_MAX}");

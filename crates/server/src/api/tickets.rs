@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::Parts;
 use super::body;
 use super::door::Visitor;
+use super::json;
 use super::problem::Problem;
 use super::publish::no_store;
 use crate::refusals;
@@ -39,6 +40,10 @@ pub(super) async fn tickets(
     let channels = channels.transpose()?;
     for channel in channels.iter().flat_map(|set| set.iter()) {
         refusals::may_subscribe(&grant, channel)?;
+        // A ticket would open nothing there.
+        if parts.node.revocations.bars(&grant, channel) {
+            return Err(Problem::new(Reason::Revoked, format!("the right to `{channel}` was taken back")));
+        }
     }
     if order.ttl.is_some_and(|ttl| !(1..=TTL_S_MAX).contains(&ttl)) {
         return Err(Problem::new(
@@ -83,8 +88,7 @@ fn read(bytes: &[u8]) -> Result<Order, Problem> {
     if bytes.is_empty() {
         return Ok(Order::default());
     }
-    let wrong = |error| Problem::new(Reason::BadRequest, format!("the order is not as described: {error}"));
-    serde_json::from_slice(bytes).map_err(wrong)
+    json::read(bytes, "the order")
 }
 
 fn read_channels(names: &[String], most: usize) -> Result<ChannelSet, Problem> {
