@@ -58,7 +58,7 @@ impl<K: Kernel> Shard<K> {
         let explains = self.explain && asker.is_browser();
         let answer = match stream.filter(|_| again || explains) {
             None => {
-                let trace = self.trace_id();
+                let trace = self.trace_id(refusal.reason);
                 refusal::http_response(refusal, allow_origin, fields, Some(&trace), true)
             }
             // EventSource closes for good on any other status, and shows its user no more than that it did.
@@ -68,7 +68,7 @@ impl<K: Kernel> Shard<K> {
                 if again {
                     sse::retry(body, self.retry_ms(), &mut answer);
                 } else {
-                    let trace = self.trace_id();
+                    let trace = self.trace_id(refusal.reason);
                     let problem = refusal::problem_json(refusal.reason, &refusal.detail, Some(&trace));
                     sse::retry(body, REFUSED_RETRY_MS, &mut answer);
                     sse::control(body, "$refused", &problem, &mut answer);

@@ -8,6 +8,7 @@ use tidewire_hub::admit::OutletId;
 use tidewire_hub::deliver::Command;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::position::{Gen, Position};
+use tidewire_hub::reason::Reason;
 
 use crate::counters::Counters;
 use crate::event::{Control, Event};
@@ -173,9 +174,11 @@ impl<K: Kernel> Shard<K> {
         self.unread.clear();
     }
 
-    /// What a user can quote of a refusal. It names nothing and need not be secret, only rare.
-    pub(super) fn trace_id(&mut self) -> String {
-        format!("{:016x}", self.jitter.next())
+    /// What a user can quote of a refusal, and the log has. It names nothing and need not be secret, only rare.
+    pub(super) fn trace_id(&mut self, reason: Reason) -> String {
+        let trace_id = format!("{:016x}", self.jitter.next());
+        tracing::debug!(trace_id, code = reason.code(), "refused");
+        trace_id
     }
 
     /// The tick that it is.

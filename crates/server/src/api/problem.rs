@@ -27,8 +27,7 @@ impl From<Refusal> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let Problem(Refusal { reason, detail }) = self;
-        let trace = trace_id();
-        tracing::debug!(trace_id = trace, code = reason.code(), "refused");
+        let trace = trace_id(reason);
         let mut response = Response::new(Body::from(refusal::problem_json(reason, &detail, Some(&trace))));
         *response.status_mut() =
             StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -43,8 +42,10 @@ impl IntoResponse for Problem {
     }
 }
 
-/// 64 random bits in hexadecimal: what a user can quote and an operator can find in the log.
-pub(crate) fn trace_id() -> String {
+/// 64 random bits in hexadecimal: what a user can quote of a refusal, and the log has.
+pub(crate) fn trace_id(reason: Reason) -> String {
     // Without randomness the id is useless, but the refusal is not.
-    format!("{:016x}", getrandom::u64().unwrap_or_default())
+    let trace_id = format!("{:016x}", getrandom::u64().unwrap_or_default());
+    tracing::debug!(trace_id, code = reason.code(), "refused");
+    trace_id
 }

@@ -118,9 +118,7 @@ impl Guard {
     fn end_input(&mut self, refusal: Option<&Refusal>) {
         self.input = Input::Ended;
         if let Some(refusal) = refusal {
-            let trace = trace_id();
-            let (code, detail) = (refusal.reason.code(), &refusal.detail);
-            tracing::debug!(trace_id = trace, code, %detail, "connection ended");
+            let trace = trace_id(refusal.reason);
             if self.is_answered() && !self.blocked {
                 let fields = HeadFields::default();
                 self.farewell = refusal::http_response(refusal, None, &fields, Some(&trace), true).into();

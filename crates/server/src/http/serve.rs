@@ -196,7 +196,7 @@ fn within_hypers_bounds(limits: Arc<Limits>) -> Arc<Limits> {
 /// Tells a client that there is no room for it, and gives it a moment to read that.
 async fn turn_away(mut socket: TcpStream, linger_max: Duration) {
     let refusal = Refusal::new(Reason::Overloaded, TOO_MANY);
-    let trace = api::trace_id();
+    let trace = api::trace_id(refusal.reason);
     let answer = refusal::http_response(&refusal, None, &HeadFields::default(), Some(&trace), true);
     let told = async {
         socket.write_all(&answer).await?;
