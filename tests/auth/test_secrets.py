@@ -3,12 +3,15 @@
 import base64
 import json
 import os
+import re
+import resource
 import secrets
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from canaries import Canaries, exchange
@@ -351,3 +354,48 @@ def test_s49_no_command_repeats_a_credential_that_it_was_given(server, canaries,
     said = subprocess.run([BINARY, "token", "verify", wrong], cwd=tmp_path, env=environment, capture_output=True, timeout=15)
     assert said.returncode != 0
     assert not canaries.found(said.stdout + said.stderr)
+
+
+def test_s49_a_process_that_dies_leaves_no_memory_behind(serve):
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    try:
+        server = serve()
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    limits = Path(f"/proc/{server.process.pid}/limits").read_text().splitlines()
+    (core,) = (line for line in limits if line.startswith("Max core file size"))
+    assert core.split()[4] == "0", core
+
+
+BODIES = {
+    "/v1/publish": ['{"messages":"%s"}', '{"messages":["%s"]}', '{"messages":[],"%s":1}', '"%s"', "%s"],
+    "/v1/tickets": ['{"channels":"%s"}', '{"ttl":"%s"}', '{"%s":1}', '"%s"', "%s"],
+    "/v1/revoke": ['{"ttl":"%s"}', '{"%s":1}', '"%s"', "%s"],
+}
+
+
+@pytest.mark.parametrize(("path", "body"), [(path, body) for path, bodies in BODIES.items() for body in bodies])
+def test_s49_s52_an_error_repeats_nothing_of_a_body_and_names_no_type(server, canaries, path, body):
+    answer = server.client.post(path, content=body % canaries.keep("the body", secrets.token_hex(16)))
+    assert answer.status_code == 400
+    assert not canaries.found(answer.content)
+    assert not re.search(r"struct|u64|usize", answer.text), answer.text
+    assert "line 1 column" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "status"),
+    [
+        ("/c/x", "application/json", 401),
+        ("/c/x", "text/event-stream", 401),
+        ("/c/b%20d", "text/event-stream", 400),
+        ("/v1/channels", "*/*", 401),
+        ("/nowhere", "*/*", 404),
+    ],
+)
+def test_s52_the_trace_id_of_a_refusal_is_found_in_the_log(serve, path, accept, status):
+    server = serve(log="debug")
+    answer = server.client.get(path, headers={"Authorization": "Bearer x", "Accept": accept})
+    assert answer.status_code == status
+    eventually("it is logged", lambda: answer.json()["trace_id"] in server.said())

@@ -22,6 +22,18 @@ pub fn open_files_max() -> Option<usize> {
     None
 }
 
+/// Has this process leave no image of its memory behind when it dies: secrets are in there (security rule S49).
+pub fn leave_no_core() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+        let limit = getrlimit(Resource::Core);
+        // The hard limit stays, so that whoever debugs can raise it again.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..limit });
+    }
+}
+
 /// Bytes of memory: the smallest of the machine's and those of the control groups around this process. 1 GiB where
 /// nothing can be read.
 #[must_use]
