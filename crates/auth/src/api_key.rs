@@ -105,12 +105,11 @@ impl Entry {
     /// # Errors
     /// [`Why::Name`].
     pub fn of(name: &str, powers: Powers, key: &Secret) -> Result<Entry, Why> {
-        Entry::new(name, powers, key.digest())
-    }
-
-    fn new(name: &str, powers: Powers, digest: Digest) -> Result<Entry, Why> {
-        let named = (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_name_byte);
-        if named { Ok(Entry { name: name.into(), powers, digest }) } else { Err(Why::Name) }
+        if is_name(name) {
+            Ok(Entry { name: name.into(), powers, digest: key.digest() })
+        } else {
+            Err(Why::Name)
+        }
     }
 
     /// As it is written, hash included.
@@ -126,10 +125,15 @@ impl FromStr for Entry {
     fn from_str(text: &str) -> Result<Entry, Why> {
         let parts: Vec<&str> = text.split(':').collect();
         let [name, scopes, digest] = parts[..] else { return Err(Why::Parts) };
+        if !is_name(name) {
+            return Err(Why::Name);
+        }
+        let powers = scopes.parse()?;
         if is_meant(digest) {
             return Err(Why::KeyItself);
         }
-        Entry::new(name, scopes.parse()?, secret::from_hex(digest).ok_or(Why::Digest)?)
+        let digest = secret::from_hex(digest).ok_or(Why::Digest)?;
+        Ok(Entry { name: name.into(), powers, digest })
     }
 }
 
@@ -202,8 +206,9 @@ impl ApiKeys {
     }
 }
 
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain)
 }
 
 impl fmt::Debug for ApiKeys {

@@ -119,15 +119,13 @@ impl Kind for ApiKeys {
     const FORM: Form = Form::List("API keys: `NAME:SCOPES:SHA256HEX`, scopes joined by `+`");
 
     fn read(text: &str, _: &Path) -> Result<Vec<api_key::Entry>, String> {
-        // Whoever mistakes what belongs here may have written the key itself: an entry is named by its name, at most.
+        // Whoever mistakes what belongs here may have written the key itself, in any place: an entry is named by its name,
+        // and only if that is one and no key.
         each(text, |entry| {
-            let name = entry.split_once(':').map_or("", |(name, _)| name);
-            entry.parse().map_err(|why| {
-                if why == api_key::Why::Parts || why == api_key::Why::Name {
-                    format!("an API key {why}")
-                } else {
-                    format!("the API key `{name}` {why}")
-                }
+            let name = entry.split(':').next().filter(|name| !api_key::is_meant(name));
+            entry.parse().map_err(|why| match (why, name) {
+                (api_key::Why::Parts | api_key::Why::Name, _) | (_, None) => format!("an API key {why}"),
+                (why, Some(name)) => format!("the API key `{name}` {why}"),
             })
         })
     }
@@ -288,6 +286,9 @@ mod tests {
             format!(":publish:{HASH}"),
             "billing:publish:canary".to_owned(),
             format!("billing:publish:{HASH}0"),
+            format!("tw_canary:fly:{HASH}"),
+            "tw_canary:publish:canary".to_owned(),
+            format!("canary canary:fly:{HASH}"),
             format!("billing:publish:+{}", &HASH[1..]),
         ] {
             let wrong = read::<ApiKeys>(&bad).unwrap_err();
