@@ -33,6 +33,8 @@ use tower::ServiceExt as _;
 struct Rig {
     node: Arc<Node>,
     router: Router,
+    /// What is answered where machines that watch us come in by an address of their own: to clients, and to them.
+    apart: [Router; 2],
 }
 
 impl Rig {
@@ -58,7 +60,9 @@ impl Rig {
         let metrics = Arc::new(Metrics::new(vec![pipes.counters()], broker, census));
         let pipes = pipes.run_pipes(control, limits).unwrap();
         node.health.enter(Phase::Ready);
-        Rig { node: node.clone(), router: api::router(Parts { node, pipes, metrics, demo: true }, true) }
+        let parts = Parts { node: node.clone(), pipes, metrics, demo: true };
+        let apart = [api::router(parts.clone(), false), api::admin_router(parts.clone())];
+        Rig { node, router: api::router(parts, true), apart }
     }
 
     async fn ask(&self, request: http::request::Builder, body: impl Into<Body>) -> Response<Body> {
@@ -381,6 +385,29 @@ async fn what_is_not_there_and_what_is_not_done_there_are_problems_too() {
     }
     refuses(rig.ask(Request::delete("/c/a"), "").await, 405, "method_not_allowed").await;
     refuses(rig.ask(Request::get("/v1/publish"), "").await, 405, "method_not_allowed").await;
+}
+
+#[tokio::test]
+async fn s43_what_watches_us_and_what_clients_ask_for_may_have_an_address_each() {
+    let mut rig = Rig::new();
+    let [public, admin] = rig.apart.clone();
+    for (router, there, not_there) in [
+        (public, &["/c/a", "/v1/channels"][..], &["/livez", "/readyz", "/metrics"][..]),
+        (
+            admin,
+            &["/livez", "/readyz", "/metrics"],
+            &["/v1/channels", "/v1/publish", "/", "/inspector/inspector.js"],
+        ),
+    ] {
+        rig.router = router;
+        for path in there {
+            assert_eq!(rig.get(path).await.status(), StatusCode::OK, "{path}");
+        }
+        for path in not_there {
+            refuses(rig.get(path).await, 404, "not_found").await;
+        }
+    }
+    refuses(rig.ask(Request::post("/c/a"), "").await, 404, "not_found").await;
 }
 
 #[tokio::test]

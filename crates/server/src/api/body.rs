@@ -62,6 +62,7 @@ mod tests {
     use http_body::Frame;
     use std::collections::VecDeque;
     use std::convert::Infallible;
+    use std::future::Future as _;
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
@@ -92,6 +93,38 @@ mod tests {
         Body::new(Pieces { pieces, stalls })
     }
 
+    /// A body that comes in equal pieces at equal times.
+    struct Drip {
+        pieces: usize,
+        piece: Bytes,
+        every: Duration,
+        next: Pin<Box<tokio::time::Sleep>>,
+    }
+
+    fn drip(pieces: usize, piece_bytes: usize, every: Duration) -> Body {
+        let (piece, next) = (vec![b'x'; piece_bytes].into(), Box::pin(tokio::time::sleep(every)));
+        Body::new(Drip { pieces, piece, every, next })
+    }
+
+    impl http_body::Body for Drip {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.pieces == 0 {
+                return Poll::Ready(None);
+            }
+            std::task::ready!(self.next.as_mut().poll(context));
+            let next = self.next.deadline() + self.every;
+            self.next.as_mut().reset(next);
+            self.pieces -= 1;
+            Poll::Ready(Some(Ok(Frame::data(self.piece.clone()))))
+        }
+    }
+
     const LONG: Duration = Duration::from_secs(30);
 
     #[tokio::test]
@@ -107,6 +140,24 @@ mod tests {
         for cut in [&["abcd"][..], &["abc", "d"]] {
             assert_eq!(read(body(cut, true), 3, LONG).await.unwrap_err().reason, Reason::TooLarge);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s33_a_body_that_comes_at_less_than_a_kibibyte_a_second_is_a_timeout() {
+        let (tenth, whole) = (Duration::from_millis(100), Duration::from_secs(1));
+        let begun = Instant::now();
+        // A byte each tenth of a second: it is let go as soon as the start's grace is over, not after half a minute.
+        let refusal = read(drip(10_000, 1, tenth), 60_000, LONG).await.unwrap_err();
+        assert_eq!((refusal.reason, begun.elapsed()), (Reason::Timeout, GRACE));
+        // Half of the pace holds for twice the grace.
+        let begun = Instant::now();
+        assert_eq!(read(drip(100, 512, whole), 60_000, LONG).await.unwrap_err().reason, Reason::Timeout);
+        assert!((GRACE..=2 * GRACE).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        // The pace itself is enough, up to the time that every body has.
+        assert_eq!(read(drip(25, 1_024, whole), 60_000, LONG).await.unwrap().len(), 25 << 10);
+        let begun = Instant::now();
+        assert_eq!(read(drip(50, 1_024, whole), 60_000, LONG).await.unwrap_err().reason, Reason::Timeout);
+        assert_eq!(begun.elapsed(), LONG);
     }
 
     #[tokio::test(start_paused = true)]
