@@ -448,3 +448,11 @@ fn what_is_shown_can_be_read_again() {
     let again = resolve(&text.join("\n"), &[], &[]).unwrap();
     assert_eq!(again, first.settings);
 }
+
+#[test]
+fn s49_the_query_of_a_key_sets_address_is_not_shown() {
+    let settings = resolve("", &[], &[("auth.jwks_url", "https://id.example/keys?token=abc")]).unwrap();
+    let key = crate::config::keys::KEYS.iter().find(|key| key.name == "auth.jwks_url").unwrap();
+    let shown = (key.show)(&settings);
+    assert_eq!(shown, "https://id.example/keys?***");
+}
