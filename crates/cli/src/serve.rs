@@ -4,7 +4,6 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use std::str::FromStr as _;
 
-use tidewire_server::config::machine;
 use tidewire_server::config::sources::Flag;
 use tidewire_server::config::{ConfigError, Resolved, Settings, Sources};
 use tidewire_server::drain::Ending;
@@ -21,7 +20,6 @@ use crate::exit::Failure;
 const DEFAULT_FILE: &str = "tidewire.toml";
 
 pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
-    machine::leave_no_core();
     let Resolved { settings, warnings, .. } = resolve(args)?;
     let terminal = Terminal { args: args.clone(), filter: log_to_stderr(&settings)? };
     for warning in warnings {

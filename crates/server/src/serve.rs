@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{self, Parts};
 use crate::census::Census;
-use crate::config::Settings;
+use crate::config::{Settings, machine};
 use crate::control::Plane;
 use crate::crowd::Crowd;
 use crate::demo;
@@ -79,6 +79,7 @@ impl From<io::Error> for Fatal {
 /// # Errors
 /// When it cannot start.
 pub fn run(settings: &Settings, surroundings: &dyn Surroundings) -> Result<Ending, Fatal> {
+    machine::forbid_core_dumps();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Publishes and pages; subscribers are the event loops' own business.
         .worker_threads(if settings.engine_listens() { settings.shards.min(2) } else { settings.shards })

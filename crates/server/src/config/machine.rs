@@ -22,15 +22,17 @@ pub fn open_files_max() -> Option<usize> {
     None
 }
 
-/// Has this process leave no image of its memory behind when it dies: secrets are in there (security rule S49).
-pub fn leave_no_core() {
+/// Lets no crash write this process's memory to a disk: it holds secrets (security rule S49).
+pub fn forbid_core_dumps() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
         let limit = getrlimit(Resource::Core);
-        // The hard limit stays, so that whoever debugs can raise it again.
-        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..limit });
+        // Less than any core has, and the one limit that Linux heeds where cores go into a pipe (core(5)). The hard
+        // limit stays, so that whoever debugs can raise it again.
+        let most = limit.maximum.map_or(1, |maximum| maximum.min(1));
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(most), ..limit });
     }
 }
 
