@@ -14,7 +14,7 @@ use rig::{Bench, SSE, WS, asked, channel, subject};
 use serde_json::{Value, json};
 use tidewire_auth::allow::Origins;
 use tidewire_auth::hosts::Hosts;
-use tidewire_auth::jwt::{KeySet, Options, Strength, Verifier, source};
+use tidewire_auth::jwt::{Algorithm, Key, KeySet, Options, Strength, Verifier};
 use tidewire_auth::{Rules, Settings};
 use tidewire_hub::grant::{Asked, Grant};
 use tidewire_hub::reason::Reason;
@@ -25,7 +25,7 @@ const NOW_S: u64 = rig::START.wall_ms / 1_000;
 /// A gate that verifies tokens as a server does.
 fn bench() -> Bench {
     let bench = Bench::new();
-    let key = source::hs256_secret(SECRET, Strength::Required).unwrap();
+    let key = Key::secret(Algorithm::Hs256, None, SECRET.as_bytes(), Strength::Required).unwrap();
     let options = Options { keys: KeySet::new([key]).unwrap(), ..Options::default() };
     let verifier = Arc::new(Verifier::new(options));
     bench.gate.reload(Rules { verifier: Some(verifier), ..bench.rules(Settings::default()) }).unwrap();

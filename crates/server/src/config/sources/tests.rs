@@ -8,6 +8,7 @@ use std::time::Duration;
 use tidewire_hub::channel::Channel;
 use tidewire_hub::limits::Retention;
 
+use crate::config::keys;
 use crate::config::namespace::{Publishers, SlowReader};
 use crate::config::production;
 use crate::config::show::Shown;
@@ -452,7 +453,7 @@ fn what_is_shown_can_be_read_again() {
 #[test]
 fn s49_the_query_of_a_key_sets_address_is_not_shown() {
     let settings = resolve("", &[], &[("auth.jwks_url", "https://id.example/keys?token=abc")]).unwrap();
-    let key = crate::config::keys::KEYS.iter().find(|key| key.name == "auth.jwks_url").unwrap();
+    let key = keys::KEYS.iter().find(|key| key.name == "auth.jwks_url").unwrap();
     let shown = (key.show)(&settings);
     assert_eq!(shown, "https://id.example/keys?***");
 }
