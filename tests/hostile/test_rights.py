@@ -59,7 +59,8 @@ class Listener:
         if self.form == "sse":
             self.wire.until(b"event: $expired\n")
             assert json.loads(self.wire.until(b"\n").removeprefix(b"data: ")) == {"reason": reason}
-            self.wire.rest()
+            # The last chunk: the stream has ended as it should, whether or not its connection goes on.
+            self.wire.until(b"\r\n0\r\n\r\n")
             return
         if self.form == "v1":
             heard = self.hear()
