@@ -1,30 +1,16 @@
 """What wrong credentials, and right ones in the wrong place, get over the wire (S5, S9, S17, S18, S24, S38)."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from keys import GUARDED, ORIGIN, Visit, bearer, token
+from keys import ORIGIN, Visit, bearer, token
 from stage import Tidewire, client
 from wire import Wire
 
 
-@pytest.fixture
-def guarded() -> Iterator[Callable[..., Tidewire]]:
-    """Starts servers that ask who comes: `guarded(**{"auth.query_token": "true"})`."""
-    started: list[Tidewire] = []
-
-    def start(**settings: object) -> Tidewire:
-        started.append(Tidewire(settings, (), GUARDED))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.end()
-
-
-def test_s17_every_wrong_credential_gets_the_same_answer(guarded: Callable[..., Tidewire]) -> None:
-    server = guarded()
+def test_s17_every_wrong_credential_gets_the_same_answer(serve: Callable[..., Tidewire]) -> None:
+    server = serve()
     good = token("alice", "prices")
     wrong = {
         "expired": token("alice", "prices", lasts_s=-600),
@@ -50,8 +36,8 @@ def test_s17_every_wrong_credential_gets_the_same_answer(guarded: Callable[..., 
     assert server.client.get("/c/prices", headers=bearer(good)).status_code == 200
 
 
-def test_s38_an_address_that_guesses_more_than_ten_times_a_minute_waits(guarded: Callable[..., Tidewire]) -> None:
-    server = guarded(**{"limits.address_failures_per_minute_max": 10})
+def test_s38_an_address_that_guesses_more_than_ten_times_a_minute_waits(serve: Callable[..., Tidewire]) -> None:
+    server = serve(**{"limits.address_failures_per_minute_max": 10})
     with client(server.url) as stranger:
         for number in range(11):
             began = time.monotonic()
@@ -62,8 +48,8 @@ def test_s38_an_address_that_guesses_more_than_ten_times_a_minute_waits(guarded:
         assert int(locked.headers["retry-after"]) > 0
 
 
-def test_s24_tickets_are_sold_ten_a_second_and_twenty_at_once(guarded: Callable[..., Tidewire]) -> None:
-    server = guarded()
+def test_s24_tickets_are_sold_ten_a_second_and_twenty_at_once(serve: Callable[..., Tidewire]) -> None:
+    server = serve()
     sold = [server.client.post("/v1/tickets", headers=bearer(token("alice", "prices"))) for _ in range(60)]
     codes = [answer.status_code for answer in sold]
     assert set(codes) == {200, 429} and 10 <= codes.count(200) <= 20
@@ -73,8 +59,8 @@ def test_s24_tickets_are_sold_ten_a_second_and_twenty_at_once(guarded: Callable[
 
 
 @pytest.mark.parametrize("entry", ["stream", "poll", "websocket"])
-def test_s5_a_cookie_opens_what_a_page_of_ours_asks_for_and_nothing_else(guarded: Callable[..., Tidewire], entry: str) -> None:
-    server = guarded()
+def test_s5_a_cookie_opens_what_a_page_of_ours_asks_for_and_nothing_else(serve: Callable[..., Tidewire], entry: str) -> None:
+    server = serve()
     cookie = f"Cookie: session={token('alice', 'prices')}"
     same, cross = "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"
     ours, foreign = f"Origin: {ORIGIN}", "Origin: https://evil.example"
@@ -104,8 +90,8 @@ def test_s5_a_cookie_opens_what_a_page_of_ours_asks_for_and_nothing_else(guarded
             assert opens or answer.status in (401, 403), (headers, answer)
 
 
-def test_s9_a_publish_looks_at_no_cookie(guarded: Callable[..., Tidewire]) -> None:
-    server = guarded()
+def test_s9_a_publish_looks_at_no_cookie(serve: Callable[..., Tidewire]) -> None:
+    server = serve()
     cookie = f"session={token('alice', 'prices')}"
     page = {"Cookie": cookie, "Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
     with client(server.url) as browser:
@@ -115,10 +101,10 @@ def test_s9_a_publish_looks_at_no_cookie(guarded: Callable[..., Tidewire]) -> No
     assert server.texts("prices") == []
 
 
-def test_s18_a_token_in_the_address_is_for_streams_and_behind_a_flag(guarded: Callable[..., Tidewire]) -> None:
+def test_s18_a_token_in_the_address_is_for_streams_and_behind_a_flag(serve: Callable[..., Tidewire]) -> None:
     held = token("alice", "prices")
     for flag in ("false", "true"):
-        server = guarded(**{"auth.query_token": flag})
+        server = serve(**{"auth.query_token": flag})
         with Wire(Visit(server)) as wire:
             wire.request(f"GET /c/prices?access_token={held}", "Accept: text/event-stream")
             answer = wire.head()
