@@ -1,7 +1,10 @@
-"""Debian's nginx and HAProxy in front of a Tidewire, as processes of the test's own."""
+"""Debian's nginx, HAProxy and Caddy in front of a Tidewire, as processes of the test's own.
+
+What we recommend of each is what `tidewire proxy-config` prints."""
 
 import atexit
 import os
+import re
 import shutil
 import socket
 import string
@@ -11,14 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from stage import Tidewire, client, eventually, free_port
+from stage import BINARY, Tidewire, client, eventually, free_port
 
 HERE = Path(__file__).resolve().parent
 
-EVERY = ["nginx-default", "nginx", "haproxy"]
+EVERY = ["nginx-default", "nginx", "haproxy", "caddy"]
 """Every front: nginx as everybody writes it first, and what we recommend of each."""
 
-RECOMMENDED = ["nginx", "haproxy"]
+RECOMMENDED = ["nginx", "haproxy", "caddy"]
 
 
 class Front:
@@ -31,17 +34,13 @@ class Front:
         self.ws_url = f"ws://127.0.0.1:{self.port}"
         self.credentials = server.credentials
         self._folder = tempfile.TemporaryDirectory(prefix="tidewire-front-")
-        self._values = {
-            "folder": self._folder.name,
-            "port": self.port,
-            "upstream_port": server.port,
-            "read_timeout": read_timeout,
-            "proxy_protocol": proxy_protocol,
-            "dollar": "$",
-        }
+        self._server, self._read_timeout, self._proxy_protocol = server, read_timeout, proxy_protocol
         with self._said.open("ab") as said:
-            command = self._haproxy() if name == "haproxy" else self._nginx(name)
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+            command = {"haproxy": self._haproxy, "caddy": self._caddy}.get(name, lambda: self._nginx(name))()
+            home = {"HOME": self._folder.name, "XDG_DATA_HOME": self._folder.name, "XDG_CONFIG_HOME": self._folder.name}
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**os.environ, **home}
+            )
         atexit.register(self.process.kill)
         self.client = client(self.url, self.credentials)
         eventually(f"{name} listens", self._listens)
@@ -54,17 +53,38 @@ class Front:
         self._folder.cleanup()
 
     def _nginx(self, name: str) -> list[str]:
-        self._write(f"nginx/{'default' if name == 'nginx-default' else 'recommended'}.conf", "site.conf")
-        config = self._write("nginx/frame.conf", "nginx.conf")
+        if name == "nginx-default":
+            ours = self._frame("nginx/default.conf")
+        else:
+            ours = self._printed("nginx")
+        self._write("tidewire.conf", after(ours, "listen ", f"    location ^~ {STOLEN} {{ return 403; }}"))
+        config = self._write("nginx.conf", self._frame("nginx/frame.conf"))
         return [program("nginx"), "-p", self._folder.name, "-e", str(self._said), "-c", config]
 
     def _haproxy(self) -> list[str]:
-        config = [self._write(f"haproxy/{part}.cfg", f"{part}.cfg") for part in ("recommended", "frame")]
-        return [program("haproxy"), "-db", "-f", config[0], "-f", config[1]]
+        ours = after(self._printed("haproxy"), "bind ", f"    http-request deny if {{ path_beg {STOLEN} }}")
+        ours = re.sub(r"(server tidewire-1 \S+)", rf"\1 {self._proxy_protocol}", ours)
+        frame, ours = self._write("frame.cfg", self._frame("haproxy/frame.cfg")), self._write("tidewire.cfg", ours)
+        return [program("haproxy"), "-db", "-f", frame, "-f", ours]
 
-    def _write(self, source: str, target: str) -> str:
+    def _caddy(self) -> list[str]:
+        ours = after(self._printed("caddy"), f"http://127.0.0.1:{self.port}", f"\trespond {STOLEN}* 403")
+        config = self._write("Caddyfile", self._frame("caddy/frame") + ours)
+        return [program("caddy"), "run", "--config", config, "--adapter", "caddyfile"]
+
+    def _printed(self, proxy: str) -> str:
+        """What `tidewire proxy-config` says."""
+        here, there = f"127.0.0.1:{self.port}", f"127.0.0.1:{self._server.port}"
+        command = [BINARY, "proxy-config", proxy, "--listen", here, "--upstream", there, "--timeout", self._read_timeout]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def _frame(self, source: str) -> str:
+        values = {"folder": self._folder.name, "port": self.port, "upstream_port": self._server.port}
+        return string.Template((HERE / source).read_text()).substitute(values)
+
+    def _write(self, target: str, text: str) -> str:
         path = Path(self._folder.name, target)
-        path.write_text(string.Template((HERE / source).read_text()).substitute(self._values))
+        path.write_text(text)
         return str(path)
 
     @property
@@ -77,8 +97,19 @@ class Front:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
+STOLEN = "/c/stolen"
+"""What may not come in by the front door, so that whatever of it reaches the server was smuggled past."""
+
+
+def after(text: str, start: str, line: str) -> str:
+    """`text` with one more line after the first that begins with `start`."""
+    lines = text.splitlines()
+    at = next(index for index, each in enumerate(lines) if each.strip().startswith(start))
+    return "\n".join([*lines[: at + 1], line, *lines[at + 1 :], ""])
+
+
 def program(name: str) -> str:
-    """Where a proxy is: `$NGINX` or `$HAPROXY`, or on the `PATH`, or in a folder that is not on everyone's."""
+    """Where a proxy is: `$NGINX` and the like, or on the `PATH`, or in a folder that is not on everyone's."""
     return os.environ.get(name.upper()) or shutil.which(name) or f"/usr/sbin/{name}"
 
 

@@ -11,6 +11,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("nginx-light", "nginx"),
     ("haproxy", "haproxy"),
+    ("caddy", "caddy"),
     ("slowhttptest", "slowhttptest"),
     ("curl", "curl"),
 ];

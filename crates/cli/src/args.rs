@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Show the configuration.
     Config(Config),
+    /// Print what a proxy in front has to be told.
+    ProxyConfig(crate::proxy_config::ProxyConfig),
 }
 
 /// Flags beat the environment (`TIDEWIRE_LIMITS__HEARTBEAT=5s`), which beats the file, which beats the defaults.

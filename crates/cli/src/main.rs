@@ -14,6 +14,7 @@ mod history;
 mod http;
 mod init;
 mod keygen;
+mod proxy_config;
 mod publish;
 mod serve;
 mod show;
@@ -42,6 +43,7 @@ fn main() -> std::process::ExitCode {
         Some(Command::Init(init)) => init::run(&init),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Config(config)) => config::run(&config),
+        Some(Command::ProxyConfig(asked)) => proxy_config::run(&asked),
     };
     exit::code(outcome)
 }
