@@ -72,6 +72,7 @@ class Tidewire:
             BINARY, "serve", "--listen", f"127.0.0.1:{self.port}", *access.flags, *EVERY_FLAG, *sets, *flags
         ]  # fmt: skip
         self._environment = access.environment
+        self._inherits: dict[str, object] = {}
         self.credentials = access.credentials
         self.start()
 
@@ -80,7 +81,13 @@ class Tidewire:
         environment = {**inherited, **self._environment}
         with self._said.open("ab") as said:
             self.process = subprocess.Popen(
-                self._command, cwd=self._folder.name, env=environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL
+                self._command,
+                cwd=self._folder.name,
+                env=environment,
+                stdout=said,
+                stderr=said,
+                stdin=subprocess.DEVNULL,
+                **self._inherits,
             )
         atexit.register(self.process.kill)
         self.client = client(self.url, self.credentials)

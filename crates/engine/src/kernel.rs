@@ -25,6 +25,11 @@ pub trait Kernel {
     /// Whether waiting connections are reported. While off they stay in the listener's queue.
     fn accepting(&mut self, on: bool);
 
+    /// Whether somebody else holds the listener, too, and will take whoever waits in its queue.
+    fn has_heir(&self) -> bool {
+        false
+    }
+
     /// Closes the listener.
     fn stop_listening(&mut self);
 

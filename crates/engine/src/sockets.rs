@@ -26,6 +26,8 @@ pub struct Options {
     pub inbox: Arc<Inbox>,
     /// Where connections come from, non-blocking.
     pub listener: TcpListener,
+    /// Whether others hold the listener, too: a drain leaves them its queue.
+    pub has_heir: bool,
     /// Whom it tells.
     pub control: Arc<dyn Control>,
     /// Its bounds.
@@ -75,6 +77,18 @@ pub fn listen(address: SocketAddr, count: usize, reuse_port: bool) -> io::Result
     Ok(listeners)
 }
 
+/// Shares a listener that was handed to this process among `count` loops. Who closes it resets nobody in its queue as
+/// long as somebody else holds it (delivery rule R30).
+///
+/// # Errors
+/// The system has no descriptor for it, or it is no listener.
+pub fn share(listener: TcpListener, count: usize) -> io::Result<Vec<TcpListener>> {
+    listen::adopt(&listener)?;
+    let mut listeners = (1..count).map(|_| listener.try_clone()).collect::<io::Result<Vec<_>>>()?;
+    listeners.push(listener);
+    Ok(listeners)
+}
+
 /// Starts an event loop. It ends after a [`tidewire_hub::Command::Drain`], with its last connection.
 ///
 /// A panic cuts all of its connections, which resume elsewhere or here, and the loop goes on (delivery rule R23).
@@ -82,9 +96,9 @@ pub fn listen(address: SocketAddr, count: usize, reuse_port: bool) -> io::Result
 /// # Errors
 /// The kernel has no descriptor or thread for it.
 pub fn spawn(options: Options) -> io::Result<JoinHandle<()>> {
-    let Options { outlet, inbox, listener, control, limits, counters, explain, proxies, has_room, hand_off } =
-        options;
-    let kernel = Sockets::new(listener, has_room, hand_off)?;
+    let Options { outlet, inbox, listener, has_heir, control, limits, .. } = options;
+    let Options { counters, explain, proxies, has_room, hand_off, .. } = options;
+    let kernel = Sockets { has_heir, ..Sockets::new(listener, has_room, hand_off)? };
     let bell = kernel.bell.clone();
     inbox.wake_with(Box::new(move || bell.ring()));
     let seed = crate::shard::seed();
@@ -101,6 +115,7 @@ struct Sockets {
     epoll: Epoll,
     bell: Arc<Bell>,
     listener: Option<TcpListener>,
+    has_heir: bool,
     listening: bool,
     has_room: Box<dyn Fn() -> bool + Send>,
     hand_off: Box<dyn Fn(HandOff) + Send>,
@@ -123,7 +138,7 @@ impl Sockets {
         epoll.watch_level(&listener, LISTENER)?;
         let started = Instant::now();
         let listener = Some(listener);
-        Ok(Sockets { epoll, bell, listener, listening: true, has_room, hand_off, started })
+        Ok(Sockets { epoll, bell, listener, has_heir: false, listening: true, has_room, hand_off, started })
     }
 }
 
@@ -163,6 +178,10 @@ impl Kernel for Sockets {
         let done = if on { self.epoll.watch_level(listener, LISTENER) } else { self.epoll.forget(listener) };
         // Without memory for a watch it stays as it was, and is tried again.
         self.listening = if done.is_ok() { on } else { !on };
+    }
+
+    fn has_heir(&self) -> bool {
+        self.has_heir
     }
 
     fn stop_listening(&mut self) {

@@ -27,6 +27,9 @@ pub enum Ending {
 /// How often the drain looks whether everybody has left.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How long a connection that has asked for nothing is left open, if there is so much time.
+const ASKS_WITHIN: Duration = Duration::from_millis(500);
+
 /// What is left of the time for the last connections to read their last bytes after the wave of ends.
 const TAIL: Duration = Duration::from_millis(500);
 
@@ -51,6 +54,10 @@ pub async fn drain(
         }
     };
     let _ = timeout_at(due, subscribers_left).await;
+    // Who has just connected is about to ask, and would take an end without an answer for a failure.
+    if census.connections() > 0 {
+        sleep(ASKS_WITHIN.min(within / 4)).await;
+    }
     // Kept-alive connections have been answered with 503 until now. Whatever is being answered is still finished.
     closing.send_replace(true);
     let all_left = async {

@@ -25,6 +25,7 @@ pub mod entrance;
 pub mod errors;
 pub mod health;
 pub mod http;
+pub mod listeners;
 pub mod metrics;
 pub mod node;
 pub mod outlets;

@@ -90,6 +90,7 @@ impl Loops {
                 outlet,
                 inbox,
                 listener,
+                has_heir: http.yields(),
                 control,
                 limits,
                 counters,

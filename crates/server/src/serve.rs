@@ -1,11 +1,10 @@
 //! The composition root: everything that a node is made of, in the order it comes to life.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
 use tidewire_auth::dev::DevGate;
 use tidewire_broker::memory::{self, Memory};
 use tidewire_engine::Control;
@@ -25,6 +24,7 @@ use crate::drain::{self, Ending};
 use crate::entrance::{Entrance, Unusable};
 use crate::health::Phase;
 use crate::http::Http;
+use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::outlets::{Loops, Seat};
@@ -38,6 +38,8 @@ use crate::ways::Ways;
 pub enum Fatal {
     /// The address is taken, or not ours to take.
     Listen(SocketAddr, io::Error),
+    /// A socket that was handed to us is of no use.
+    Handed(io::Error),
     /// The system has no room for a thread, a descriptor or a random number.
     System(io::Error),
     /// The gate cannot be made of what is configured.
@@ -54,6 +56,7 @@ impl std::fmt::Display for Fatal {
                 )
             }
             Fatal::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Fatal::Handed(error) => write!(f, "cannot use the socket that was handed over: {error}"),
             Fatal::System(error) => write!(f, "cannot start: {error}"),
             Fatal::Entrance(error) => error.fmt(f),
         }
@@ -94,10 +97,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let limits = Arc::new(settings.limits.clone());
 
     // Where clients come in. First, because a taken address is the likeliest mistake.
-    let mut listeners = listen(settings)?;
-    let address =
-        listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(settings.listen);
-    let admin = settings.admin_listen.map(bind).transpose()?;
+    let Listeners { public: mut listeners, address, admin, handed } = Listeners::open(settings)?;
 
     // Where messages are kept, and who listens to them.
     let generation = Gen::from_random(getrandom::u64().map_err(io::Error::from)?);
@@ -153,6 +153,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         |router| Http::new(node.live_limits(), census.clone(), node.health.clone(), router, closes.clone());
     let public = http(api::router(parts.clone(), admin.is_none()));
     let public = if settings.proxy_protocol { public.behind(node.clone()) } else { public };
+    let public = if handed { public.yielding() } else { public };
 
     // Now they may come.
     let running = Loops::default();
@@ -204,50 +205,5 @@ async fn tick(plane: Plane, revocations: Arc<Revocations>, entrance: Option<Arc<
         if let Some(entrance) = &entrance {
             entrance.tick(now);
         }
-    }
-}
-
-/// One listener for each event loop, or one for hyper.
-fn listen(settings: &Settings) -> Result<Vec<TcpListener>, Fatal> {
-    #[cfg(target_os = "linux")]
-    if settings.engine_listens() {
-        let listeners = tidewire_engine::sockets::listen(settings.listen, settings.shards, false);
-        return listeners.map_err(|error| Fatal::Listen(settings.listen, error));
-    }
-    Ok(vec![bind(settings.listen)?])
-}
-
-/// A listener with the engine's queue: the standard library's holds 128, and whoever finds it full tries again after a
-/// second.
-fn bind(address: SocketAddr) -> Result<TcpListener, Fatal> {
-    let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        // As the standard library does: elsewhere it would let others listen beside us.
-        #[cfg(not(windows))]
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
-    };
-    bind().map_err(|error| Fatal::Listen(address, error))
-}
-
-/// Connections that may wait to be accepted; Linux caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4_096;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_burst_of_clients_waits_in_the_queue_and_not_before_it() {
-        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let address = listener.local_addr().unwrap();
-        let wait = Duration::from_millis(900);
-        let connect = |_| std::net::TcpStream::connect_timeout(&address, wait).unwrap();
-        // Nobody accepts them, and still none has to send its first packet twice.
-        let clients: Vec<_> = (0..400).map(connect).collect();
-        assert_eq!(clients.len(), 400);
     }
 }

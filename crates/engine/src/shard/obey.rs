@@ -32,6 +32,9 @@ pub(super) const PASS_MESSAGES: usize = 256;
 /// Queue entries made in one pass, which bounds the memory of a pass over very many subscribers.
 pub(super) const PASS_ENTRIES: usize = 262_144;
 
+/// How long a connection that has asked for nothing is left open in a drain, if there is so much time.
+const ASKS_WITHIN: Duration = Duration::from_secs(1);
+
 impl<K: Kernel> Shard<K> {
     pub(super) fn obey(&mut self) {
         while self.pass_messages > 0 && self.pass_entries > 0 {
@@ -184,9 +187,10 @@ impl<K: Kernel> Shard<K> {
         self.limits = limits;
     }
 
-    /// Stops accepting once everybody in the listener's queue is in, and spreads the ends over the time given.
+    /// Stops accepting once everybody in the listener's queue is in, unless a successor takes them, and spreads the ends
+    /// over the time given.
     fn drain(&mut self, within: Duration) {
-        while self.slots.count() < self.limits.connections_max {
+        while !self.kernel.has_heir() && self.slots.count() < self.limits.connections_max {
             let before = self.slots.count();
             self.accept();
             if self.slots.count() == before {
@@ -198,6 +202,10 @@ impl<K: Kernel> Shard<K> {
         let mut wave = Vec::new();
         for index in self.slots.indices() {
             let delay = self.jitter.below(span);
+            // Who has asked for nothing yet is about to, and would take an end without an answer for a failure.
+            let asks_soon = matches!(self.slots.at(index).phase, Phase::Head | Phase::Unintroduced);
+            let delay =
+                if asks_soon { delay.max(u64::from(ticks(ASKS_WITHIN)).min(span - 1)) } else { delay };
             let tick = now + u32::try_from(delay).unwrap_or(u32::MAX / 2);
             wave.push((tick, self.slots.token(index)));
         }

@@ -27,13 +27,24 @@ pub(crate) fn listen(address: SocketAddr, share_port: bool) -> io::Result<TcpLis
     if share_port {
         set(&fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
     }
-    set(&fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
-    set(&fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)?;
-    set(&fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, USER_TIMEOUT_MS)?;
+    set_inherited(&fd)?;
     bind(&fd, address)?;
     // SAFETY: no pointers.
     check(unsafe { libc::listen(fd.as_raw_fd(), BACKLOG) })?;
     Ok(TcpListener::from(fd))
+}
+
+/// Makes a listener of somebody else's like one of ours.
+pub(crate) fn adopt(listener: &TcpListener) -> io::Result<()> {
+    set_inherited(listener)?;
+    listener.set_nonblocking(true)
+}
+
+/// What every accepted connection inherits.
+fn set_inherited(listener: &impl AsRawFd) -> io::Result<()> {
+    set(listener, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    set(listener, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)?;
+    set(listener, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
 }
 
 /// Takes one waiting connection, non-blocking from its first moment.
@@ -76,7 +87,7 @@ fn bind(fd: &OwnedFd, address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-fn set(fd: &OwnedFd, level: i32, option: i32, value: i32) -> io::Result<()> {
+fn set(fd: &impl AsRawFd, level: i32, option: i32, value: i32) -> io::Result<()> {
     let length = size_of::<i32>() as libc::socklen_t;
     // SAFETY: `value` is an int that outlives the call, and `length` is its size.
     check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), length) })?;

@@ -58,6 +58,8 @@ pub struct Http {
     closing: watch::Receiver<bool>,
     /// Who introduces clients before they speak, on listeners of our own.
     proxies: Option<Arc<dyn Proxies>>,
+    /// Whether others accept from its listener as well: a successor, once this node drains.
+    yields: bool,
     /// Whether its clients come in also where there is no room: they watch us.
     watched: bool,
 }
@@ -72,7 +74,7 @@ impl Http {
         router: Router,
         closing: watch::Receiver<bool>,
     ) -> Http {
-        Http { limits, census, health, router, closing, proxies: None, watched: false }
+        Http { limits, census, health, router, closing, proxies: None, yields: false, watched: false }
     }
 
     /// The same behind proxies that introduce their clients (PROXY protocol, security rule S41).
@@ -93,7 +95,19 @@ impl Http {
         Http { watched: true, ..self }
     }
 
-    /// Accepts until the drain's end. For listeners that no event loop has.
+    /// The same over a listener that others hold, too: it leaves them whoever comes once a drain has begun.
+    #[must_use]
+    pub fn yielding(self) -> Http {
+        Http { yields: true, ..self }
+    }
+
+    /// Whether others hold its listener, too.
+    #[must_use]
+    pub fn yields(&self) -> bool {
+        self.yields
+    }
+
+    /// Accepts until the drain's end, or until its beginning where others go on. For listeners that no event loop has.
     pub async fn accept(self, listener: TcpListener) {
         let mut closing = self.closing.clone();
         loop {
@@ -104,6 +118,7 @@ impl Http {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = closed(&mut closing) => return,
+                () = draining(&self.health), if self.yields => return,
             };
             match accepted.and_then(|(socket, peer)| Ok((socket.into_std()?, peer))) {
                 Ok((socket, peer)) => {
@@ -193,6 +208,13 @@ fn within_hypers_bounds(limits: Arc<Limits>) -> Arc<Limits> {
     if bounded == *limits { limits } else { Arc::new(bounded) }
 }
 
+/// Resolves soon after a drain has begun.
+async fn draining(health: &Health) {
+    while health.phase() != Phase::Draining {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 /// Tells a client that there is no room for it, and gives it a moment to read that.
 async fn turn_away(mut socket: TcpStream, linger_max: Duration) {
     let refusal = Refusal::new(Reason::Overloaded, TOO_MANY);
@@ -225,6 +247,9 @@ fn builder(limits: &Limits) -> http1::Builder {
 async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
+
+/// How often it is looked for a drain where others hold the listener, too.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// How long accepting pauses when there is no room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

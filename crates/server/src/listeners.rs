@@ -1,0 +1,118 @@
+//! Listeners: the addresses that we open, or sockets that were opened for us.
+//!
+//! A socket that somebody else holds as well outlives this process: who connects while one process drains and the next
+//! one starts waits in its queue, and is not refused (delivery rule R30). systemd's socket activation does that, and
+//! whoever else speaks its protocol: `LISTEN_FDS` and `LISTEN_PID`, see sd_listen_fds(3).
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use listenfd::ListenFd;
+use socket2::{Domain, Socket, Type};
+
+use crate::config::Settings;
+use crate::serve::Fatal;
+
+/// Where clients and watchers come in.
+pub struct Listeners {
+    /// One for each event loop, or one for hyper.
+    pub public: Vec<TcpListener>,
+    /// Where they listen.
+    pub address: SocketAddr,
+    /// Where those come in that watch us, if not with everybody else.
+    pub admin: Option<TcpListener>,
+    /// Whether `public` was handed to us, so that others may hold it, too.
+    pub handed: bool,
+}
+
+impl Listeners {
+    /// Takes the sockets that were handed to this process, the first in place of `listen` and the second in place of
+    /// `admin_listen`, and opens what was not.
+    ///
+    /// # Errors
+    /// An address is taken, or not ours to take; what was handed over is no TCP listener, or reaches further than dev
+    /// mode may.
+    pub fn open(settings: &Settings) -> Result<Listeners, Fatal> {
+        let mut sockets = ListenFd::from_env();
+        let mut take =
+            |index| if index < sockets.len() { sockets.take_tcp_listener(index) } else { Ok(None) };
+        let (first, second) = (take(0).map_err(Fatal::Handed)?, take(1).map_err(Fatal::Handed)?);
+        let handed = first.is_some();
+        let public = match first {
+            Some(listener) => adopt(listener, settings)?,
+            None => listen(settings)?,
+        };
+        let admin = match (settings.admin_listen, second) {
+            (None, _) => None,
+            (Some(_), Some(listener)) => {
+                listener.set_nonblocking(true)?;
+                Some(listener)
+            }
+            (Some(address), None) => Some(bind(address)?),
+        };
+        let address =
+            public.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(settings.listen);
+        Ok(Listeners { public, address, admin, handed })
+    }
+}
+
+fn adopt(listener: TcpListener, settings: &Settings) -> Result<Vec<TcpListener>, Fatal> {
+    let address = listener.local_addr().map_err(Fatal::Handed)?;
+    if settings.dev && !settings.dev_public && !address.ip().is_loopback() {
+        return Err(Fatal::Handed(io::Error::other(format!(
+            "dev mode lets everybody publish and subscribe, so it does not listen on {address}; say --dev-public if \
+             everybody who can reach this machine may"
+        ))));
+    }
+    #[cfg(target_os = "linux")]
+    if settings.engine_listens() {
+        return tidewire_engine::sockets::share(listener, settings.shards).map_err(Fatal::Handed);
+    }
+    listener.set_nonblocking(true)?;
+    Ok(vec![listener])
+}
+
+fn listen(settings: &Settings) -> Result<Vec<TcpListener>, Fatal> {
+    #[cfg(target_os = "linux")]
+    if settings.engine_listens() {
+        let listeners = tidewire_engine::sockets::listen(settings.listen, settings.shards, false);
+        return listeners.map_err(|error| Fatal::Listen(settings.listen, error));
+    }
+    Ok(vec![bind(settings.listen)?])
+}
+
+/// A listener with the engine's queue: the standard library's holds 128, and whoever finds it full tries again after a
+/// second.
+fn bind(address: SocketAddr) -> Result<TcpListener, Fatal> {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // As the standard library does: elsewhere it would let others listen beside us.
+        #[cfg(not(windows))]
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    bind().map_err(|error| Fatal::Listen(address, error))
+}
+
+/// Connections that may wait to be accepted; Linux caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_burst_of_clients_waits_in_the_queue_and_not_before_it() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let wait = Duration::from_millis(900);
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, wait).unwrap();
+        // Nobody accepts them, and still none has to send its first packet twice.
+        let clients: Vec<_> = (0..400).map(connect).collect();
+        assert_eq!(clients.len(), 400);
+    }
+}

@@ -1,0 +1,109 @@
+"""F2, R30: a listening socket that outlives the process. Who connects between two processes waits, and is not refused."""
+
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from stage import PATIENCE, Tidewire
+from wire import Wire
+
+FIRST = 3
+"""The descriptor at which sockets are handed over, sd_listen_fds(3) has it."""
+
+
+class Activated(Tidewire):
+    """A server that is given its listening socket, as systemd would."""
+
+    def __init__(self, listener: socket.socket, *flags: str, **settings: object) -> None:
+        self._listener = listener
+        super().__init__(settings, flags)
+
+    def start(self) -> None:
+        if self._command[0] != "sh":
+            # The process that reads LISTEN_PID is the one that it names.
+            self._command = ["sh", "-c", 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', "sh", *self._command]
+            self.port = self._listener.getsockname()[1]
+            self.url, self.ws_url = f"http://127.0.0.1:{self.port}", f"ws://127.0.0.1:{self.port}"
+            number = self._listener.fileno()
+            self._inherits = {"preexec_fn": lambda: os.dup2(number, FIRST, inheritable=True), "pass_fds": (FIRST,)}
+        super().start()
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        yield listener
+
+
+def test_a_socket_that_was_handed_over_is_listened_to_in_place_of_listen(listener):
+    server = Activated(listener)
+    try:
+        assert server.publish("x", "1")["receivers"] == {"sse": 0, "ws": 0, "poll": 0}
+        assert f":{server.port}" in server.said()
+    finally:
+        server.end()
+
+
+@pytest.mark.parametrize("overlap", [False, True], ids=["one after the other", "overlapping"])
+def test_f2_nobody_who_connects_during_a_restart_is_refused(listener, overlap):
+    running, outcomes, over = Activated(listener, drain_within="300ms"), Counter(), threading.Event()
+
+    def visit() -> None:
+        while not over.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE) as visitor:
+                    visitor.sendall(b"GET /c/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    outcomes[visitor.recv(12) or b"nothing"] += 1
+            except OSError as error:
+                outcomes[repr(error)] += 1
+            time.sleep(0.002)
+
+    visitors = [threading.Thread(target=visit) for _ in range(4)]
+    for visitor in visitors:
+        visitor.start()
+    try:
+        for _ in range(4):
+            old = running
+            old.terminate()
+            if not overlap:
+                assert old.process.wait(PATIENCE) == 0, old.said()
+            running = Activated(listener, drain_within="300ms")
+            assert old.process.wait(PATIENCE) == 0, old.said()
+            old.end()
+            time.sleep(0.1)
+    finally:
+        over.set()
+        for visitor in visitors:
+            visitor.join()
+        running.end()
+    # Whoever came in the moment between the signal and the closing of the listener is told to come again.
+    assert set(outcomes) <= {b"HTTP/1.1 200", b"HTTP/1.1 503"}, outcomes
+    assert outcomes[b"HTTP/1.1 200"] > 50 and outcomes[b"HTTP/1.1 503"] < 0.1 * outcomes.total(), outcomes
+
+
+def test_r30_what_waits_in_the_queue_during_a_drain_is_the_successors(listener):
+    old = Activated(listener, drain_within="1s")
+    with Wire(old) as stream:
+        stream.request("GET /c/x", "Accept: text/event-stream")
+        stream.until(b"event: $ready\n")
+        old.terminate()
+        assert b"retry: " in stream.rest()
+    assert old.process.wait(PATIENCE) == 0, old.said()
+    with Wire(old) as early:
+        early.request("GET /c/x", "Accept: text/event-stream")
+        new = Activated(listener)
+        early.until(b"event: $ready\n")
+        new.publish("x", "from the successor")
+        early.until(b"data: from the successor\n")
+    new.end()
+    old.end()
+
+
+def test_dev_mode_does_not_reach_further_than_this_machine_over_a_socket_of_anothers():
+    with socket.create_server(("0.0.0.0", 0)) as everywhere:
+        with pytest.raises(AssertionError, match="dev mode lets everybody publish"):
+            Activated(everywhere)
