@@ -4,6 +4,8 @@
 
 mod rig;
 
+use std::time::Duration;
+
 use rig::{Client, Rig, frame, websocket};
 use tidewire_hub::limits::Limits;
 
@@ -93,4 +95,23 @@ fn s33_a_late_answer_is_not_taken_for_that_of_whoever_has_the_slot_now() {
     rig.publish("a", 1, 1);
     rig.turns();
     assert!(next.taken().starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn a_connection_that_is_old_is_ended_as_in_a_drain_and_others_of_its_age_at_other_times() {
+    let limits = Limits { connection_age_max: Duration::from_secs(100), ..Limits::default() };
+    let mut rig = Rig::new(limits);
+    let stream = b"GET /c/a HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+    let clients: Vec<_> = (0..10).map(|_| rig.client(stream, usize::MAX)).collect();
+    rig.turns();
+    let ended = || clients.iter().filter(|client| client.is_finished()).count();
+    rig.pass(89_000);
+    assert_eq!(ended(), 0);
+    rig.pass(11_000);
+    assert!((1..10).contains(&ended()), "{}", ended());
+    rig.pass(11_000);
+    assert_eq!(ended(), 10);
+    let taken = clients[0].taken();
+    let end = &taken[taken.rfind("retry: ").unwrap()..];
+    assert!(end.ends_with("0\r\n\r\n"), "{end:?}");
 }

@@ -80,6 +80,9 @@ pub struct Limits {
     pub ping: Duration,
     /// A WebSocket silent for this long is ended. Default 45 s.
     pub silence_max: Duration,
+    /// How old a stream or WebSocket gets, give or take 10 %; then it is ended as in a drain, and comes back wherever it
+    /// is sent. Default: no bound.
+    pub connection_age_max: Duration,
     /// The longest wait of a long poll. Default 60 s.
     pub poll_wait_max: Duration,
     /// The `retry:` that streams advise, give or take 50 %. Default 2 s.
@@ -105,6 +108,9 @@ impl Limits {
         self.conflate.iter().any(|namespace| **namespace == *channel.namespace())
     }
 }
+
+/// The age that no connection reaches.
+pub const NO_AGE: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 impl Default for Limits {
     fn default() -> Limits {
@@ -145,6 +151,7 @@ impl Default for Limits {
             heartbeat: Duration::from_secs(15),
             ping: Duration::from_secs(20),
             silence_max: Duration::from_secs(45),
+            connection_age_max: NO_AGE,
             poll_wait_max: Duration::from_secs(60),
             retry: Duration::from_secs(2),
             linger_max: Duration::from_secs(2),

@@ -50,9 +50,10 @@ impl<K: Kernel> Shard<K> {
         };
         // What decided on its admission is not needed any more, and idle connections are many.
         request.caller = None;
-        let ends = self.ends_after(lasts);
+        let (ends, retires) = (self.ends_after(lasts), self.retires());
         let slot = self.slots.at(index);
         (slot.grant, slot.place, slot.ends) = (Some(admit.grant.clone()), place, ends);
+        slot.retires = retires;
         match request.wants {
             Wants::Sse { envelope } => self.open_stream(index, admit, &request, &head, envelope),
             Wants::WebSocket { accept_key, protocol } => {
@@ -68,6 +69,14 @@ impl<K: Kernel> Shard<K> {
     /// The tick at which rights end that last for so long from now.
     pub(super) fn ends_after(&self, lasts: Option<Duration>) -> Tick {
         lasts.map_or(NEVER, |lasts| self.now().saturating_add(ticks(lasts)))
+    }
+
+    /// The tick at which a connection that is let in now is old. Those that came together do not go together.
+    fn retires(&mut self) -> Tick {
+        let age = ticks(self.limits.connection_age_max);
+        let spread = age / 5;
+        let more = self.jitter.below(u64::from(spread) + 1);
+        self.now().saturating_add(age - spread / 2).saturating_add(Tick::try_from(more).unwrap_or(0))
     }
 
     fn open_stream(
@@ -310,7 +319,7 @@ impl<K: Kernel> Shard<K> {
         slot.phase = Phase::Head;
         slot.form = Form::Poll;
         slot.beat = NEVER;
-        (slot.grant, slot.place, slot.ends) = (None, None, NEVER);
+        (slot.grant, slot.place, slot.ends, slot.retires) = (None, None, NEVER, NEVER);
         // What came behind this request is read once the answer has left.
         if !slot.has_inbound() {
             let client = slot.story.take().and_then(|story| story.client);

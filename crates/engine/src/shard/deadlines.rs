@@ -97,6 +97,9 @@ impl<K: Kernel> Shard<K> {
         if self.slots.at(index).ends <= now {
             return self.end(index, Reason::Expired);
         }
+        if self.slots.at(index).retires <= now {
+            return self.end(index, Reason::Draining);
+        }
         let heartbeat = self.heartbeat_of(index);
         let slot = self.slots.at(index);
         let empty = slot.queue.is_empty();
@@ -130,7 +133,7 @@ impl<K: Kernel> Shard<K> {
         let rest = if empty { 1 } else { ticks(Duration::from_secs(1)) };
         let due = self.next_pulse(index).max(now + rest);
         let patience_ends = self.patience_ends(index).unwrap_or(NEVER);
-        let ends = self.slots.at(index).ends;
+        let ends = self.slots.at(index).leaves();
         self.due(index, due.min(patience_ends.max(now + 1)).min(ends.max(now + 1)));
     }
 
@@ -167,7 +170,7 @@ impl<K: Kernel> Shard<K> {
             }
             _ => slot.beat + heartbeat,
         };
-        pulse.min(patience_ends).min(self.slots.at(index).ends)
+        pulse.min(patience_ends).min(self.slots.at(index).leaves())
     }
 
     /// When a connection whose oldest frame does not leave is slow.

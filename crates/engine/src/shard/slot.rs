@@ -47,6 +47,8 @@ pub(super) struct Slot<S> {
     pub(super) heard: Tick,
     /// When its rights end; [`NEVER`] where they do not.
     pub(super) ends: Tick,
+    /// When it is old enough to go; [`NEVER`] where it is not let in, or may stay.
+    pub(super) retires: Tick,
     /// Messages up to this seq came with its history, should a barrier deliver them again.
     pub(super) joined_at: u64,
     /// What it may do, once it was let in.
@@ -160,6 +162,11 @@ impl<S> Slot<S> {
         self.story.get_or_insert_default()
     }
 
+    /// When it has to go, at the latest.
+    pub(super) fn leaves(&self) -> Tick {
+        self.ends.min(self.retires)
+    }
+
     /// Drops the story of a stream that is live, unless it must be remembered that its client speaks.
     pub(super) fn forget(&mut self) {
         self.story.take_if(|story| story.inbound.is_empty() && story.said == 0);
@@ -186,6 +193,7 @@ impl<S> Slot<S> {
             beat: 0,
             heard: 0,
             ends: NEVER,
+            retires: NEVER,
             joined_at: 0,
             grant: None,
             place: None,

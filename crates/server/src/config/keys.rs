@@ -203,6 +203,7 @@ keys! {
     "limits.heartbeat", limits.heartbeat: Deadline, "15s", Live, "A quiet stream gets a heartbeat after this, give or take 20 %.";
     "limits.ping", limits.ping: Deadline, "20s", Live, "A WebSocket gets a ping after this.";
     "limits.silence_max", limits.silence_max: Deadline, "45s", Live, "A WebSocket silent for this long is ended.";
+    "limits.connection_age_max", limits.connection_age_max: Deadline, "0s", Live, "How old a stream or WebSocket gets, give or take 10 %.";
     "limits.poll_wait_max", limits.poll_wait_max: Plain, "60s", Live, "The longest wait of a long poll.";
     "limits.retry", limits.retry: Plain, "2s", Live, "The `retry:` that streams advise, give or take 50 %.";
     "limits.linger_max", limits.linger_max: Plain, "2s", Live, "How long an orderly end may take after our last byte.";
