@@ -21,8 +21,6 @@ from stage import BINARY, PATIENCE, Tidewire, eventually
 from wire import Wire
 
 WORKERS = 4
-PER_SECOND_MIN = 50
-"""Connections and publishes a second under which the keys are changed."""
 
 PAUSE_S = 0.01
 """Between two turns of a client, so that the server's bounds are not what is met."""
@@ -61,9 +59,9 @@ class Load:
         assert self._alive
 
     def check(self) -> None:
-        """Nobody was refused, and there were enough of them."""
+        """Nobody was refused. How many there were is seen to by `goes_on`."""
+        print(f"{self.answers.total()} connections and publishes, {self.answers.total() / self._took_s:.0f} a second")
         assert {status for _, status in self.answers} == {200}, self.answers
-        assert self.answers.total() / self._took_s >= PER_SECOND_MIN, self.answers.total() / self._took_s
 
     @property
     def _alive(self) -> bool:
