@@ -14,6 +14,21 @@ impl Gen {
     pub fn from_random(random: u64) -> Gen {
         Gen((random & 0xffff_ffff_ffff).max(1))
     }
+
+    /// Reads what [`Display`](fmt::Display) writes: base 36, one spelling each; nothing otherwise.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Gen> {
+        let number = read_base36(text)?;
+        (Gen::from_random(number).0 == number).then_some(Gen(number))
+    }
+}
+
+impl fmt::Display for Gen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; 27];
+        let start = write_base36(self.0, &mut text, 27);
+        f.write_str(std::str::from_utf8(&text[start..]).unwrap_or_default())
+    }
 }
 
 /// A place in a partition log. Written `<gen>.<seq>` in base 36, it is the id of the message placed there.
@@ -52,10 +67,9 @@ impl Cursor {
     pub fn parse(text: &[u8]) -> Cursor {
         let position = || {
             let dot = text.iter().take(14).position(|byte| *byte == b'.')?;
-            let generation = read_base36(&text[..dot])?;
+            let generation = Gen::parse(&text[..dot])?;
             let seq = read_base36(&text[dot + 1..])?;
-            let canonical = generation != 0 && Gen::from_random(generation).0 == generation;
-            canonical.then_some(Position { generation: Gen(generation), seq })
+            Some(Position { generation, seq })
         };
         position().map_or(Cursor::Unreadable, Cursor::At)
     }
@@ -111,9 +125,18 @@ mod tests {
         for (random, seq) in [(1, 0), (35, 36), (u64::MAX, u64::MAX), (0x1234_5678_9abc, 1_000_000)] {
             let position = Position { generation: Gen::from_random(random), seq };
             assert_eq!(Cursor::parse(position.to_string().as_bytes()), Cursor::At(position));
+            let generation = position.generation;
+            assert_eq!(Gen::parse(generation.to_string().as_bytes()), Some(generation));
         }
         let id = Position { generation: Gen::from_random(u64::MAX), seq: u64::MAX }.to_string();
         assert!(id.len() <= 24 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.'));
+    }
+
+    #[test]
+    fn a_generation_has_one_spelling() {
+        for text in ["", "0", "01", "A", "2rrvthnxtt", "zzzzzzzzzzzzz", "1 ", "-1"] {
+            assert_eq!(Gen::parse(text.as_bytes()), None, "{text:?}");
+        }
     }
 
     #[test]
