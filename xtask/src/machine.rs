@@ -12,6 +12,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("nginx-light", "nginx"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
+    ("redis-server", "redis-server"),
     ("slowhttptest", "slowhttptest"),
     ("curl", "curl"),
 ];
