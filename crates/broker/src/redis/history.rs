@@ -1,0 +1,108 @@
+//! What a read of history gives: per channel what is kept after a place, all of one instant.
+
+use bytes::Bytes;
+use redis::Value;
+use tidewire_hub::channel::Channel;
+use tidewire_hub::message::Message;
+use tidewire_hub::position::{Gen, Position};
+
+use super::envelope::{Junk, decode_body};
+use super::error::Error;
+use super::reply::Parts;
+
+/// The past of some channels as it was at one instant (delivery rule R19).
+#[derive(Clone, Debug)]
+pub struct History {
+    /// The newest message of the partition at that instant. Who reads joins the feed once that has passed it.
+    pub head: Position,
+    /// In the order asked.
+    pub slices: Vec<Slice>,
+}
+
+/// The past of one channel after a place.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    /// Which channel.
+    pub channel: Channel,
+    /// Whoever has seen less than this seq has lost something: lossless iff cursor ≥ base.
+    pub base: u64,
+    /// The seq of the channel's newest message; nothing where it has no record. Kept longer than the messages.
+    pub last: Option<u64>,
+    /// What is kept after the place that was asked for, in seq order.
+    pub messages: Vec<Message>,
+    /// Whether more is kept after the last of `messages`.
+    pub more: bool,
+    /// Entries that could not be read and were left out: a newer node wrote them, or a stranger.
+    pub junk: usize,
+    /// Up to where it is read.
+    read_to: u64,
+}
+
+impl History {
+    /// Up to where every channel is read: nothing that is kept at or below this seq is left out.
+    #[must_use]
+    pub fn horizon(&self) -> u64 {
+        let unfinished = self.slices.iter().filter(|slice| slice.more);
+        unfinished.map(|slice| slice.read_to).min().unwrap_or(self.head.seq)
+    }
+
+    /// The messages of all channels up to the horizon, in seq order (delivery rule R9).
+    #[must_use]
+    pub fn merged(self) -> Vec<Message> {
+        let horizon = self.horizon();
+        let messages = self.slices.into_iter().flat_map(|slice| slice.messages);
+        let mut merged: Vec<Message> = messages.filter(|message| message.position.seq <= horizon).collect();
+        merged.sort_unstable_by_key(|message| message.position.seq);
+        merged
+    }
+
+    /// Reads the script's answer about `wanted`, a seq for every channel, in the log of `generation`.
+    pub(super) fn read(value: Value, generation: Gen, wanted: &[(Channel, u64)]) -> Result<History, Error> {
+        let (_, mut parts) = Parts::after_word(value)?;
+        let head = Position { generation, seq: parts.seq()? };
+        let slices = wanted.iter().map(|(channel, after)| Slice::read(parts.parts()?, head, channel, *after));
+        let slices = slices.collect::<Result<Vec<_>, _>>()?;
+        Ok(History { head, slices })
+    }
+}
+
+impl Slice {
+    fn read(mut parts: Parts, head: Position, channel: &Channel, after: u64) -> Result<Slice, Error> {
+        let base = parts.seq()?;
+        let last = Some(parts.bytes()?).filter(|last| !last.is_empty());
+        let last = last.map(|last| super::envelope::decimal(&last).ok_or_else(|| Error::malformed("no seq")));
+        let mut slice = Slice {
+            channel: channel.clone(),
+            base,
+            last: last.transpose()?,
+            messages: Vec::new(),
+            more: parts.count()? != 0,
+            junk: 0,
+            read_to: after,
+        };
+        while !parts.is_empty() {
+            let (seq, prev, body) = (parts.seq()?, parts.seq()?, parts.bytes()?);
+            slice.take(Position { seq, ..head }, prev, body);
+        }
+        // The record outlives the messages: where the stream ends before it, they are gone.
+        if let Some(last) = slice.last.filter(|last| !slice.more && *last > slice.read_to) {
+            slice.base = slice.base.max(last);
+        }
+        Ok(slice)
+    }
+
+    fn take(&mut self, position: Position, prev: u64, body: Bytes) {
+        // A hole: the stream was trimmed meanwhile, or somebody took an entry out of its middle.
+        if prev > self.read_to {
+            self.base = self.base.max(prev);
+        }
+        self.read_to = position.seq;
+        match decode_body(self.channel.clone(), position, prev, body) {
+            Ok(message) => self.messages.push(message),
+            Err(Junk::Head | Junk::Body | Junk::Version | Junk::TooLong) => {
+                self.junk += 1;
+                self.base = self.base.max(position.seq);
+            }
+        }
+    }
+}

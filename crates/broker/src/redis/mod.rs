@@ -1,0 +1,29 @@
+//! The lowest layer of the Redis broker: one partition's log in one Redis, as scripts and a client for them.
+//!
+//! ```text
+//! keys       what things are called
+//! envelope   what is kept and told
+//! scripts/   what happens in one step, in Redis
+//! fence      what a node remembers, and what it learns from a handshake
+//! history    what a read gives
+//! log        the client: dial, handshake, publish, renew, read, probe
+//! ```
+//!
+//! Nothing here decides when: no task, no timer, no repetition but that of a script that Redis has forgotten. A link that
+//! is in doubt is given up and dialled anew by whoever holds it (delivery rule R16).
+
+mod envelope;
+mod error;
+mod fence;
+mod history;
+mod keys;
+mod log;
+mod reply;
+mod script;
+
+pub use envelope::{Envelope, Junk, PAYLOAD_BYTES_MAX, decode_body, encode_body};
+pub use error::Error;
+pub use fence::{Ancestor, Fence, NodeId, Past, Replication, Verdict};
+pub use history::{History, Slice};
+pub use keys::{Names, PREFIX_BYTES_MAX};
+pub use log::{FLUSH_MESSAGES_MAX, Lease, Log, Placing, Probe, READ_CHANNELS_MAX, Request, Timeouts};

@@ -1,0 +1,65 @@
+//! The scripts, and calls of them by their hash: Redis is sent a script's text once.
+
+use std::sync::LazyLock;
+
+use redis::Cmd;
+
+/// One of our scripts. Their texts are fixed, and what users say is only ever an argument (security rules S47, S53).
+pub(super) struct Script {
+    source: &'static str,
+    hash: String,
+    /// `EVALSHA`, or the form that no replica and no full memory refuses, for those that only read.
+    call: &'static str,
+}
+
+pub(super) static PUBLISH: LazyLock<Script> =
+    LazyLock::new(|| Script::new("EVALSHA", include_str!("scripts/publish.lua")));
+pub(super) static HANDSHAKE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("EVALSHA", include_str!("scripts/handshake.lua")));
+pub(super) static LEASE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("EVALSHA", include_str!("scripts/lease.lua")));
+pub(super) static HISTORY: LazyLock<Script> =
+    LazyLock::new(|| Script::new("EVALSHA_RO", include_str!("scripts/history.lua")));
+pub(super) static PROBE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("EVALSHA_RO", include_str!("scripts/probe.lua")));
+
+impl Script {
+    fn new(call: &'static str, source: &'static str) -> Script {
+        let hash = redis::Script::new(source).get_hash().to_owned();
+        Script { source, hash, call }
+    }
+
+    /// A call with `keys`; arguments are appended by the caller.
+    pub(super) fn call(&self, keys: &[String]) -> Cmd {
+        let mut call = redis::cmd(self.call);
+        call.arg(&self.hash).arg(keys.len()).arg(keys);
+        call
+    }
+
+    /// Hands Redis the text, after which it knows the hash: until it restarts or is told to forget (fault F15).
+    pub(super) fn load(&self) -> Cmd {
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(self.source);
+        load
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f3_every_script_says_which_it_is_and_in_which_version() {
+        let all = [
+            ("publish", &PUBLISH),
+            ("handshake", &HANDSHAKE),
+            ("lease", &LEASE),
+            ("history", &HISTORY),
+            ("probe", &PROBE),
+        ];
+        for (name, script) in all {
+            assert!(script.source.starts_with(&format!("-- tidewire {name} 1\n")), "{name}");
+            assert_eq!(script.hash.len(), 40);
+        }
+    }
+}

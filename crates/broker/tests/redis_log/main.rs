@@ -1,0 +1,11 @@
+//! The log of one partition in real Redis servers. Each test is named for the rule or fault that it is about.
+
+#![allow(clippy::unwrap_used)] // The words of a test outside its functions; a panic is their report too.
+
+mod damage;
+mod failover;
+mod history;
+mod hostile;
+mod node;
+mod publishing;
+mod server;

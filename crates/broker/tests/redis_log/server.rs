@@ -1,0 +1,206 @@
+//! Real Redis servers for tests: each in a process and folder of its own, on loopback, gone with the test.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, PushInfo, Value};
+use tokio::sync::mpsc;
+
+/// How long a server may take to do what a test waits for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running `redis-server`.
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    folder: PathBuf,
+    options: Vec<String>,
+}
+
+impl Server {
+    /// Starts one that keeps nothing on disk, with `options` as on its command line, and waits until it answers.
+    pub(crate) async fn start(options: &[&str]) -> Server {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let name =
+            format!("tidewire-redis-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        let child = launch(free, &folder, &options);
+        let server = Server { child, port: free, folder, options };
+        server.answers().await;
+        server
+    }
+
+    /// Where it is, for [`tidewire_broker::redis::Log::dial`].
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The same, with a user and a password.
+    pub(crate) fn url_as(&self, user: &str, password: &str) -> String {
+        format!("redis://{user}:{password}@127.0.0.1:{}", self.port)
+    }
+
+    /// Its port, as a word of a command.
+    pub(crate) fn port(&self) -> String {
+        self.port.to_string()
+    }
+
+    /// What it answers to a command, which it must not refuse.
+    pub(crate) async fn ask(&self, words: &[&str]) -> Value {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        let mut connection = self.connect(AsyncConnectionConfig::new()).await.unwrap();
+        let answer = connection.send_packed_command(&command).await.unwrap();
+        assert!(!matches!(answer, Value::ServerError(_)), "{words:?}: {answer:?}");
+        answer
+    }
+
+    /// As [`Server::ask`], for commands that answer with text or a number.
+    pub(crate) async fn text(&self, words: &[&str]) -> String {
+        redis::from_redis_value(self.ask(words).await).unwrap()
+    }
+
+    /// Subscribes to `names`; pushes arrive from now on.
+    pub(crate) async fn subscribe(&self, names: &[&str]) -> Subscription {
+        let (sender, pushes) = mpsc::unbounded_channel();
+        let mut connection =
+            self.connect(AsyncConnectionConfig::new().set_push_sender(sender)).await.unwrap();
+        connection.subscribe(names).await.unwrap();
+        Subscription { _connection: connection, pushes }
+    }
+
+    /// Makes it a replica of `master`, and waits until it has everything. The first replica that a server gets changes
+    /// its replication id.
+    pub(crate) async fn follow(&self, master: &Server) {
+        self.ask(&["REPLICAOF", "127.0.0.1", &master.port()]).await;
+        self.until(&["INFO", "replication"], "master_link_status:up").await;
+        master.replicated().await;
+    }
+
+    /// Makes a replica a master, as a sentinel does, with what it has.
+    pub(crate) async fn promote(&self) {
+        self.ask(&["REPLICAOF", "NO", "ONE"]).await;
+    }
+
+    /// Waits until its replicas have everything.
+    pub(crate) async fn replicated(&self) {
+        let since = Instant::now();
+        // `slave0:ip=…,port=…,state=online,offset=42,lag=0`
+        let caught_up = |info: &str| {
+            let offset = info.lines().find_map(|line| line.strip_prefix("master_repl_offset:"));
+            let wanted = format!("state=online,offset={},", offset.unwrap_or_default());
+            let mut replicas = info.lines().filter(|line| line.contains(",offset=")).peekable();
+            replicas.peek().is_some() && replicas.all(|replica| replica.contains(&wanted))
+        };
+        while !caught_up(&self.text(&["INFO", "replication"]).await) {
+            assert!(since.elapsed() < PATIENCE, "replicas do not catch up");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until it answers `words` with something that holds `wanted`.
+    pub(crate) async fn until(&self, words: &[&str], wanted: &str) {
+        let since = Instant::now();
+        loop {
+            let answer = self.text(words).await;
+            if answer.contains(wanted) {
+                return;
+            }
+            assert!(since.elapsed() < PATIENCE, "{words:?} does not come to {wanted}: {answer}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Stops it dead (`STOP`), or lets it go on (`CONT`).
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Kills it without warning, and starts it again with what it has on disk.
+    pub(crate) async fn crash_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = launch(self.port, &self.folder, &self.options);
+        self.answers().await;
+    }
+
+    async fn connect(&self, config: AsyncConnectionConfig) -> redis::RedisResult<MultiplexedConnection> {
+        let client = redis::Client::open(format!("{}?protocol=resp3", self.url()))?;
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    async fn answers(&self) {
+        let since = Instant::now();
+        loop {
+            match self.connect(AsyncConnectionConfig::new()).await {
+                Ok(mut connection) => {
+                    let answer = connection.send_packed_command(&redis::cmd("PING")).await;
+                    if matches!(answer, Ok(Value::SimpleString(_))) {
+                        return;
+                    }
+                }
+                // It answers, if only to say that it wants a password.
+                Err(error) if !error.is_io_error() => return,
+                Err(_) => {}
+            }
+            let log = || std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            assert!(since.elapsed() < PATIENCE, "redis-server does not answer:\n{}", log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A master and its replica.
+pub(crate) async fn pair() -> (Server, Server) {
+    let (master, replica) = (Server::start(&[]).await, Server::start(&[]).await);
+    replica.follow(&master).await;
+    (master, replica)
+}
+
+/// What a subscribed connection is sent.
+pub(crate) struct Subscription {
+    _connection: MultiplexedConnection,
+    pushes: mpsc::UnboundedReceiver<PushInfo>,
+}
+
+impl Subscription {
+    /// The next message: its Pub/Sub name and what it holds.
+    pub(crate) async fn next(&mut self) -> (String, Vec<u8>) {
+        loop {
+            let push = tokio::time::timeout(PATIENCE, self.pushes.recv()).await.unwrap().unwrap();
+            if let (redis::PushKind::Message, [Value::BulkString(name), Value::BulkString(bytes)]) =
+                (&push.kind, &push.data[..])
+            {
+                return (String::from_utf8(name.clone()).unwrap(), bytes.clone());
+            }
+        }
+    }
+}
+
+fn launch(port: u16, folder: &std::path::Path, options: &[String]) -> Child {
+    let log = File::create(folder.join("log")).unwrap();
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir"]).arg(folder);
+    // Replicas come at once, and without a file between.
+    command.args(["--repl-diskless-sync-delay", "0", "--repl-diskless-load", "swapdb"]).args(options);
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap_or_else(|error| {
+        panic!("redis-server 7.0 or newer is needed for these tests (Debian: apt-get install redis-server): {error}")
+    })
+}
