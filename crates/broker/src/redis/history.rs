@@ -58,7 +58,7 @@ impl History {
 
     /// Reads the script's answer about `wanted`, a seq for every channel, in the log of `generation`.
     pub(super) fn read(value: Value, generation: Gen, wanted: &[(Channel, u64)]) -> Result<History, Error> {
-        let (_, mut parts) = Parts::after_word(value)?;
+        let mut parts = Parts::after(value, b"AT")?;
         let head = Position { generation, seq: parts.seq()? };
         let slices = wanted.iter().map(|(channel, after)| Slice::read(parts.parts()?, head, channel, *after));
         let slices = slices.collect::<Result<Vec<_>, _>>()?;

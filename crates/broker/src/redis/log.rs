@@ -30,6 +30,9 @@ pub const FLUSH_MESSAGES_MAX: usize = 1_024;
 /// Channels of one read. What is more is asked in further ones.
 pub const READ_CHANNELS_MAX: usize = 100;
 
+/// Messages that a tail goes back, at most.
+pub const TAIL_MESSAGES_MAX: usize = 1_000;
+
 /// Flushes and calls that wait for the link to take them. Beyond: callers wait.
 const WAITING_CALLS_MAX: usize = 1_024;
 
@@ -81,8 +84,7 @@ pub enum Placing {
 /// What a node learns when it renews its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// The place of the newest message. The node has to remember that it saw it ([`Past::sees`]): it now is the witness
-    /// for those that have gone.
+    /// The place of the newest message, which the node has then seen ([`Past::sees`]).
     pub seq: u64,
     /// Nodes that have a lease.
     pub nodes: u32,
@@ -212,6 +214,28 @@ impl Log {
             call.arg((*after).min(super::envelope::SEQ_MAX));
         }
         History::read(self.ask(&script::HISTORY, call).await?, fence.generation, wanted)
+    }
+
+    /// Finds the place before the newest `count` messages over all of these channels, and the newest place of that instant:
+    /// whoever reads from the first gets just those. `count` has a bound of [`TAIL_MESSAGES_MAX`].
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub async fn before_newest(
+        &self,
+        fence: &Fence,
+        channels: &[Channel],
+        count: usize,
+    ) -> Result<(u64, Position), Error> {
+        if channels.is_empty() || channels.len() > READ_CHANNELS_MAX {
+            return Err(Error::malformed("channels"));
+        }
+        let mut keys = vec![self.names.fence()];
+        keys.extend(channels.iter().map(|channel| self.names.stream(fence.era, channel)));
+        let mut call = script::TAIL.call(&keys);
+        call.arg(fence.generation.to_string()).arg(fence.replication.as_str());
+        call.arg(count.min(TAIL_MESSAGES_MAX));
+        reply::tail(self.ask(&script::TAIL, call).await?, fence.generation)
     }
 
     /// Renews the node's lease, and gives up the nodes whose last renewal is longer ago than `lease`. To be called several

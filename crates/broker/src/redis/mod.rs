@@ -26,4 +26,6 @@ pub use error::Error;
 pub use fence::{Ancestor, Fence, NodeId, Past, Replication, Verdict};
 pub use history::{History, Slice};
 pub use keys::{Names, PREFIX_BYTES_MAX};
-pub use log::{FLUSH_MESSAGES_MAX, Lease, Log, Placing, Probe, READ_CHANNELS_MAX, Request, Timeouts};
+pub use log::{
+    FLUSH_MESSAGES_MAX, Lease, Log, Placing, Probe, READ_CHANNELS_MAX, Request, TAIL_MESSAGES_MAX, Timeouts,
+};

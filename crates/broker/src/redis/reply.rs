@@ -23,7 +23,7 @@ impl Parts {
     }
 
     /// As [`Parts::of`], for answers that begin with a word. Refusals that every script may give are errors.
-    pub(super) fn after_word(value: Value) -> Result<(Bytes, Parts), Error> {
+    fn after_word(value: Value) -> Result<(Bytes, Parts), Error> {
         let mut parts = Parts::of(value)?;
         let word = parts.bytes()?;
         match &*word {
@@ -33,6 +33,12 @@ impl Parts {
             b"TOO OLD" => Err(Error::too_old(&parts.text()?)),
             _ => Ok((word, parts)),
         }
+    }
+
+    /// What follows `wanted`, which has to be the first word.
+    pub(super) fn after(value: Value, wanted: &[u8]) -> Result<Parts, Error> {
+        let (word, parts) = Parts::after_word(value)?;
+        if word == wanted { Ok(parts) } else { Err(Error::malformed("unknown word")) }
     }
 
     pub(super) fn bytes(&mut self) -> Result<Bytes, Error> {
@@ -75,7 +81,7 @@ impl Parts {
 }
 
 pub(super) fn fence(value: Value) -> Result<Fence, Error> {
-    let (_, mut parts) = Parts::after_word(value)?;
+    let mut parts = Parts::after(value, b"IN")?;
     let (generation, seq, era) = (parts.generation()?, parts.seq()?, parts.generation()?);
     let (replication, evicts) = (parts.replication()?, parts.count()? != 0);
     let (mut ancestors, mut lineage) = (parts.parts()?, Vec::new());
@@ -110,8 +116,14 @@ pub(super) fn placing(value: Value, generation: Gen) -> Result<Placing, Error> {
     }
 }
 
+pub(super) fn tail(value: Value, generation: Gen) -> Result<(u64, Position), Error> {
+    let mut parts = Parts::after(value, b"AT")?;
+    let (head, before) = (parts.seq()?, parts.seq()?);
+    Ok((before, Position { generation, seq: head }))
+}
+
 pub(super) fn lease(value: Value) -> Result<Lease, Error> {
-    let (_, mut parts) = Parts::after_word(value)?;
+    let mut parts = Parts::after(value, b"IN")?;
     Ok(Lease { seq: parts.seq()?, nodes: parts.count()?, awaited: parts.count()? })
 }
 
@@ -162,6 +174,7 @@ mod tests {
             for outcome in [
                 fence(value.clone()).err(),
                 placing(value.clone(), generation).err(),
+                tail(value.clone(), generation).err(),
                 lease(value.clone()).err(),
                 probe(value.clone()).err(),
             ] {

@@ -20,6 +20,8 @@ pub(super) static LEASE: LazyLock<Script> =
     LazyLock::new(|| Script::new("EVALSHA", include_str!("scripts/lease.lua")));
 pub(super) static HISTORY: LazyLock<Script> =
     LazyLock::new(|| Script::new("EVALSHA_RO", include_str!("scripts/history.lua")));
+pub(super) static TAIL: LazyLock<Script> =
+    LazyLock::new(|| Script::new("EVALSHA_RO", include_str!("scripts/tail.lua")));
 pub(super) static PROBE: LazyLock<Script> =
     LazyLock::new(|| Script::new("EVALSHA_RO", include_str!("scripts/probe.lua")));
 
@@ -55,6 +57,7 @@ mod tests {
             ("handshake", &HANDSHAKE),
             ("lease", &LEASE),
             ("history", &HISTORY),
+            ("tail", &TAIL),
             ("probe", &PROBE),
         ];
         for (name, script) in all {

@@ -100,3 +100,25 @@ async fn r18_history_comes_in_pages_that_leave_nothing_out() {
         assert_eq!(read, (1..=40).collect::<Vec<u64>>(), "{page:?}");
     }
 }
+
+#[tokio::test]
+async fn a_tail_goes_back_over_all_channels_together() {
+    let server = Server::start(&[]).await;
+    let mut node = Node::at(&server).await;
+    for at in 0..60 {
+        node.places(["a", "b", "other"][at % 3], "x").await;
+    }
+    let (a, b, none) = (channel("a"), channel("b"), channel("none"));
+    for (channels, count, before) in [
+        (&[a.clone(), b.clone()][..], 0, 60),
+        (&[a.clone(), b.clone()], 1, 58),
+        (&[a.clone(), none.clone(), b.clone()], 5, 52),
+        (&[a.clone(), b], 39, 1),
+        (std::slice::from_ref(&a), 18, 6),
+        (std::slice::from_ref(&a), 1_000_000, 0),
+        (&[none], 5, 60),
+    ] {
+        let found = node.log.before_newest(&node.fence, channels, count).await.unwrap();
+        assert_eq!((found.0, found.1.seq), (before, 60), "{channels:?} {count}");
+    }
+}

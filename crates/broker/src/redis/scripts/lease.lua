@@ -25,8 +25,9 @@ local fields = redis.call('HGETALL', KEYS[1])
 for at = 1, #fields, 2 do
   local node = string.match(fields[at], '^n:(.+)$')
   if node and now - (tonumber(fields[at + 1]) or 0) > tonumber(ARGV[4]) then
-    -- Whoever is awaited may have had acknowledged what nobody else saw. Of anybody else that is not so: the caller is
-    -- told the seq, and is its witness from now on.
+    -- Whoever is awaited may have had acknowledged what only another server has. Of anybody else, all that was ever
+    -- acknowledged stands before this removal: a server that knows of the removal has all of it, and one that does not
+    -- will await the node (decision 14).
     lost = redis.call('SREM', KEYS[3], node) == 1 or lost
     redis.call('HDEL', KEYS[1], fields[at])
   elseif node then
