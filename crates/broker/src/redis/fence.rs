@@ -33,8 +33,10 @@ impl fmt::Display for NodeId {
 pub struct Replication(Box<str>);
 
 impl Replication {
+    /// Reads an id; nothing where there is none, which Redis writes as zeros.
     pub(super) fn parse(text: &str) -> Option<Replication> {
         let hex = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let hex = hex && text.bytes().any(|byte| byte != b'0');
         hex.then(|| Replication(text.into()))
     }
 
@@ -54,6 +56,9 @@ pub struct Fence {
     pub era: Gen,
     /// The replication id that publishes are checked against.
     pub replication: Replication,
+    /// The id that the server had as a replica, before it was promoted: that of the master which it replaced, where there
+    /// was one. Whoever comes here never goes there, even if it never was there (decision 14).
+    pub before: Option<Replication>,
     /// Whether Redis throws keys away when memory is full (`maxmemory-policy`). Messages may then be lost with their
     /// record, which nobody can tell: an operator has to be warned.
     pub evicts: bool,
@@ -134,11 +139,14 @@ impl Past {
         self.node
     }
 
-    /// The node goes by `fence` from now on. Whatever id it went by before never becomes right again.
+    /// The node goes by `fence` from now on. Whatever id it went by before never becomes right again, nor does the one that
+    /// this server had before its promotion.
     pub fn enter(&mut self, fence: &Fence) {
         let before = self.replication.replace(fence.replication.clone());
-        if let Some(before) = before.filter(|before| *before != fence.replication) {
-            remember(&mut self.left, before);
+        for left in before.into_iter().chain(fence.before.clone()) {
+            if left != fence.replication && !self.left.contains(&left) {
+                remember(&mut self.left, left);
+            }
         }
         let (generation, seq) = (fence.generation, fence.seq);
         if !self.witnesses.iter().any(|witness| witness.generation == generation) {
@@ -188,6 +196,7 @@ mod tests {
             seq,
             era: generation(1),
             replication: Replication::parse(&replication.to_string().repeat(40)).unwrap(),
+            before: None,
             evicts: false,
             lineage: lineage.iter().map(ancestor).collect(),
         }
@@ -217,17 +226,21 @@ mod tests {
         past.sees(Position { generation: generation(1), seq: 8 });
         past.enter(&fence(2, 6, 'b', &[]));
         past.sees(Position { generation: generation(1), seq: 10 });
-        past.enter(&fence(2, 7, 'b', &[]));
+        past.enter(&Fence { before: Replication::parse(&"c".repeat(40)), ..fence(2, 7, 'b', &[]) });
         let witness = |number, base, seq| Witness { generation: generation(number), base, seq };
         assert_eq!(past.witnesses, [witness(1, 5, 10), witness(2, 6, 7)]);
-        assert_eq!(past.left().map(Replication::as_str).collect::<Vec<_>>(), ["a".repeat(40)]);
+        assert_eq!(
+            past.left().map(Replication::as_str).collect::<Vec<_>>(),
+            ["a".repeat(40), "c".repeat(40)]
+        );
     }
 
     #[test]
     fn what_a_node_remembers_is_bounded() {
         let mut past = Past::new(NodeId::from_random(7));
         for number in 1..=1_000 {
-            past.enter(&fence(number, number, ['a', 'b'][number as usize % 2], &[]));
+            let replication = Replication::parse(&format!("{number:040x}")).unwrap();
+            past.enter(&Fence { replication, ..fence(number, number, 'a', &[]) });
         }
         assert_eq!((past.left.len(), past.witnesses.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
         assert_eq!(past.witnesses.back().map(|witness| witness.generation), Some(generation(1_000)));

@@ -7,6 +7,7 @@ use tidewire_hub::position::{Gen, Position};
 use super::envelope::decimal;
 use super::error::Error;
 use super::fence::{Ancestor, Fence, Replication};
+
 use super::log::{Lease, Placing, Probe};
 
 /// The parts of an answer, taken from the front.
@@ -83,12 +84,13 @@ impl Parts {
 pub(super) fn fence(value: Value) -> Result<Fence, Error> {
     let mut parts = Parts::after(value, b"IN")?;
     let (generation, seq, era) = (parts.generation()?, parts.seq()?, parts.generation()?);
-    let (replication, evicts) = (parts.replication()?, parts.count()? != 0);
+    let (replication, before) = (parts.replication()?, Replication::parse(&parts.text()?));
+    let evicts = parts.count()? != 0;
     let (mut ancestors, mut lineage) = (parts.parts()?, Vec::new());
     while !ancestors.is_empty() {
         lineage.push(ancestor(&ancestors.bytes()?).ok_or_else(|| Error::malformed("no ancestor"))?);
     }
-    Ok(Fence { generation, seq, era, replication, evicts, lineage })
+    Ok(Fence { generation, seq, era, replication, before, evicts, lineage })
 }
 
 fn ancestor(text: &[u8]) -> Option<Ancestor> {

@@ -142,6 +142,22 @@ async fn r17_there_is_no_way_back_to_a_server_that_was_left() {
 }
 
 #[tokio::test]
+async fn r17_there_is_no_way_to_a_server_that_was_replaced_by_the_one_a_node_is_at() {
+    let (first, second) = pair().await;
+    let mut node = Node::at(&first).await;
+    first.replicated().await;
+    second.promote().await;
+    // Nobody comes to the second one before it is replaced in turn.
+    let third = Server::start(&[]).await;
+    third.follow(&second).await;
+    third.promote().await;
+    node.comes_to(&third).await.unwrap();
+    assert_eq!(node.comes_to(&second).await, Err(Error::Left));
+    assert_eq!(node.comes_to(&first).await, Err(Error::Left));
+    node.comes_to(&third).await.unwrap();
+}
+
+#[tokio::test]
 async fn f7_a_planned_failover_passes_in_silence() {
     let (old, new) = pair().await;
     let mut node = Node::at(&old).await;

@@ -9,3 +9,4 @@ mod hostile;
 mod node;
 mod publishing;
 mod server;
+mod walk;

@@ -57,7 +57,7 @@ impl Server {
     pub(crate) async fn ask(&self, words: &[&str]) -> Value {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
-        let mut connection = self.connect(AsyncConnectionConfig::new()).await.unwrap();
+        let mut connection = self.control().await;
         let answer = connection.send_packed_command(&command).await.unwrap();
         assert!(!matches!(answer, Value::ServerError(_)), "{words:?}: {answer:?}");
         answer
@@ -106,6 +106,26 @@ impl Server {
         }
     }
 
+    /// Gives `other` exactly what this one keeps, as a replica that catches up at once.
+    pub(crate) async fn copy_to(&self, other: &Server) {
+        let (mut from, mut to) = (self.control().await, other.control().await);
+        let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg("*").query_async(&mut from).await.unwrap();
+        let mut fill = redis::pipe();
+        fill.cmd("FLUSHALL").ignore();
+        for key in keys {
+            let (dump, left): (Vec<u8>, i64) = redis::pipe()
+                .cmd("DUMP")
+                .arg(&key)
+                .cmd("PTTL")
+                .arg(&key)
+                .query_async(&mut from)
+                .await
+                .unwrap();
+            fill.cmd("RESTORE").arg(&key).arg(left.max(0)).arg(dump).ignore();
+        }
+        fill.exec_async(&mut to).await.unwrap();
+    }
+
     /// Waits until it answers `words` with something that holds `wanted`.
     pub(crate) async fn until(&self, words: &[&str], wanted: &str) {
         let since = Instant::now();
@@ -131,6 +151,10 @@ impl Server {
         self.child.wait().unwrap();
         self.child = launch(self.port, &self.folder, &self.options);
         self.answers().await;
+    }
+
+    async fn control(&self) -> MultiplexedConnection {
+        self.connect(AsyncConnectionConfig::new()).await.unwrap()
     }
 
     async fn connect(&self, config: AsyncConnectionConfig) -> redis::RedisResult<MultiplexedConnection> {

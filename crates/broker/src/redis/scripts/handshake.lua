@@ -5,7 +5,8 @@
 -- KEYS  1 fence  2 lineage  3 awaited  4 dead  5 notes
 -- ARGV  1 node  2 a generation for a promotion or an empty store  3 a generation for a loss
 --       4 how many replication ids the node has left, then those, then a generation, base and seq for every witness
--- Gives {'TOO OLD', version}, {'READONLY'}, {'LEFT'}, or {'IN', generation, seq, era, replication id, evicts, lineage}.
+-- Gives {'TOO OLD', version}, {'READONLY'}, {'LEFT'}, or {'IN', generation, seq, era, replication id, the id that it had
+-- before it was promoted, evicts, lineage}.
 
 if not redis.REDIS_VERSION_NUM or redis.REDIS_VERSION_NUM < 0x00070000 then
   return { 'TOO OLD', tostring(redis.REDIS_VERSION) }
@@ -121,4 +122,5 @@ redis.call('SREM', KEYS[3], ARGV[1])
 local memory = redis.call('INFO', 'memory')
 local bounded = string.match(memory, 'maxmemory:(%d+)') ~= '0'
 local evicts = bounded and string.match(memory, 'maxmemory_policy:(%S+)') ~= 'noeviction'
-return { 'IN', generation, seq, era, replication, evicts and 1 or 0, lineage }
+local before = string.match(info, 'master_replid2:(%x+)') or ''
+return { 'IN', generation, seq, era, replication, before, evicts and 1 or 0, lineage }
