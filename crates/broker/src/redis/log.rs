@@ -1,16 +1,12 @@
-//! The client of one partition's log: a link to one Redis, and a call for each script.
+//! The client of one partition's log: a call for each script.
 //!
-//! Calls may be made at once from many tasks; Redis takes them in the order they were first polled. Each answer reaches
-//! the call that asked for it, also when others have been dropped meanwhile (security rule S53): the link is the `redis`
-//! crate's plain multiplexed connection, which keeps a place for an answer that nobody waits for any more.
+//! Calls may be made at once from many tasks; Redis takes them in the order they were first polled.
 //!
 //! Sketch: a flush is one buffer and one write, whatever it holds; a publish costs its body once, and about 300 bytes.
 
-use std::fmt;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, Value};
+use redis::Cmd;
 use tidewire_hub::channel::Channel;
 use tidewire_hub::limits::{PageLimit, Retention};
 use tidewire_hub::position::{Gen, Position};
@@ -18,11 +14,12 @@ use tidewire_hub::publish::Publish;
 
 use super::envelope::encode_body;
 use super::error::Error;
-use super::fence::{Fence, NodeId, Past, Replication};
+use super::fence::{Fence, NodeId, Past};
 use super::history::History;
 use super::keys::{Names, fingerprint};
+use super::link::{Link, Probe, Timeouts, is_forgotten};
 use super::reply;
-use super::script::{self, Script};
+use super::script;
 
 /// Messages of one flush. What is more goes out in further ones, each of which compares the replication id again.
 pub const FLUSH_MESSAGES_MAX: usize = 1_024;
@@ -33,29 +30,8 @@ pub const READ_CHANNELS_MAX: usize = 100;
 /// Messages that a tail goes back, at most.
 pub const TAIL_MESSAGES_MAX: usize = 1_000;
 
-/// Flushes and calls that wait for the link to take them. Beyond: callers wait.
-const WAITING_CALLS_MAX: usize = 1_024;
-
-/// Bytes that gather before they are written out, whoever else waits.
-const WRITE_BYTES_MAX: usize = 256 << 10;
-
 /// How long a record outlives its channel's history (delivery rule R20): a week, and a day that the floor may lag.
 const RECORD_EXTRA: Duration = Duration::from_secs(8 * 24 * 3_600);
-
-/// How long things may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Until the link stands, user and password included. Default 1 s.
-    pub dial: Duration,
-    /// Until a call is answered. Beyond: [`Error::Broken`], and its outcome is unknown (fault F6). Default 1 s.
-    pub answer: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Timeouts {
-        Timeouts { dial: Duration::from_secs(1), answer: Duration::from_secs(1) }
-    }
-}
 
 /// A message on its way.
 #[derive(Clone, Copy, Debug)]
@@ -92,28 +68,10 @@ pub struct Lease {
     pub awaited: u32,
 }
 
-/// What a look at the fence tells (delivery rule R18).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// The newest message; nothing where there is no fence.
-    pub head: Option<Position>,
-    /// Whether the server takes writes.
-    pub is_master: bool,
-    /// Its replication id.
-    pub replication: Replication,
-}
-
-/// A link to the log of one partition. Clones share it; dropping the last one closes it.
-#[derive(Clone)]
+/// A link to one Redis, for the log of one partition. Clones share it; dropping the last one closes it.
+#[derive(Clone, Debug)]
 pub struct Log {
-    connection: MultiplexedConnection,
-    names: Names,
-}
-
-impl fmt::Debug for Log {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Log({:?})", self.names)
-    }
+    link: Link,
 }
 
 impl Log {
@@ -126,26 +84,13 @@ impl Log {
     /// [`Error::Auth`], [`Error::TooOld`] before Redis 6, [`Error::Broken`] where nobody answers, [`Error::Malformed`] for
     /// a URL or prefix that cannot be read.
     pub async fn dial(url: &str, prefix: &str, partition: u16, timeouts: Timeouts) -> Result<Log, Error> {
-        let info: ConnectionInfo = url.into_connection_info().map_err(|_| Error::malformed("url"))?;
-        let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
-        // One command less that the user has to be allowed (security rule S53).
-        let settings = settings.set_skip_set_lib_name();
-        let database = u32::try_from(settings.db()).map_err(|_| Error::malformed("database"))?;
-        let names = Names::new(prefix, partition, database).ok_or_else(|| Error::malformed("prefix"))?;
-        let client = Client::open(info.set_redis_settings(settings)).map_err(|_| Error::malformed("url"))?;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(timeouts.dial))
-            .set_response_timeout(Some(timeouts.answer))
-            .set_pipeline_buffer_size(WAITING_CALLS_MAX)
-            .set_write_backpressure_boundary(WRITE_BYTES_MAX);
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(Log { connection, names })
+        Ok(Log { link: Link::dial(url, prefix, partition, timeouts, None).await? })
     }
 
     /// What things are called.
     #[must_use]
     pub fn names(&self) -> &Names {
-        &self.names
+        self.link.names()
     }
 
     /// Comes in: tells what the node saw, registers it, and learns what the log is. `fresh` are two generations from the
@@ -156,7 +101,7 @@ impl Log {
     /// [`Error::ReadOnly`] and [`Error::Left`] where the server is not the master to go to, [`Error::TooOld`], and what
     /// every call may say.
     pub async fn handshake(&self, past: &Past, fresh: [Gen; 2]) -> Result<Fence, Error> {
-        let names = &self.names;
+        let names = self.link.names();
         let keys = [names.fence(), names.lineage(), names.awaited(), names.dead(), names.notes()];
         let mut call = script::HANDSHAKE.call(&keys);
         call.arg(past.node().to_string());
@@ -167,7 +112,7 @@ impl Log {
         for witness in past.witnesses() {
             call.arg(witness.generation.to_string()).arg(witness.base).arg(witness.seq);
         }
-        reply::fence(self.ask(&script::HANDSHAKE, call).await?)
+        reply::fence(self.link.ask(&script::HANDSHAKE, call).await?)
     }
 
     /// Places messages, in their order, [`FLUSH_MESSAGES_MAX`] in a flush. One outcome each, in the same order: some may
@@ -203,9 +148,12 @@ impl Log {
         if wanted.is_empty() || wanted.len() > READ_CHANNELS_MAX {
             return Err(Error::malformed("channels"));
         }
-        let mut keys = vec![self.names.fence()];
+        let mut keys = vec![self.link.names().fence()];
         for (channel, _) in wanted {
-            keys.extend([self.names.stream(fence.era, channel), self.names.record(fence.era, channel)]);
+            keys.extend([
+                self.link.names().stream(fence.era, channel),
+                self.link.names().record(fence.era, channel),
+            ]);
         }
         let mut call = script::HISTORY.call(&keys);
         call.arg(fence.generation.to_string()).arg(fence.replication.as_str());
@@ -213,7 +161,7 @@ impl Log {
         for (_, after) in wanted {
             call.arg((*after).min(super::envelope::SEQ_MAX));
         }
-        History::read(self.ask(&script::HISTORY, call).await?, fence.generation, wanted)
+        History::read(self.link.ask(&script::HISTORY, call).await?, fence.generation, wanted)
     }
 
     /// Finds the place before the newest `count` messages over all of these channels, and the newest place of that instant:
@@ -230,12 +178,12 @@ impl Log {
         if channels.is_empty() || channels.len() > READ_CHANNELS_MAX {
             return Err(Error::malformed("channels"));
         }
-        let mut keys = vec![self.names.fence()];
-        keys.extend(channels.iter().map(|channel| self.names.stream(fence.era, channel)));
+        let mut keys = vec![self.link.names().fence()];
+        keys.extend(channels.iter().map(|channel| self.link.names().stream(fence.era, channel)));
         let mut call = script::TAIL.call(&keys);
         call.arg(fence.generation.to_string()).arg(fence.replication.as_str());
         call.arg(count.min(TAIL_MESSAGES_MAX));
-        reply::tail(self.ask(&script::TAIL, call).await?, fence.generation)
+        reply::tail(self.link.ask(&script::TAIL, call).await?, fence.generation)
     }
 
     /// Renews the node's lease, and gives up the nodes whose last renewal is longer ago than `lease`. To be called several
@@ -251,11 +199,11 @@ impl Log {
         lease: Duration,
         fresh: Gen,
     ) -> Result<Lease, Error> {
-        let names = &self.names;
+        let names = self.link.names();
         let mut call = script::LEASE.call(&[names.fence(), names.lineage(), names.awaited(), names.notes()]);
         call.arg(fence.generation.to_string()).arg(fence.replication.as_str());
         call.arg(node.to_string()).arg(millis(lease)).arg(fresh.to_string());
-        reply::lease(self.ask(&script::LEASE, call).await?)
+        reply::lease(self.link.ask(&script::LEASE, call).await?)
     }
 
     /// Looks at the fence. Works on replicas too.
@@ -263,7 +211,7 @@ impl Log {
     /// # Errors
     /// What every call may say.
     pub async fn probe(&self) -> Result<Probe, Error> {
-        reply::probe(self.ask(&script::PROBE, script::PROBE.call(&[self.names.fence()])).await?)
+        self.link.probe().await
     }
 
     async fn flush(&self, fence: &Fence, node: NodeId, flush: &[Request<'_>]) -> Vec<Result<Placing, Error>> {
@@ -272,7 +220,7 @@ impl Log {
             .enumerate()
             .map(|(at, request)| self.publish_call(fence, node, request, at == 0))
             .collect();
-        let mut answers = match self.send(&calls).await {
+        let mut answers = match self.link.send(&calls).await {
             Ok(answers) => answers,
             Err(error) => return vec![Err(error); flush.len()],
         };
@@ -281,7 +229,7 @@ impl Log {
             let again =
                 forgotten.iter().map(|at| self.publish_call(fence, node, &flush[*at], *at == forgotten[0]));
             let again: Vec<Cmd> = [script::PUBLISH.load()].into_iter().chain(again).collect();
-            match self.send(&again).await {
+            match self.link.send(&again).await {
                 Ok(repeated) => {
                     for (at, answer) in forgotten.into_iter().zip(repeated.into_iter().skip(1)) {
                         answers[at] = answer;
@@ -303,7 +251,7 @@ impl Log {
     fn publish_call(&self, fence: &Fence, node: NodeId, request: &Request<'_>, is_first: bool) -> Cmd {
         let Request { publish, time_ms, retention, key_ttl } = request;
         let Publish { channel, event, payload, key, publisher } = publish;
-        let (names, era) = (&self.names, fence.era);
+        let (names, era) = (self.link.names(), fence.era);
         let mut keys = vec![names.fence(), names.stream(era, channel), names.record(era, channel)];
         keys.extend(key.as_ref().map(|key| names.idempotency(era, publisher, channel, key)));
         let mut call = script::PUBLISH.call(&keys);
@@ -318,29 +266,6 @@ impl Log {
         }
         call
     }
-
-    /// Calls a script, and once more where Redis had forgotten it.
-    async fn ask(&self, script: &Script, call: Cmd) -> Result<Value, Error> {
-        let mut answers = self.send(std::slice::from_ref(&call)).await?;
-        if answers.last().is_some_and(is_forgotten) {
-            answers = self.send(&[script.load(), call]).await?;
-        }
-        answers.pop().ok_or_else(|| Error::malformed("no answer"))
-    }
-
-    /// Sends calls in one write and gives as many answers, in their order; an error reply is one of them.
-    async fn send(&self, calls: &[Cmd]) -> Result<Vec<Value>, Error> {
-        let mut pipeline = Pipeline::with_capacity(calls.len());
-        for call in calls {
-            pipeline.add_command(call.clone());
-        }
-        let answers = self.connection.clone().send_packed_commands(&pipeline, 0, calls.len()).await?;
-        if answers.len() == calls.len() { Ok(answers) } else { Err(Error::malformed("count")) }
-    }
-}
-
-fn is_forgotten(answer: &Value) -> bool {
-    matches!(answer, Value::ServerError(error) if error.kind() == Some(redis::ServerErrorKind::NoScript))
 }
 
 /// Milliseconds as Redis takes them: at least one, and no more than ten years, beyond which it overflows.

@@ -6,7 +6,9 @@
 //! scripts/   what happens in one step, in Redis
 //! fence      what a node remembers, and what it learns from a handshake
 //! history    what a read gives
-//! log        the client: dial, handshake, publish, renew, read, probe
+//! link       calls and answers
+//! log        the client: handshake, publish, renew, read, probe
+//! hear       a subscribed link, and what it brings
 //! ```
 //!
 //! Nothing here decides when: no task, no timer, no repetition but that of a script that Redis has forgotten. A link that
@@ -15,8 +17,10 @@
 mod envelope;
 mod error;
 mod fence;
+mod hear;
 mod history;
 mod keys;
+mod link;
 mod log;
 mod reply;
 mod script;
@@ -24,8 +28,8 @@ mod script;
 pub use envelope::{Envelope, Junk, PAYLOAD_BYTES_MAX, decode_body, encode_body};
 pub use error::Error;
 pub use fence::{Ancestor, Fence, NodeId, Past, Replication, Verdict};
+pub use hear::{Ear, Hear, Heard};
 pub use history::{History, Slice};
 pub use keys::{Names, PREFIX_BYTES_MAX};
-pub use log::{
-    FLUSH_MESSAGES_MAX, Lease, Log, Placing, Probe, READ_CHANNELS_MAX, Request, TAIL_MESSAGES_MAX, Timeouts,
-};
+pub use link::{Probe, Timeouts};
+pub use log::{FLUSH_MESSAGES_MAX, Lease, Log, Placing, READ_CHANNELS_MAX, Request, TAIL_MESSAGES_MAX};

@@ -7,8 +7,8 @@ use tidewire_hub::position::{Gen, Position};
 use super::envelope::decimal;
 use super::error::Error;
 use super::fence::{Ancestor, Fence, Replication};
-
-use super::log::{Lease, Placing, Probe};
+use super::link::Probe;
+use super::log::{Lease, Placing};
 
 /// The parts of an answer, taken from the front.
 pub(super) struct Parts(std::vec::IntoIter<Value>);

@@ -4,6 +4,7 @@
 
 mod damage;
 mod failover;
+mod hearing;
 mod history;
 mod hostile;
 mod node;
