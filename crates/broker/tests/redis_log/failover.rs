@@ -188,3 +188,19 @@ async fn f10_a_replica_takes_nobody_in_and_no_message() {
     assert!(matches!(read, Err(Error::Fenced)));
     assert!(!node.log.probe().await.unwrap().is_master);
 }
+
+#[tokio::test]
+async fn f12_a_master_without_its_replicas_refuses_and_writes_nothing() {
+    let (master, replica) = pair().await;
+    let mut node = Node::at(&master).await;
+    master.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    node.places("a", "1").await;
+    drop(replica);
+    master.until(&["INFO", "replication"], "min_slaves_good_slaves:0").await;
+    let refused = Error::Refused { code: "NOREPLICAS".into() };
+    assert_eq!(node.publishes(&message("a", "2")).await, Err(refused.clone()));
+    assert_eq!(node.renews(LEASE).await, Err(refused));
+    assert_eq!(master.text(&["HGET", "{tidewire:0}:fence", "seq"]).await, "1");
+    // What is kept is read.
+    assert_eq!(node.slice("a", 0).await.messages.len(), 1);
+}
