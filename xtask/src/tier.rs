@@ -136,9 +136,12 @@ impl Tier {
         })
     }
 
-    /// The tests beside the code.
+    /// The tests beside the code, some of which start a real Redis.
     pub fn unit() -> Tier {
-        Tier::cargo("unit", &["test", "--workspace", "--no-fail-fast"])
+        Tier::new("unit", || {
+            machine::debian()?;
+            Ok(Ready::Run(run::command("cargo", &["test", "--workspace", "--no-fail-fast"])))
+        })
     }
 
     /// Every interleaving of the inbox's sleep and wake.

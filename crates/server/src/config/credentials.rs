@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn s2_an_origin_is_a_scheme_and_a_host_and_nothing_else() {
         for good in ["https://app.example", "http://localhost:3000", "https://*.app.example", "null", "*"] {
-            assert_eq!(read::<Origins>(good).unwrap(), [good.into()]);
+            assert_eq!(read::<Origins>(good).unwrap(), [Box::<str>::from(good)]);
         }
         for bad in [
             "app.example",

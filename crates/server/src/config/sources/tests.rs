@@ -380,7 +380,7 @@ fn a_namespace_is_set_in_every_layer() {
     let kept = |channel| settings.retentions().of(&Channel::parse(channel).unwrap());
     let own = Retention { messages_max: 10, ttl: Duration::from_secs(120) };
     assert_eq!([kept("chat:1"), kept("ticks"), kept("chats")], [own, settings.history, settings.history]);
-    assert_eq!(settings.limits.conflate, ["ticks".into()], "what the hub looks at");
+    assert_eq!(settings.limits.conflate, [Box::<str>::from("ticks")], "what the hub looks at");
     let error = resolve("[namespace.chat]\ntll = 5\n", &[], &[]).unwrap_err();
     assert!(error.starts_with("tidewire.toml:2: ") && error.contains("`namespace.chat.ttl`?"), "{error}");
 }
@@ -390,7 +390,7 @@ fn the_short_form_of_slow_readers_yields_to_the_namespace() {
     let file = "[limits]\nconflate = [\"ticks\", \"chat\"]\n[namespace.chat]\nslow_reader = \"disconnect\"\n";
     let settings = resolve(file, &[], &[]).unwrap();
     assert_eq!(settings.namespaces["chat"].slow_reader, Some(SlowReader::Disconnect));
-    assert_eq!(settings.limits.conflate, ["ticks".into()]);
+    assert_eq!(settings.limits.conflate, [Box::<str>::from("ticks")]);
 }
 
 #[test]
