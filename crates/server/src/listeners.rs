@@ -45,6 +45,7 @@ impl Listeners {
         let admin = match (settings.admin_listen, second) {
             (None, _) => None,
             (Some(_), Some(listener)) => {
+                reaches_no_further(&listener, settings)?;
                 listener.set_nonblocking(true)?;
                 Some(listener)
             }
@@ -56,7 +57,8 @@ impl Listeners {
     }
 }
 
-fn adopt(listener: TcpListener, settings: &Settings) -> Result<Vec<TcpListener>, Fatal> {
+/// Refuses what the configuration could not have: an address that leaves this machine in dev mode.
+fn reaches_no_further(listener: &TcpListener, settings: &Settings) -> Result<(), Fatal> {
     let address = listener.local_addr().map_err(Fatal::Handed)?;
     if settings.dev && !settings.dev_public && !address.ip().is_loopback() {
         return Err(Fatal::Handed(io::Error::other(format!(
@@ -64,6 +66,11 @@ fn adopt(listener: TcpListener, settings: &Settings) -> Result<Vec<TcpListener>,
              everybody who can reach this machine may"
         ))));
     }
+    Ok(())
+}
+
+fn adopt(listener: TcpListener, settings: &Settings) -> Result<Vec<TcpListener>, Fatal> {
+    reaches_no_further(&listener, settings)?;
     #[cfg(target_os = "linux")]
     if settings.engine_listens() {
         return tidewire_engine::sockets::share(listener, settings.shards).map_err(Fatal::Handed);

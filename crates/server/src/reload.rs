@@ -30,8 +30,9 @@ pub trait Surroundings: Send + Sync {
 /// A running node, as far as a reload changes it.
 pub(crate) struct Reloader {
     pub(crate) settings: Settings,
-    /// The node, and the one that answers machines that watch it.
-    pub(crate) nodes: Vec<Arc<Node>>,
+    pub(crate) node: Arc<Node>,
+    /// The one that answers machines that watch it. They come by no proxy, so it goes on to believe none.
+    pub(crate) watched: Option<Arc<Node>>,
     pub(crate) plane: Plane,
     /// Nothing in dev mode, which takes a restart to leave.
     pub(crate) entrance: Option<Arc<Entrance>>,
@@ -74,14 +75,14 @@ impl Reloader {
             tracing::warn!("{warning}");
         }
         let limits = Arc::new(next.limits.clone());
-        for node in &self.nodes {
+        for node in self.watched.iter().chain([&self.node]) {
             node.limit(limits.clone(), &next.namespaces);
-            node.ways.trust(next.trusted_proxies.clone());
         }
+        self.node.ways.trust(next.trusted_proxies.clone());
         self.plane.limit(&limits, &share(&limits, self.outlets));
         let retentions = next.retentions();
         if retentions != self.settings.retentions() {
-            self.nodes[0].broker.retain(retentions);
+            self.node.broker.retain(retentions);
         }
         self.settings = next;
         Ok(changes)

@@ -132,7 +132,8 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     node.publishes.limit(&limits, &settings.namespaces);
     let node = Arc::new(node);
     // Machines that watch us are no clients: they come by an address of their own, and bring no credentials.
-    let watched = settings.admin_listen.map(|address| {
+    let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    let watched = admin_address.map(|address| {
         let gate = Arc::new(DevGate::new(!address.ip().is_loopback()));
         let mut watched = Node::new(gate, broker.clone(), limits.clone());
         watched.health = node.health.clone();
@@ -163,7 +164,6 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     for listener in listeners {
         tokio::spawn(public.clone().accept(tokio::net::TcpListener::from_std(listener)?));
     }
-    let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
     if let (Some(admin), Some(node)) = (admin, watched.clone()) {
         let parts = Parts { node, ..parts };
         tokio::spawn(
@@ -178,9 +178,8 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let dev = settings.dev;
     ReadyBox { address, admin: admin_address, dev, public: settings.dev_public, demo: settings.demo }.print();
 
-    let nodes = [Some(node.clone()), watched].into_iter().flatten().collect();
     let (settings, reloaded) = (settings.clone(), plane.clone());
-    let mut reloader = Reloader { settings, nodes, plane: reloaded, entrance, outlets };
+    let mut reloader = Reloader { settings, node: node.clone(), watched, plane: reloaded, entrance, outlets };
     while signals.next().await == Asked::Reload {
         reloader.reload(surroundings);
     }

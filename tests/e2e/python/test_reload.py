@@ -4,9 +4,10 @@ import secrets
 import signal
 from pathlib import Path
 
+import httpx
 import pytest
 from keys import bearer, token
-from stage import Tidewire, client, eventually
+from stage import Tidewire, client, eventually, free_port
 from wire import Wire
 
 
@@ -118,6 +119,35 @@ def test_log_lines_change_with_the_filter(configured):
     before = len(server.said())
     assert server.client.get("/nowhere").status_code == 404
     eventually("there are more lines", lambda: len(server.said()) > before)
+
+
+class Watched(Configured):
+    """One that answers those who watch it at an address of their own."""
+
+    def __init__(self, text: str) -> None:
+        self.admin = f"http://127.0.0.1:{free_port()}"
+        super().__init__(f'admin_listen = "{self.admin.removeprefix("http://")}"\n{text}')
+
+    def _ready(self) -> bool:
+        try:
+            return self.watch() == 200
+        except httpx.TransportError:
+            return False
+
+    def watch(self, **headers: str) -> int:
+        with client(self.admin) as watcher:
+            return watcher.get("/readyz", headers={name.replace("_", "-"): value for name, value in headers.items()}).status_code
+
+
+def test_s41_a_proxy_that_is_trusted_from_now_on_says_nothing_of_those_who_watch():
+    server = Watched("")
+    try:
+        before = server.watch(X_Forwarded_For="203.0.113.7")
+        said = server.reload(f'{server._text}trusted_proxies = ["127.0.0.1"]\n')
+        assert "trusted_proxies" in said
+        assert server.watch(X_Forwarded_For="203.0.113.7") == before == 200
+    finally:
+        server.end()
 
 
 SECRETS = [secrets.token_urlsafe(32) for _ in range(2)]
