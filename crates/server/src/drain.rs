@@ -27,6 +27,9 @@ pub enum Ending {
 /// How often the drain looks whether everybody has left.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How long it takes acceptors at most to notice a drain, and whom they accepted to be counted.
+const COUNTED_WITHIN: Duration = Duration::from_millis(50);
+
 /// How long a connection that has asked for nothing is left open, if there is so much time.
 const ASKS_WITHIN: Duration = Duration::from_millis(500);
 
@@ -54,7 +57,9 @@ pub async fn drain(
         }
     };
     let _ = timeout_at(due, subscribers_left).await;
-    // Who has just connected is about to ask, and would take an end without an answer for a failure.
+    // Whoever was accepted in the last moment is counted by now. They are about to ask, and would take an end without an
+    // answer for a failure.
+    sleep(COUNTED_WITHIN.min(within / 4)).await;
     if census.connections() > 0 {
         sleep(ASKS_WITHIN.min(within / 4)).await;
     }

@@ -1,5 +1,6 @@
 """F2, R30: a listening socket that outlives the process. Who connects between two processes waits, and is not refused."""
 
+import fcntl
 import os
 import socket
 import threading
@@ -8,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from stage import PATIENCE, Tidewire
+from stage import PATIENCE, Tidewire, eventually, free_port
 from wire import Wire
 
 FIRST = 3
@@ -18,18 +19,28 @@ FIRST = 3
 class Activated(Tidewire):
     """A server that is given its listening socket, as systemd would."""
 
-    def __init__(self, listener: socket.socket, *flags: str, **settings: object) -> None:
+    def __init__(
+        self, listener: socket.socket, *flags: str, admin: socket.socket | None = None, **settings: object
+    ) -> None:
         self._listener = listener
+        self._handed = [listener] if admin is None else [listener, admin]
         super().__init__(settings, flags)
 
     def start(self) -> None:
         if self._command[0] != "sh":
             # The process that reads LISTEN_PID is the one that it names.
-            self._command = ["sh", "-c", 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', "sh", *self._command]
+            self._command = ["sh", "-c", f'LISTEN_FDS={len(self._handed)} LISTEN_PID=$$ exec "$@"', "sh", *self._command]
             self.port = self._listener.getsockname()[1]
             self.url, self.ws_url = f"http://127.0.0.1:{self.port}", f"ws://127.0.0.1:{self.port}"
-            number = self._listener.fileno()
-            self._inherits = {"preexec_fn": lambda: os.dup2(number, FIRST, inheritable=True), "pass_fds": (FIRST,)}
+            # Out of the way first: what is handed over may have a number that another is to have.
+            numbers = [fcntl.fcntl(handed.fileno(), fcntl.F_DUPFD, 64) for handed in self._handed]
+            places = range(FIRST, FIRST + len(numbers))
+
+            def hand_over() -> None:
+                for number, place in zip(numbers, places, strict=True):
+                    os.dup2(number, place, inheritable=True)
+
+            self._inherits = {"preexec_fn": hand_over, "pass_fds": tuple(places)}
         super().start()
 
 
@@ -74,7 +85,8 @@ def test_f2_nobody_who_connects_during_a_restart_is_refused(listener, overlap):
             running = Activated(listener, drain_within="300ms")
             assert old.process.wait(PATIENCE) == 0, old.said()
             old.end()
-            time.sleep(0.1)
+            seen = outcomes.total()
+            eventually("others have come", lambda: outcomes.total() >= seen + 20)
     finally:
         over.set()
         for visitor in visitors:
@@ -107,3 +119,9 @@ def test_dev_mode_does_not_reach_further_than_this_machine_over_a_socket_of_anot
     with socket.create_server(("0.0.0.0", 0)) as everywhere:
         with pytest.raises(AssertionError, match="dev mode lets everybody publish"):
             Activated(everywhere)
+
+
+def test_dev_mode_is_not_watched_from_elsewhere_over_a_socket_of_anothers_either(listener):
+    with socket.create_server(("0.0.0.0", 0)) as everywhere:
+        with pytest.raises(AssertionError, match="dev mode lets everybody publish"):
+            Activated(listener, "--admin-listen", f"127.0.0.1:{free_port()}", admin=everywhere)
