@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from keys import GUARDED
-from stage import Tidewire
+from stage import Tidewire, starting
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -14,15 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Tidewire]]:
     """Starts servers as `stage.serve` does, behind a door; `access` is another one."""
-    started: list[Tidewire] = []
-
-    def start(*flags: str, access=GUARDED, **settings: object) -> Tidewire:
-        started.append(Tidewire(settings, flags, access))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.end()
+    yield from starting(GUARDED)
 
 
 @pytest.fixture

@@ -144,10 +144,15 @@ class Tidewire:
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Tidewire]]:
     """Starts servers: `serve("--demo", drain_within="1s", **{"history.messages_max": 3})`."""
+    yield from starting(ACCESS)
+
+
+def starting(usual: Access) -> Iterator[Callable[..., Tidewire]]:
+    """Starts servers and ends them; `access` lets clients in otherwise than `usual`."""
     started: list[Tidewire] = []
 
-    def start(*flags: str, **settings: object) -> Tidewire:
-        started.append(Tidewire(settings, flags))
+    def start(*flags: str, access: Access = usual, **settings: object) -> Tidewire:
+        started.append(Tidewire(settings, flags, access))
         return started[-1]
 
     yield start
