@@ -61,6 +61,9 @@ pub(crate) struct Serve {
     /// Serve and feed the demo page at /
     #[arg(long)]
     pub demo: bool,
+    /// Where the Redis is that nodes share, as redis://host:6379 [default: none; messages are kept in this process]
+    #[arg(long, value_name = "URL")]
+    pub broker: Option<String>,
     /// How long connections may take to leave [default: 2s in dev mode, else 10s]
     #[arg(long, value_name = "DURATION")]
     pub drain_within: Option<String>,

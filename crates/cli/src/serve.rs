@@ -110,6 +110,7 @@ fn flags(args: &Serve) -> Result<Vec<Flag>, Failure> {
         ("dev", "--dev", args.dev.then(|| "true".into())),
         ("dev_public", "--dev-public", args.dev_public.then(|| "true".into())),
         ("demo", "--demo", args.demo.then(|| "true".into())),
+        ("broker.url", "--broker", args.broker.clone()),
         ("drain_within", "--drain-within", args.drain_within.clone()),
         ("log", "--log", args.log.clone()),
     ];

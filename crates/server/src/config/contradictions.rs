@@ -37,6 +37,7 @@ impl Settings {
         let mut found = Found::default();
         self.contradictions_of_modes(&mut found);
         self.contradictions_of_auth(&mut found);
+        self.contradictions_of_broker(&mut found);
         self.contradictions_of_listeners(&mut found);
         self.contradictions_of_limits(&mut found);
         found.0
@@ -70,6 +71,24 @@ impl Settings {
             found.add(
                 &["admin_listen", "dev"],
                 format!("dev mode does not listen on {admin}; listen on 127.0.0.1, or say --dev-public"),
+            );
+        }
+    }
+
+    fn contradictions_of_broker(&self, found: &mut Found) {
+        let broker = &self.broker;
+        if !broker.bridge.is_empty() && broker.url.is_none() {
+            found.add(
+                &["broker.bridge", "broker.url"],
+                "there is nothing to bridge to: `broker.url` names no Redis",
+            );
+        }
+        if let Some(stray) = broker.bridge_publish.iter().find(|channel| !broker.bridge.contains(channel)) {
+            found.add(
+                &["broker.bridge_publish", "broker.bridge"],
+                format!(
+                    "`{stray}` is in `broker.bridge_publish` and not in `broker.bridge`: nobody would hear it"
+                ),
             );
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::broker::{Ack, Channels, Prefix, RedisUrl};
 use super::credentials::{ApiKeys, CookieName, Hosts, HttpsUrl, KeyFiles, Networks, Origins, TicketTtl};
 use super::kinds::{
     Address, Boolean, Bound, Count, Deadline, File, Form, Inherited, Kind, Maybe, Namespaces, OtherAddress,
@@ -146,6 +147,12 @@ keys! {
     "log", log: Text, "warn", Live, "Log lines to standard error, as `level` or `target=level,…`.";
     "trusted_proxies", trusted_proxies: Networks, "none", Live, "Networks of proxies that are believed when they say who a client is.";
     "proxy_protocol", proxy_protocol: Boolean, "false", Restart, "Connections of trusted proxies begin with a PROXY protocol header, version 2.";
+    "broker.url", broker.url: Maybe<RedisUrl>, "none", Restart, "Where the Redis is that nodes share. Default: messages are kept in this process, which is the only node.";
+    "broker.prefix", broker.prefix: Prefix, "tidewire", Restart, "What keys and Pub/Sub names in Redis begin with.";
+    "broker.ca", broker.ca: Maybe<File>, "none", Restart, "Certificates in PEM that a `rediss://` server is trusted by, in place of the public ones.";
+    "broker.ack", broker.ack: Ack, "stored", Restart, "When a publish is answered: once Redis has it, or once a replica of it has it as well.";
+    "broker.bridge", broker.bridge: Channels, "none", Restart, "Plain Redis channels whose messages are relayed as they are published.";
+    "broker.bridge_publish", broker.bridge_publish: Channels, "none", Restart, "Those of `broker.bridge` that clients may publish to.";
     "auth.origins", auth.origins: Origins, "none", Live, "Origins of the pages that may come in.";
     "auth.hosts", auth.hosts: Hosts, "none", Live, "Names that this server may be called by. Empty: any.";
     "auth.hs256_secret", auth.hs256_secret: Maybe<Secret>, "none", Live, "Verifies tokens signed with HS256. At least 32 bytes.";

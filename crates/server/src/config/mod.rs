@@ -8,6 +8,7 @@
 //! ```
 
 pub mod auth;
+pub mod broker;
 mod contradictions;
 mod credentials;
 pub mod gate;
@@ -29,6 +30,7 @@ pub mod sources;
 mod units;
 
 pub use auth::Auth;
+pub use broker::BrokerSettings;
 pub use gate::Unusable;
 pub use namespace::NamespaceSettings;
 pub use place::{Place, Places};

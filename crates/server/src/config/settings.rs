@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use tidewire_hub::limits::{Limits, Retention, Retentions};
 
 use super::auth::Auth;
+use super::broker::BrokerSettings;
 use super::machine;
 use super::namespace::NamespaceSettings;
 
@@ -24,6 +25,8 @@ pub struct Settings {
     pub dev_public: bool,
     /// Whether the demo page is served and fed.
     pub demo: bool,
+    /// Where messages are kept.
+    pub broker: BrokerSettings,
     /// Who may come in, and how that is verified.
     pub auth: Auth,
     /// Networks of proxies that are believed when they say who a client is (security rule S41).
@@ -71,6 +74,7 @@ impl Settings {
             dev: true,
             dev_public: false,
             demo: false,
+            broker: BrokerSettings::default(),
             auth: Auth::default(),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
