@@ -113,7 +113,7 @@ impl Bench {
     fn delivered(&self) -> Vec<String> {
         let text = |command: Command| match command {
             Command::Deliver(message) => message.payload.as_text().unwrap().to_owned(),
-            Command::Lost(loss) => format!("lost {:?}", loss.channels),
+            Command::Lost(loss) => format!("lost {} {:?}", loss.reason.as_str(), loss.channels),
             Command::Position(position) => format!("position {}", position.seq),
             other => panic!("unexpected {other:?}"),
         };
@@ -333,7 +333,7 @@ fn r13_what_was_trimmed_behind_a_barrier_is_announced(make: fn(Setting) -> Bench
     bench.publish("b", "4");
     *bench.inbox.room.lock().unwrap() = None;
     bench.broker.catch_up(bench.outlet, bench.now);
-    assert_eq!(bench.delivered(), ["lost {\"a\": 2}", "3", "4"]);
+    assert_eq!(bench.delivered(), ["lost trimmed {\"a\": 2}", "3", "4"]);
 }
 
 fn r6_an_outlet_is_told_how_far_it_has_been_fed(make: fn(Setting) -> Bench) {

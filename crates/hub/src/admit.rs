@@ -185,9 +185,11 @@ pub struct Gap {
     pub cursor: Position,
 }
 
-/// What an outlet missed while it was held back, and history no longer has (delivery rule R13).
+/// What an outlet missed, and no history can give it (delivery rule R13).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
+    /// Why.
+    pub reason: GapReason,
     /// The seq of the newest message that was lost on each channel. Who joined after it has lost nothing there.
     pub channels: BTreeMap<Channel, u64>,
     /// Up to where the outlet had been fed.

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::admit::{Admit, Join, Loss, OutletId, Page, Subscribe, Transport};
+use crate::admit::{Admit, GapReason, Join, Loss, OutletId, Page, Subscribe, Transport};
 use crate::barrier::Feeds;
 use crate::broker::{ChannelInfo, Now, Totals};
 use crate::channel::{Channel, ChannelSet};
@@ -191,7 +191,7 @@ impl Partition {
             self.lost_while_held.clear();
         }
         if !lost.is_empty() {
-            let loss = Loss { channels: lost, cursor: self.at(after) };
+            let loss = Loss { reason: GapReason::Trimmed, channels: lost, cursor: self.at(after) };
             let _ = self.feeds.get(index).outlet.send(Command::Lost(Arc::new(loss)));
         }
         for message in due {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewire_hub::admit::{Cause, ConnId, Gap, GapReason, Loss};
+use tidewire_hub::admit::{Cause, ConnId, Gap, Loss};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Command;
 use tidewire_hub::limits::Limits;
@@ -112,7 +112,7 @@ impl<K: Kernel> Shard<K> {
             self.counters.gaps.add(1);
             // One that came with a cursor ahead of this shard goes on from there.
             let cursor = Position { seq: loss.cursor.seq.max(joined_at), ..loss.cursor };
-            let gap = Gap { channels, reason: GapReason::Trimmed, cursor };
+            let gap = Gap { channels, reason: loss.reason, cursor };
             match slot.form {
                 Form::Sse(..) | Form::Ws(Protocol::V1) => self.queue_gap(index, &gap, Kind::Live),
                 Form::Ws(Protocol::Raw) => self.end_at(index, Reason::Gap, gap.cursor),
