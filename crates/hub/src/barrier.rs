@@ -38,6 +38,20 @@ impl Feeds {
         self.barriers += 1;
     }
 
+    /// Holds an outlet at what it has been fed, or at less.
+    pub(crate) fn hold_at(&mut self, index: usize, after: u64) {
+        self.feeds[index].held_after = Some(after);
+    }
+
+    /// Holds every outlet that is not held yet.
+    pub(crate) fn hold_all(&mut self, after: u64) {
+        for index in 0..self.feeds.len() {
+            if self.feeds[index].held_after.is_none() {
+                self.hold(index, after);
+            }
+        }
+    }
+
     pub(crate) fn lift(&mut self, index: usize) -> Option<u64> {
         self.feeds[index].held_after.take()
     }

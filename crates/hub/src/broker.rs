@@ -70,6 +70,24 @@ pub trait Broker: Send + Sync {
 
     /// What it holds as a whole.
     fn totals(&self) -> Totals;
+
+    /// How it is.
+    fn state(&self) -> State {
+        State::Ready
+    }
+}
+
+/// How a broker is. `/readyz` is made of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It has never been ready.
+    Starting,
+    /// Messages come and go.
+    Ready,
+    /// It cannot be reached: for all that this node can tell, by nobody.
+    Away,
+    /// It can be reached, and what it has is not heard here.
+    Deaf,
 }
 
 /// What one channel holds.

@@ -33,6 +33,14 @@ pub enum Command {
     Lost(Arc<Loss>),
     /// Every message up to here, on every channel this outlet is interested in, is in the inbox before this.
     Position(Position),
+    /// The log goes on in another generation from this position on. Of what was queued in the one before, everything up to
+    /// `survived` is part of it; who was told more has been told of the loss (delivery rule R17).
+    Fence {
+        /// Up to where this outlet has been fed.
+        position: Position,
+        /// The seq up to which the two are the same.
+        survived: u64,
+    },
     /// Send a control frame to a `tidewire.v1` WebSocket.
     Reply {
         /// Which connection.

@@ -20,6 +20,7 @@ pub mod grant;
 mod history;
 mod keys;
 pub mod limits;
+pub mod lineage;
 pub mod message;
 mod order;
 pub mod partition;

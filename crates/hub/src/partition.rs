@@ -6,6 +6,8 @@
 //! Sketch: a publish costs two hash look-ups, one `Arc` and one inbox entry per interested outlet; a kept message
 //! costs its payload, about 180 bytes for itself and 32 in `order`.
 
+mod follow;
+
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use crate::grant::Grant;
 use crate::history::{History, Trimmed};
 use crate::keys::Keys;
 use crate::limits::{Limits, PageLimit, Retentions};
+use crate::lineage::Lineage;
 use crate::message::Message;
 use crate::order::{Order, Placed};
 use crate::position::{Gen, Position, Start};
@@ -26,10 +29,12 @@ use crate::reason::Reason;
 use crate::resume::{Log, with_records};
 use crate::revocation::{Revocation, Revocations};
 
+pub use follow::{Entered, Hole, Need, Piece};
+
 /// One partition log with its channels, its outlets and its idempotency keys.
 pub struct Partition {
-    generation: Gen,
-    /// The seq of the newest message.
+    lineage: Lineage,
+    /// The seq of the newest message; of a log that is kept elsewhere, up to where it has been heard.
     seq: u64,
     /// The highest `last` of any channel whose record was given up (delivery rule R20).
     floor: u64,
@@ -48,6 +53,14 @@ pub struct Partition {
     bytes_max: usize,
     channels_max: usize,
     draining: bool,
+    /// Whether the log is kept elsewhere, and this is what the node knows of it.
+    follows: bool,
+    /// Whether it has come into that log yet.
+    has_entered: bool,
+    /// Whether everybody is held, until what they missed has been read.
+    is_closed: bool,
+    /// The highest place that anybody joined at.
+    joined_max: u64,
     /// When channels were last looked through for records to give up: looking costs a walk over all of them.
     looked_ms: Option<u64>,
 }
@@ -62,7 +75,7 @@ impl Partition {
         revocations: Arc<Revocations>,
     ) -> Partition {
         Partition {
-            generation,
+            lineage: Lineage::new(generation),
             seq: 0,
             floor: 0,
             channels: HashMap::new(),
@@ -77,6 +90,10 @@ impl Partition {
             bytes_max: limits.memory_budget / 4 * 3,
             channels_max: limits.channels_max,
             draining: false,
+            follows: false,
+            has_entered: false,
+            is_closed: false,
+            joined_max: 0,
             looked_ms: None,
         }
     }
@@ -84,6 +101,9 @@ impl Partition {
     /// Makes an outlet known.
     pub fn attach(&mut self, outlet: Arc<dyn Outlet>) -> OutletId {
         let index = self.feeds.attach(outlet);
+        if self.is_closed {
+            self.feeds.hold_at(index, self.seq);
+        }
         OutletId(u16::try_from(index).expect("a node has a handful of outlets"))
     }
 
@@ -118,10 +138,7 @@ impl Partition {
             Join::WhenCaughtUp | Join::WhenEmpty => self.feeds.fed(usize::from(subscribe.outlet.0), self.seq),
         };
         if let Err(refusal) = self.still_holds(&subscribe.grant, &subscribe.channels) {
-            let Subscribe { outlet, conn, cause, .. } = subscribe;
-            let command = Command::Refuse { conn, reason: refusal, detail: refusal.hint().into(), cause };
-            let _ = self.feeds.get(usize::from(outlet.0)).outlet.send(command);
-            return;
+            return self.refuse(subscribe, refusal);
         }
         let page = self.log(&subscribe.channels, fed).page(subscribe.start, subscribe.page);
         let joined = match subscribe.join {
@@ -130,12 +147,20 @@ impl Partition {
             Join::Never => false,
         };
         let Subscribe { outlet, conn, transport, grant, channels, cause, .. } = subscribe;
+        self.joined_max = self.joined_max.max(if joined { page.cursor.seq } else { 0 });
         let refused = joined.then(|| self.join(outlet, transport, &channels, now)).and_then(Result::err);
         let command = match refused {
             None => Command::Admit(Box::new(Admit { conn, transport, grant, channels, page, joined, cause })),
             Some(reason) => Command::Refuse { conn, reason, detail: reason.hint().into(), cause },
         };
         // Only deliveries can find the inbox full.
+        let _ = self.feeds.get(usize::from(outlet.0)).outlet.send(command);
+    }
+
+    /// Answers a subscription by a refusal.
+    pub fn refuse(&self, subscribe: Subscribe, reason: Reason) {
+        let Subscribe { outlet, conn, cause, .. } = subscribe;
+        let command = Command::Refuse { conn, reason, detail: reason.hint().into(), cause };
         let _ = self.feeds.get(usize::from(outlet.0)).outlet.send(command);
     }
 
@@ -152,7 +177,7 @@ impl Partition {
         for channel in channels {
             let history = self.channels.get_mut(channel).expect("a joined channel has a record (R12)");
             history.leave(outlet, transport);
-            if history.is_idle() && history.last() <= self.floor {
+            if !self.follows && history.is_idle() && history.last() <= self.floor {
                 self.channels.remove(channel);
             }
         }
@@ -167,6 +192,9 @@ impl Partition {
     /// Lifts the barrier of an outlet that has emptied its inbox: a gap for what was trimmed meanwhile, then every
     /// held message in seq order. Raises it again where the inbox fills up once more.
     pub fn catch_up(&mut self, outlet: OutletId) {
+        if self.is_closed {
+            return;
+        }
         let index = usize::from(outlet.0);
         let Some(after) = self.feeds.lift(index) else { return };
         let interested =
@@ -263,7 +291,7 @@ impl Partition {
     /// A still picture of these channels as they were at `end`.
     fn log<'p>(&'p self, channels: &'p ChannelSet, end: u64) -> Log<'p> {
         let channels = with_records(channels, |channel| self.channels.get(channel));
-        Log { generation: self.generation, head: self.seq, end, floor: self.floor, channels }
+        Log { lineage: &self.lineage, head: self.seq, end, floor: self.floor, channels }
     }
 
     fn place(&mut self, publish: Publish, position: Position, now: Now) -> Receivers {
@@ -272,10 +300,16 @@ impl Partition {
         let history = self.channels.entry(channel.clone()).or_insert_with(|| History::new(floor));
         let prev = history.last();
         let message = Message { channel, position, prev, event, payload, time_ms: now.wall_ms };
-        let message = Arc::new(message);
+        self.keep(Arc::new(message), position.seq - 1, now)
+    }
+
+    /// Keeps a message of a channel that has a record, and puts it into every interested inbox. `before` is the place up
+    /// to which those have been fed.
+    fn keep(&mut self, message: Arc<Message>, before: u64, now: Now) -> Receivers {
+        let Some(history) = self.channels.get_mut(&message.channel) else { return Receivers::default() };
         self.messages += 1;
         self.bytes += message.cost_bytes();
-        let seq = position.seq;
+        let seq = message.position.seq;
         let placed = Placed { seq, placed_ms: now.monotonic_ms, channel: message.channel.clone() };
         let retention = self.retentions.of(&message.channel);
         self.order.push(placed, retention.ttl);
@@ -284,7 +318,7 @@ impl Partition {
         for index in history.interested() {
             let feed = self.feeds.get(index);
             if feed.held_after.is_none() && feed.outlet.send(Command::Deliver(message.clone())).is_err() {
-                self.feeds.hold(index, seq - 1);
+                self.feeds.hold(index, before);
             }
         }
         self.give_back(trimmed);
@@ -394,7 +428,7 @@ impl Partition {
     }
 
     fn at(&self, seq: u64) -> Position {
-        Position { generation: self.generation, seq }
+        Position { generation: self.lineage.generation, seq }
     }
 }
 

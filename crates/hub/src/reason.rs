@@ -102,6 +102,12 @@ reasons! {
     ChannelsFull, "channels_full", 503, 1013, Later, "Raise limits.channels_max, or use fewer channels.";
     /// As many idempotency keys are remembered as may be.
     KeysFull, "keys_full", 503, 1013, Later, "Publish more slowly with keys, or raise limits.keys_max.";
+    /// The broker cannot be reached.
+    BrokerUnavailable, "broker_unavailable", 503, 1013, Later, "Come back after a random delay; nothing has happened.";
+    /// The broker did not answer, so that nobody knows whether the message was placed.
+    OutcomeUnknown, "outcome_unknown", 504, 1013, Later, "Repeat it with the same Idempotency-Key; with one, it happens once.";
+    /// The broker has no memory left for messages.
+    BrokerFull, "broker_full", 507, 1013, Later, "Raise maxmemory of Redis, or keep less history.";
     /// The server is going away.
     Draining, "draining", 503, 1012, Resume, "Come back with the cursor; another node or the next process answers.";
     /// The subscriber read too slowly.

@@ -8,12 +8,13 @@ use crate::admit::{Gap, GapReason, Page};
 use crate::channel::{Channel, ChannelSet};
 use crate::history::History;
 use crate::limits::PageLimit;
+use crate::lineage::{Lineage, Verdict};
 use crate::message::Message;
-use crate::position::{Cursor, Gen, Position, Start};
+use crate::position::{Cursor, Position, Start};
 
 /// A still picture of a partition, as far as a resume needs it.
 pub(crate) struct Log<'p> {
-    pub(crate) generation: Gen,
+    pub(crate) lineage: &'p Lineage,
     /// The seq of the newest message of the partition.
     pub(crate) head: u64,
     /// What lies above this seq is not looked at: the outlet that reads has not been fed further.
@@ -28,12 +29,14 @@ impl<'p> Log<'p> {
     /// Reads one page from `start` on.
     pub(crate) fn page(&self, start: Start, limit: PageLimit) -> Page {
         let from = self.resolve(start);
-        let (messages, more) = self.merge(from.after, limit);
+        let end = self.reach(from.after);
+        let (messages, full) = self.merge(from.after, end, limit);
+        let more = full || end < self.end;
         let newest = self.channels.iter().map(|(_, history)| self.last(*history)).max().unwrap_or(self.head);
         let end = match messages.last() {
-            Some(message) if more => message.position.seq,
+            Some(message) if full => message.position.seq,
             // A cursor may be ahead of the outlet, and is never answered by one below it (delivery rule R7).
-            _ => self.end.max(from.after),
+            _ => end.max(from.after),
         };
         Page {
             gap: from.gap,
@@ -41,7 +44,7 @@ impl<'p> Log<'p> {
             messages,
             cursor: self.at(end),
             more,
-            whole: self.at(self.highest_base().max(from.start.unwrap_or(from.after))),
+            whole: self.at(self.highest_gone().max(from.start.unwrap_or(from.after))),
             newest: self.at(newest),
         }
     }
@@ -51,26 +54,35 @@ impl<'p> Log<'p> {
             Start::Live => From { gap: None, start: Some(self.end), after: self.end },
             Start::Earliest => From { gap: None, start: None, after: 0 },
             Start::Tail(count) => From { gap: None, start: None, after: self.before_newest(count as usize) },
-            Start::After(Cursor::At(position)) if self.knows(position) => self.resume(position.seq),
-            // A gap, never an error and never "nothing new" (delivery rule R7). What the log still keeps was
-            // published after whatever the client saw, so the stream goes on with all of it.
-            Start::After(_) => {
-                let begins = self.lowest_base(|_| true).unwrap_or(self.head);
-                self.with_gap(self.names(|_| true), GapReason::Epoch, begins, 0)
-            }
+            Start::After(Cursor::At(position)) => match self.lineage.judge(position, self.head) {
+                Verdict::Whole => self.resume(position.seq),
+                Verdict::Lost => self.anew(GapReason::Failover, self.lineage.survived(position)),
+                Verdict::Unknown if self.lineage.was_lost(position.generation) => {
+                    self.anew(GapReason::StoreReset, 0)
+                }
+                Verdict::Unknown => self.anew(GapReason::Epoch, 0),
+            },
+            Start::After(Cursor::Unreadable) => self.anew(GapReason::Epoch, 0),
         }
     }
 
-    /// Lossless iff the cursor is not below the base of any channel.
+    /// A gap on every channel, never an error and never "nothing new" (delivery rule R7). What the log still keeps above
+    /// `after` was published after whatever the client saw, so the stream goes on with all of it.
+    fn anew(&self, reason: GapReason, after: u64) -> From {
+        let begins = self.lowest_gone(|_| true).unwrap_or(self.head).max(after);
+        self.with_gap(self.names(|_| true), reason, begins, after)
+    }
+
+    /// Lossless iff nothing is gone above the cursor on any channel.
     fn resume(&self, cursor: u64) -> From {
-        let lost = |base: u64| cursor < base;
+        let lost = |gone: u64| cursor < gone;
         let channels = self.names(lost);
         if channels.is_empty() {
             return From { gap: None, start: Some(cursor), after: cursor };
         }
         let all_lost = channels.len() == self.channels.len();
         // The lowest over the channels: one that lost nothing goes on from the cursor itself (delivery rule R5).
-        let begins = if all_lost { self.lowest_base(lost).unwrap_or(cursor) } else { cursor };
+        let begins = if all_lost { self.lowest_gone(lost).unwrap_or(cursor) } else { cursor };
         self.with_gap(channels, GapReason::Trimmed, begins, cursor)
     }
 
@@ -81,13 +93,21 @@ impl<'p> Log<'p> {
         From { gap, start: Some(begins), after }
     }
 
-    /// The messages of all channels after `after`, merged by seq, as many as a page holds; and whether more is kept.
-    fn merge(&self, after: u64, limit: PageLimit) -> (Vec<Arc<Message>>, bool) {
+    /// Up to where all that there is after `after` is at hand, over all channels.
+    fn reach(&self, after: u64) -> u64 {
+        let ends =
+            self.channels.iter().filter_map(|(_, history)| history.and_then(|one| one.follow(after).1));
+        ends.min().map_or(self.end, |end| end.min(self.end))
+    }
+
+    /// The messages of all channels after `after` and up to `end`, merged by seq, as many as a page holds; and whether
+    /// there are more.
+    fn merge(&self, after: u64, end: u64, limit: PageLimit) -> (Vec<Arc<Message>>, bool) {
         let mut feeds: Vec<_> = self
             .channels
             .iter()
             .filter_map(|(_, history)| *history)
-            .map(|history| history.after(after).take_while(|message| message.position.seq <= self.end))
+            .map(|history| history.follow(after).0.take_while(move |message| message.position.seq <= end))
             .collect();
         let mut next: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::with_capacity(feeds.len());
         let mut heads: Vec<Option<&Arc<Message>>> = feeds.iter_mut().map(Iterator::next).collect();
@@ -130,25 +150,21 @@ impl<'p> Log<'p> {
         before
     }
 
-    fn knows(&self, position: Position) -> bool {
-        position.generation == self.generation && position.seq <= self.head
-    }
-
     fn names(&self, wanted: impl Fn(u64) -> bool) -> Vec<Channel> {
-        let wanted = |(_, history): &&(&Channel, Option<&History>)| wanted(self.base(*history));
+        let wanted = |(_, history): &&(&Channel, Option<&History>)| wanted(self.gone(*history));
         self.channels.iter().filter(wanted).map(|(channel, _)| (*channel).clone()).collect()
     }
 
-    fn lowest_base(&self, wanted: impl Fn(u64) -> bool) -> Option<u64> {
-        self.channels.iter().map(|(_, history)| self.base(*history)).filter(|base| wanted(*base)).min()
+    fn lowest_gone(&self, wanted: impl Fn(u64) -> bool) -> Option<u64> {
+        self.channels.iter().map(|(_, history)| self.gone(*history)).filter(|gone| wanted(*gone)).min()
     }
 
-    fn highest_base(&self) -> u64 {
-        self.channels.iter().map(|(_, history)| self.base(*history)).max().unwrap_or(0)
+    fn highest_gone(&self) -> u64 {
+        self.channels.iter().map(|(_, history)| self.gone(*history)).max().unwrap_or(0)
     }
 
-    fn base(&self, history: Option<&History>) -> u64 {
-        history.map_or(self.floor, History::base)
+    fn gone(&self, history: Option<&History>) -> u64 {
+        history.map_or(self.floor, History::gone)
     }
 
     fn last(&self, history: Option<&History>) -> u64 {
@@ -156,7 +172,7 @@ impl<'p> Log<'p> {
     }
 
     fn at(&self, seq: u64) -> Position {
-        Position { generation: self.generation, seq }
+        Position { generation: self.lineage.generation, seq }
     }
 }
 

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod brokers;
 pub mod census;
 pub mod clock;
 pub mod config;

@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidewire_auth::dev::DevGate;
-use tidewire_broker::memory::{self, Memory};
 use tidewire_engine::Control;
-use tidewire_hub::broker::Broker;
-use tidewire_hub::position::Gen;
 use tidewire_hub::revocation::Revocations;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{self, Parts};
+use crate::brokers;
 use crate::census::Census;
+use crate::clock::Clock;
 use crate::config::{Settings, machine};
 use crate::control::Plane;
 use crate::crowd::Crowd;
@@ -100,15 +99,9 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let Listeners { public: mut listeners, address, admin, handed } = Listeners::open(settings)?;
 
     // Where messages are kept, and who listens to them.
-    let generation = Gen::from_random(getrandom::u64().map_err(io::Error::from)?);
     let revocations: Arc<Revocations> = Arc::default();
-    let options = memory::Options {
-        limits: limits.clone(),
-        retentions: settings.retentions(),
-        generation,
-        revocations: revocations.clone(),
-    };
-    let broker: Arc<dyn Broker> = Arc::new(Memory::new(&options));
+    let clock = Clock::start();
+    let broker = brokers::start(settings, &limits, &revocations, &clock)?;
     let loops = if settings.engine_listens() { listeners.len() } else { 0 };
     let outlets = loops + 1;
     let share = reload::share(&limits, outlets);
@@ -127,6 +120,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         node.runtime = Some(tokio::runtime::Handle::current());
         (node, Some(entrance))
     };
+    node.clock = clock;
     node.ways = ways;
     node.revocations = revocations.clone();
     node.publishes.limit(&limits, &settings.namespaces);

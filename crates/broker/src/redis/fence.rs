@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use tidewire_hub::lineage;
+pub use tidewire_hub::lineage::{Ancestor, Verdict};
 use tidewire_hub::position::{Gen, Position};
 
 /// Generations and replication ids that a node remembers. Of more, it forgets the oldest: to lose something by that takes
@@ -66,42 +68,11 @@ pub struct Fence {
     pub lineage: Vec<Ancestor>,
 }
 
-/// A generation that ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ancestor {
-    /// Which.
-    pub generation: Gen,
-    /// What survived of it: everything up to this seq.
-    pub base: u64,
-    /// Whether more than that may have been seen or acknowledged.
-    pub lossy: bool,
-}
-
-/// What a cursor is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The log goes on from it in silence.
-    Whole,
-    /// Something above it may have been seen or acknowledged and is gone: `gap(failover)`.
-    Lost,
-    /// Nobody knows its generation: `gap(epoch)`, or `gap(store_reset)` where the node saw the store go.
-    Unknown,
-}
-
 impl Fence {
     /// Judges a cursor while the log's newest message is at `head` (delivery rule R17).
     #[must_use]
     pub fn judge(&self, cursor: Position, head: u64) -> Verdict {
-        if cursor.generation == self.generation {
-            // A seq that was not given out yet is a forgery, and goes for unknown (R7).
-            return if cursor.seq <= head { Verdict::Whole } else { Verdict::Unknown };
-        }
-        let Some(at) = self.lineage.iter().position(|ancestor| ancestor.generation == cursor.generation)
-        else {
-            return Verdict::Unknown;
-        };
-        let lossy = self.lineage[..=at].iter().any(|ancestor| ancestor.lossy);
-        if lossy || cursor.seq > self.lineage[at].base { Verdict::Lost } else { Verdict::Whole }
+        lineage::judge(self.generation, &self.lineage, cursor, head)
     }
 }
 

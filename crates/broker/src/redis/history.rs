@@ -67,6 +67,12 @@ impl History {
 }
 
 impl Slice {
+    /// Up to where it is read.
+    #[must_use]
+    pub fn read_to(&self) -> u64 {
+        self.read_to
+    }
+
     fn read(mut parts: Parts, head: Position, channel: &Channel, after: u64) -> Result<Slice, Error> {
         let base = parts.seq()?;
         let last = Some(parts.bytes()?).filter(|last| !last.is_empty());

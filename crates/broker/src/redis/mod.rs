@@ -14,6 +14,7 @@
 //! Nothing here decides when: no task, no timer, no repetition but that of a script that Redis has forgotten. A link that
 //! is in doubt is given up and dialled anew by whoever holds it (delivery rule R16).
 
+pub mod broker;
 mod envelope;
 mod error;
 mod fence;
@@ -24,6 +25,7 @@ mod link;
 mod log;
 mod reply;
 mod script;
+pub mod sequencer;
 
 pub use envelope::{Envelope, Junk, PAYLOAD_BYTES_MAX, decode_body, encode_body};
 pub use error::Error;

@@ -47,6 +47,7 @@ impl<K: Kernel> Shard<K> {
                     self.admit(*admit);
                 }
                 Command::Position(position) => self.position = Some(position),
+                Command::Fence { position, survived } => self.fence(position, survived),
                 Command::Refuse { conn, reason, detail, cause } => {
                     self.refuse_asked(conn, &Refusal { reason, detail }, cause);
                 }
@@ -110,8 +111,10 @@ impl<K: Kernel> Shard<K> {
                 continue;
             }
             self.counters.gaps.add(1);
-            // One that came with a cursor ahead of this shard goes on from there.
-            let cursor = Position { seq: loss.cursor.seq.max(joined_at), ..loss.cursor };
+            // One that came with a cursor ahead of this shard goes on from there, unless that is of another log.
+            let is_same_log = self.generation == Some(loss.cursor.generation);
+            let seq = if is_same_log { loss.cursor.seq.max(joined_at) } else { loss.cursor.seq };
+            let cursor = Position { seq, ..loss.cursor };
             let gap = Gap { channels, reason: loss.reason, cursor };
             match slot.form {
                 Form::Sse(..) | Form::Ws(Protocol::V1) => self.queue_gap(index, &gap, Kind::Live),
@@ -126,6 +129,16 @@ impl<K: Kernel> Shard<K> {
                     self.soil(index);
                 }
             }
+        }
+    }
+
+    /// The log has another generation. A connection's own place is cut back to what it has in common with the one before,
+    /// so that nothing that was placed there since passes for delivered.
+    fn fence(&mut self, position: Position, survived: u64) {
+        (self.generation, self.position) = (Some(position.generation), Some(position));
+        for index in self.slots.indices() {
+            let slot = self.slots.at(index);
+            slot.joined_at = slot.joined_at.min(survived);
         }
     }
 
