@@ -300,12 +300,12 @@ impl Partition {
         let history = self.channels.entry(channel.clone()).or_insert_with(|| History::new(floor));
         let prev = history.last();
         let message = Message { channel, position, prev, event, payload, time_ms: now.wall_ms };
-        self.keep(Arc::new(message), position.seq - 1, now)
+        self.keep(&Arc::new(message), position.seq - 1, now)
     }
 
     /// Keeps a message of a channel that has a record, and puts it into every interested inbox. `before` is the place up
     /// to which those have been fed.
-    fn keep(&mut self, message: Arc<Message>, before: u64, now: Now) -> Receivers {
+    fn keep(&mut self, message: &Arc<Message>, before: u64, now: Now) -> Receivers {
         let Some(history) = self.channels.get_mut(&message.channel) else { return Receivers::default() };
         self.messages += 1;
         self.bytes += message.cost_bytes();

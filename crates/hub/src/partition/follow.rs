@@ -196,7 +196,7 @@ impl Partition {
         let outcome = if hole { Err(Hole) } else { Ok(()) };
         let before = self.seq;
         self.advance(seq);
-        self.keep(Arc::new(message), before, now);
+        self.keep(&Arc::new(message), before, now);
         self.trim_memory();
         outcome
     }
