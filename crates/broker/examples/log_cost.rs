@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidewire_broker::redis::{Log, NodeId, Past, Placing, Request, Timeouts};
+use tidewire_broker::redis::{Address, Log, NodeId, Past, Placing, Request, Timeouts};
 use tidewire_hub::channel::Channel;
 use tidewire_hub::limits::Retention;
 use tidewire_hub::message::Payload;
@@ -26,7 +26,8 @@ const FLUSHES: [usize; 4] = [1, 10, 100, 1_000];
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::args().nth(1).ok_or("name the Redis: redis://127.0.0.1:6379")?;
     let timeouts = Timeouts { dial: Duration::from_secs(5), answer: Duration::from_secs(30) };
-    let log = Log::dial(&url, "tidewire-cost", 0, timeouts).await?;
+    let endpoint = Address::parse(&url, None)?.master(timeouts).await?;
+    let log = Log::dial(&endpoint, "tidewire-cost", 0, timeouts).await?;
     let random = || RandomState::new().hash_one(0);
     let mut past = Past::new(NodeId::from_random(random()));
     let fence = log.handshake(&past, [Gen::from_random(random()), Gen::from_random(random())]).await?;

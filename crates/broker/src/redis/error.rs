@@ -10,12 +10,18 @@ pub enum Error {
     /// Another generation or replication id than the node's, or the node is no longer registered. Nothing happened.
     /// Re-dial, shake hands, then try again in the old order (delivery rule R16).
     Fenced,
-    /// The server is a replica. Nothing happened. Ask who the master is, and dial that.
+    /// The server is a replica. Nothing happened. Find the master ([`Address::master`](super::Address::master)), and dial
+    /// that.
     ReadOnly,
     /// The server is one that this node has left for another: an old master. Nothing happened. As [`Error::ReadOnly`].
     Left,
     /// Memory is full (`maxmemory`). Nothing happened; no seq was consumed (R15). Later may be better.
     NoSpace,
+    /// No sentinel names a master that answers as one. Nothing happened. Later may be better: a failover takes a moment.
+    NoMaster {
+        /// How many sentinels were asked.
+        asked: usize,
+    },
     /// Redis is older than 7.0. Only an upgrade helps.
     TooOld {
         /// What it says it is, at most 32 bytes; empty where it does not say.
@@ -92,6 +98,9 @@ impl fmt::Display for Error {
             Error::ReadOnly => write!(f, "this Redis is a replica; the node needs its master"),
             Error::Left => write!(f, "this Redis is an old master that the node has left"),
             Error::NoSpace => write!(f, "Redis has reached maxmemory; raise it, or keep less history"),
+            Error::NoMaster { asked } => {
+                write!(f, "none of {asked} sentinels names a master that answers as one")
+            }
             Error::TooOld { version } if version.is_empty() => write!(f, "Redis is too old; 7.0 is needed"),
             Error::TooOld { version } => write!(f, "Redis {version} is too old; 7.0 is needed"),
             Error::Auth => write!(f, "Redis refuses the user, its password, or what it may do"),

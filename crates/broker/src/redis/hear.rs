@@ -6,6 +6,7 @@ use bytes::Bytes;
 use redis::{PushInfo, PushKind, Value};
 use tidewire_hub::channel::Channel;
 
+use super::endpoint::Endpoint;
 use super::error::Error;
 use super::keys::Names;
 use super::link::{Link, Probe, Timeouts};
@@ -23,13 +24,13 @@ impl Ear {
     /// # Errors
     /// As there.
     pub async fn dial(
-        url: &str,
+        endpoint: &Endpoint,
         prefix: &str,
         partition: u16,
         timeouts: Timeouts,
         hear: Hear,
     ) -> Result<Ear, Error> {
-        Ok(Ear { link: Link::dial(url, prefix, partition, timeouts, Some(hear)).await? })
+        Ok(Ear { link: Link::dial(endpoint, prefix, partition, timeouts, Some(hear)).await? })
     }
 
     /// Hears these channels from now on: what is published after this returns is heard, unless the link ends.

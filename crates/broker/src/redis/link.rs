@@ -8,22 +8,17 @@ use std::fmt;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, Value};
+use redis::{AsyncConnectionConfig, Cmd, Value};
 use tidewire_hub::channel::Channel;
 use tidewire_hub::position::Position;
 
+use super::endpoint::{self, Endpoint};
 use super::error::Error;
 use super::fence::Replication;
 use super::hear::{Hear, Heard};
 use super::keys::Names;
 use super::reply;
 use super::script::{self, Script};
-
-/// Flushes and calls that wait for the link to take them. Beyond: callers wait.
-const WAITING_CALLS_MAX: usize = 1_024;
-
-/// Bytes that gather before they are written out, whoever else waits.
-const WRITE_BYTES_MAX: usize = 256 << 10;
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,24 +61,15 @@ impl fmt::Debug for Link {
 
 impl Link {
     pub(super) async fn dial(
-        url: &str,
+        endpoint: &Endpoint,
         prefix: &str,
         partition: u16,
         timeouts: Timeouts,
         hear: Option<Hear>,
     ) -> Result<Link, Error> {
-        let info: ConnectionInfo = url.into_connection_info().map_err(|_| Error::malformed("url"))?;
-        let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
-        // One command less that the user has to be allowed (security rule S53).
-        let settings = settings.set_skip_set_lib_name();
-        let database = u32::try_from(settings.db()).map_err(|_| Error::malformed("database"))?;
-        let names = Names::new(prefix, partition, database).ok_or_else(|| Error::malformed("prefix"))?;
-        let client = Client::open(info.set_redis_settings(settings)).map_err(|_| Error::malformed("url"))?;
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(timeouts.dial))
-            .set_response_timeout(Some(timeouts.answer))
-            .set_pipeline_buffer_size(WAITING_CALLS_MAX)
-            .set_write_backpressure_boundary(WRITE_BYTES_MAX);
+        let names = Names::new(prefix, partition, endpoint.database());
+        let names = names.ok_or_else(|| Error::malformed("prefix"))?;
+        let mut config = AsyncConnectionConfig::new();
         if let Some(hear) = hear {
             let names = names.clone();
             config = config.set_push_sender(move |push| -> Result<(), ()> {
@@ -93,8 +79,7 @@ impl Link {
                 Ok(())
             });
         }
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(Link { connection, names })
+        Ok(Link { connection: endpoint.dial(timeouts, config).await?, names })
     }
 
     pub(super) fn names(&self) -> &Names {
@@ -112,12 +97,7 @@ impl Link {
 
     /// Sends calls in one write and gives as many answers, in their order; an error reply is one of them.
     pub(super) async fn send(&self, calls: &[Cmd]) -> Result<Vec<Value>, Error> {
-        let mut pipeline = Pipeline::with_capacity(calls.len());
-        for call in calls {
-            pipeline.add_command(call.clone());
-        }
-        let answers = self.connection.clone().send_packed_commands(&pipeline, 0, calls.len()).await?;
-        if answers.len() == calls.len() { Ok(answers) } else { Err(Error::malformed("count")) }
+        endpoint::send(&self.connection, calls).await
     }
 
     pub(super) async fn probe(&self) -> Result<Probe, Error> {

@@ -12,6 +12,7 @@ use tidewire_hub::limits::{PageLimit, Retention};
 use tidewire_hub::position::{Gen, Position};
 use tidewire_hub::publish::Publish;
 
+use super::endpoint::Endpoint;
 use super::envelope::encode_body;
 use super::error::Error;
 use super::fence::{Fence, NodeId, Past};
@@ -75,16 +76,21 @@ pub struct Log {
 }
 
 impl Log {
-    /// Dials `url` (`redis://[user[:password]@]host[:port][/database]`) for the partition of `prefix`.
+    /// Dials a server for the partition of `prefix`.
     ///
     /// The link never comes back by itself: once a call says [`Error::Broken`], dial again, and shake hands before
     /// anything else (delivery rule R16).
     ///
     /// # Errors
     /// [`Error::Auth`], [`Error::TooOld`] before Redis 6, [`Error::Broken`] where nobody answers, [`Error::Malformed`] for
-    /// a URL or prefix that cannot be read.
-    pub async fn dial(url: &str, prefix: &str, partition: u16, timeouts: Timeouts) -> Result<Log, Error> {
-        Ok(Log { link: Link::dial(url, prefix, partition, timeouts, None).await? })
+    /// a prefix that cannot be one.
+    pub async fn dial(
+        endpoint: &Endpoint,
+        prefix: &str,
+        partition: u16,
+        timeouts: Timeouts,
+    ) -> Result<Log, Error> {
+        Ok(Log { link: Link::dial(endpoint, prefix, partition, timeouts, None).await? })
     }
 
     /// What things are called.

@@ -6,6 +6,7 @@
 //! scripts/   what happens in one step, in Redis
 //! fence      what a node remembers, and what it learns from a handshake
 //! history    what a read gives
+//! address    where Redis is, and who is its master
 //! link       calls and answers
 //! log        the client: handshake, publish, renew, read, probe
 //! hear       a subscribed link, and what it brings
@@ -14,7 +15,9 @@
 //! Nothing here decides when: no task, no timer, no repetition but that of a script that Redis has forgotten. A link that
 //! is in doubt is given up and dialled anew by whoever holds it (delivery rule R16).
 
+mod address;
 pub mod broker;
+mod endpoint;
 mod envelope;
 mod error;
 mod fence;
@@ -25,8 +28,11 @@ mod link;
 mod log;
 mod reply;
 mod script;
+mod sentinel;
 pub mod sequencer;
 
+pub use address::{Address, AddressError, SENTINELS_MAX};
+pub use endpoint::Endpoint;
 pub use envelope::{Envelope, Junk, PAYLOAD_BYTES_MAX, decode_body, encode_body};
 pub use error::Error;
 pub use fence::{Ancestor, Fence, NodeId, Past, Replication, Verdict};

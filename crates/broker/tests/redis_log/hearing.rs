@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidewire_broker::redis::{Ear, Envelope, Error, Heard, Timeouts};
 
-use crate::node::{Node, PREFIX, channel, message};
+use crate::node::{Node, PREFIX, channel, endpoint, message};
 use crate::server::Server;
 
 type Ears = Arc<Mutex<Vec<Heard>>>;
@@ -15,7 +15,7 @@ async fn listens(server: &Server) -> (Ear, Ears) {
     let ears = Ears::default();
     let hear = ears.clone();
     let hear = Arc::new(move |heard| hear.lock().unwrap().push(heard));
-    let link = Ear::dial(&server.url(), PREFIX, 0, Timeouts::default(), hear).await.unwrap();
+    let link = Ear::dial(&endpoint(&server.url()).await, PREFIX, 0, Timeouts::default(), hear).await.unwrap();
     (link, ears)
 }
 

@@ -4,6 +4,7 @@
 
 mod damage;
 mod failover;
+mod finding;
 mod hearing;
 mod history;
 mod hostile;

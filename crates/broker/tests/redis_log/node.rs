@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidewire_broker::redis::{
-    Error, Fence, History, Log, NodeId, Past, Placing, Request, Slice, Timeouts, Verdict,
+    Address, Endpoint, Error, Fence, History, Log, NodeId, Past, Placing, Request, Slice, Timeouts, Verdict,
 };
 use tidewire_hub::channel::Channel;
 use tidewire_hub::limits::{POLL_PAGE, PageLimit, Retention};
@@ -18,6 +18,8 @@ use crate::server::Server;
 
 pub(crate) const PREFIX: &str = "tidewire";
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const PATIENT: Timeouts =
+    Timeouts { dial: Duration::from_secs(5), answer: Duration::from_secs(5) };
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
 /// A node: its link, what it remembers, and what it goes by.
@@ -101,8 +103,12 @@ impl Node {
 }
 
 pub(crate) async fn dial(url: &str) -> Result<Log, Error> {
-    let timeouts = Timeouts { dial: Duration::from_secs(5), answer: Duration::from_secs(5) };
-    Log::dial(url, PREFIX, 0, timeouts).await
+    Log::dial(&endpoint(url).await, PREFIX, 0, PATIENT).await
+}
+
+/// The server that a URL stands for.
+pub(crate) async fn endpoint(url: &str) -> Endpoint {
+    Address::parse(url, None).unwrap().master(PATIENT).await.unwrap()
 }
 
 pub(crate) fn random() -> u64 {

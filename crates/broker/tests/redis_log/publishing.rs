@@ -10,7 +10,7 @@ use tidewire_hub::message::{EventName, Payload};
 use tidewire_hub::position::Position;
 use tidewire_hub::publish::Publish;
 
-use crate::node::{LEASE, Node, PREFIX, channel, dial, keyed, message, seqs};
+use crate::node::{LEASE, Node, PREFIX, channel, dial, endpoint, keyed, message, seqs};
 use crate::server::{Server, pair};
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn f6_a_redis_that_stands_still_leaves_the_outcome_unknown_and_a_key_settl
     let server = Server::start(&[]).await;
     let timeouts = Timeouts { answer: Duration::from_millis(100), ..Timeouts::default() };
     let mut node = Node::at(&server).await;
-    node.log = Log::dial(&server.url(), PREFIX, 0, timeouts).await.unwrap();
+    node.log = Log::dial(&endpoint(&server.url()).await, PREFIX, 0, timeouts).await.unwrap();
     server.signal("STOP");
     let publish = keyed("a", "1", "k");
     assert_eq!(node.publishes(&publish).await, Err(Error::Broken));

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running `redis-server`.
 pub(crate) struct Server {
-    child: Child,
+    child: Option<Child>,
     port: u16,
     folder: PathBuf,
     options: Vec<String>,
@@ -25,20 +25,32 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one that keeps nothing on disk, with `options` as on its command line, and waits until it answers.
     pub(crate) async fn start(options: &[&str]) -> Server {
-        static STARTED: AtomicUsize = AtomicUsize::new(0);
-        let name =
-            format!("tidewire-redis-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-        let child = launch(free, &folder, &options);
-        let server = Server { child, port: free, folder, options };
+        let mut server = Server::new(options);
+        server.launch();
         server.answers().await;
         server
     }
 
-    /// Where it is, for [`tidewire_broker::redis::Log::dial`].
+    /// As [`Server::start`], with TLS alone. Nothing is asked of it but what a test dials itself.
+    pub(crate) async fn start_tls(cert: &str, key: &str) -> Server {
+        let mut server = Server::new(&[]);
+        let (cert_file, key_file) = (server.folder.join("cert.pem"), server.folder.join("key.pem"));
+        std::fs::write(&cert_file, cert).unwrap();
+        std::fs::write(&key_file, key).unwrap();
+        let (port, files) = (server.port(), [cert_file, key_file].map(|file| file.display().to_string()));
+        let tls = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"];
+        let tls = [&tls[..], &["--tls-cert-file", &files[0], "--tls-key-file", &files[1]]].concat();
+        server.options = tls.iter().map(ToString::to_string).collect();
+        server.launch();
+        let since = Instant::now();
+        while tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.is_err() {
+            assert!(since.elapsed() < PATIENCE, "redis-server does not answer");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        server
+    }
+
+    /// Where it is, for [`tidewire_broker::redis::Address::parse`].
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -141,16 +153,35 @@ impl Server {
 
     /// Stops it dead (`STOP`), or lets it go on (`CONT`).
     pub(crate) fn signal(&self, signal: &str) {
-        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
+        let status = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(self.child.as_ref().unwrap().id().to_string())
+            .status();
         assert!(status.unwrap().success());
     }
 
     /// Kills it without warning, and starts it again with what it has on disk.
     pub(crate) async fn crash_and_restart(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.child = launch(self.port, &self.folder, &self.options);
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        self.launch();
         self.answers().await;
+    }
+
+    /// One that is not running yet.
+    fn new(options: &[&str]) -> Server {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let name =
+            format!("tidewire-redis-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        Server { child: None, port: free_port(), folder, options }
+    }
+
+    fn launch(&mut self) {
+        self.child = Some(launch(self.port, &self.folder, &self.options));
     }
 
     async fn control(&self) -> MultiplexedConnection {
@@ -185,8 +216,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -216,6 +249,10 @@ impl Subscription {
             }
         }
     }
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn launch(port: u16, folder: &std::path::Path, options: &[String]) -> Child {
