@@ -34,6 +34,8 @@ pub enum Error {
         /// Its error code, at most 32 bytes.
         code: Box<str>,
     },
+    /// As many calls are in flight as may be. Nothing happened; later may be better.
+    Crowded,
     /// The link broke, or no answer came in time. Whether it happened is unknown.
     Broken,
     /// The answer is not one that our scripts give, or a script failed half-way. Whether it happened is unknown.
@@ -105,6 +107,7 @@ impl fmt::Display for Error {
             Error::TooOld { version } => write!(f, "Redis {version} is too old; 7.0 is needed"),
             Error::Auth => write!(f, "Redis refuses the user, its password, or what it may do"),
             Error::Refused { code } => write!(f, "Redis refuses for now ({code})"),
+            Error::Crowded => write!(f, "too many calls wait for Redis"),
             Error::Broken => write!(f, "the link to Redis broke, or it did not answer in time"),
             Error::Malformed { what } => write!(f, "Redis answered what no script of ours does ({what})"),
         }

@@ -10,12 +10,15 @@
 //! link       calls and answers
 //! log        the client: handshake, publish, renew, read, probe
 //! hear       a subscribed link, and what it brings
+//!
+//! aside      a client for what is not the log's
 //! ```
 //!
-//! Nothing here decides when: no task, no timer, no repetition but that of a script that Redis has forgotten. A link that
+//! But for the last, nothing here decides when: no task, no timer, no repetition but that of a script that Redis has forgotten. A link that
 //! is in doubt is given up and dialled anew by whoever holds it (delivery rule R16).
 
 mod address;
+mod aside;
 pub mod broker;
 mod endpoint;
 mod envelope;
@@ -32,6 +35,7 @@ mod sentinel;
 pub mod sequencer;
 
 pub use address::{Address, AddressError, SENTINELS_MAX};
+pub use aside::{ASIDE_CALLS_MAX, Aside};
 pub use endpoint::Endpoint;
 pub use envelope::{Envelope, Junk, PAYLOAD_BYTES_MAX, decode_body, encode_body};
 pub use error::Error;
