@@ -34,6 +34,9 @@ pub enum Error {
         /// Its error code, at most 32 bytes.
         code: Box<str>,
     },
+    /// The message stands here, and no replica had it in time. A failover may lose it, so to its publisher the outcome is
+    /// unknown; a repetition with its key settles it.
+    Unreplicated,
     /// As many calls are in flight as may be. Nothing happened; later may be better.
     Crowded,
     /// The link broke, or no answer came in time. Whether it happened is unknown.
@@ -49,7 +52,7 @@ impl Error {
     /// Whether it is certain that nothing was written.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        !matches!(self, Error::Broken | Error::Malformed { .. })
+        !matches!(self, Error::Broken | Error::Malformed { .. } | Error::Unreplicated)
     }
 
     pub(super) fn malformed(what: &str) -> Error {
@@ -107,6 +110,7 @@ impl fmt::Display for Error {
             Error::TooOld { version } => write!(f, "Redis {version} is too old; 7.0 is needed"),
             Error::Auth => write!(f, "Redis refuses the user, its password, or what it may do"),
             Error::Refused { code } => write!(f, "Redis refuses for now ({code})"),
+            Error::Unreplicated => write!(f, "no replica of this Redis had the message in time"),
             Error::Crowded => write!(f, "too many calls wait for Redis"),
             Error::Broken => write!(f, "the link to Redis broke, or it did not answer in time"),
             Error::Malformed { what } => write!(f, "Redis answered what no script of ours does ({what})"),
@@ -134,10 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_broken_link_and_a_strange_answer_leave_the_outcome_unknown() {
+    fn what_may_have_happened_is_no_refusal() {
         for code in ["OOM", "LOADING", "NOREPLICAS", "NOAUTH", "WRONGPASS", "MISCONF"] {
             assert!(Error::of_code(None, code).is_refusal(), "{code}");
         }
-        assert!(!Error::of_code(None, "ERR").is_refusal() && !Error::Broken.is_refusal());
+        for error in [Error::of_code(None, "ERR"), Error::Broken, Error::Unreplicated] {
+            assert!(!error.is_refusal(), "{error}");
+        }
     }
 }

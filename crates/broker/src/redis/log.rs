@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use redis::Cmd;
+use redis::{Cmd, Value};
 use tidewire_hub::channel::Channel;
 use tidewire_hub::limits::{PageLimit, Retention};
 use tidewire_hub::position::{Gen, Position};
@@ -69,10 +69,25 @@ pub struct Lease {
     pub awaited: u32,
 }
 
+/// When a message counts as placed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Once the master has it.
+    #[default]
+    Stored,
+    /// Once a replica has it too, in memory. One `WAIT` goes out behind each flush, and whatever is called on the same link
+    /// meanwhile waits as long: reads and renewals of a lease are better off on another one.
+    Replicated {
+        /// How long a flush waits for its replica, at least 1 ms: less than [`Timeouts::answer`], or the link breaks first.
+        within: Duration,
+    },
+}
+
 /// A link to one Redis, for the log of one partition. Clones share it; dropping the last one closes it.
 #[derive(Clone, Debug)]
 pub struct Log {
     link: Link,
+    durability: Durability,
 }
 
 impl Log {
@@ -90,7 +105,14 @@ impl Log {
         partition: u16,
         timeouts: Timeouts,
     ) -> Result<Log, Error> {
-        Ok(Log { link: Link::dial(endpoint, prefix, partition, timeouts, None).await? })
+        let link = Link::dial(endpoint, prefix, partition, timeouts, None).await?;
+        Ok(Log { link, durability: Durability::Stored })
+    }
+
+    /// The same link, for messages that count as placed when `durability` says.
+    #[must_use]
+    pub fn with(self, durability: Durability) -> Log {
+        Log { durability, ..self }
     }
 
     /// What things are called.
@@ -104,9 +126,19 @@ impl Log {
     /// ([`Past::enter`]) before anything else.
     ///
     /// # Errors
-    /// [`Error::ReadOnly`] and [`Error::Left`] where the server is not the master to go to, [`Error::TooOld`], and what
-    /// every call may say.
+    /// [`Error::ReadOnly`] and [`Error::Left`] where the server is not the master to go to, [`Error::TooOld`],
+    /// [`Error::Auth`] also where the user may not wait for replicas and has to, and what every call may say.
     pub async fn handshake(&self, past: &Past, fresh: [Gen; 2]) -> Result<Fence, Error> {
+        // What a flush could only find out once its messages stand.
+        if let (Durability::Replicated { .. }, Some(Value::ServerError(error))) =
+            (self.durability, self.link.send(&[wait_for(0, Duration::ZERO)]).await?.pop())
+        {
+            // A replica says so in words of its own here, and in ours below.
+            match Error::of_reply(&error) {
+                Error::Malformed { .. } => {}
+                error => return Err(error),
+            }
+        }
         let names = self.link.names();
         let keys = [names.fence(), names.lineage(), names.awaited(), names.dead(), names.notes()];
         let mut call = script::HANDSHAKE.call(&keys);
@@ -123,6 +155,9 @@ impl Log {
 
     /// Places messages, in their order, [`FLUSH_MESSAGES_MAX`] in a flush. One outcome each, in the same order: some may
     /// be placed and others not. Bytes in flight are the caller's to bound.
+    ///
+    /// With [`Durability::Replicated`], what stands and has no replica in time is [`Error::Unreplicated`]. Once it has one, a
+    /// repetition of its key is answered with its place (delivery rule R21).
     ///
     /// A publisher's messages that depend on each other's order must not be in one call: where Redis has forgotten the
     /// script half-way, some are sent again (fault F15).
@@ -226,16 +261,23 @@ impl Log {
             .enumerate()
             .map(|(at, request)| self.publish_call(fence, node, request, at == 0))
             .collect();
-        let mut answers = match self.link.send(&calls).await {
+        let outcome = |answer: (Value, bool)| {
+            let placing = reply::placing(answer.0, fence.generation)?;
+            match placing {
+                Placing::Placed(_) | Placing::Repeated(_) if !answer.1 => Err(Error::Unreplicated),
+                placing => Ok(placing),
+            }
+        };
+        let mut answers = match self.send_durably(calls).await {
             Ok(answers) => answers,
             Err(error) => return vec![Err(error); flush.len()],
         };
-        let forgotten: Vec<usize> = (0..answers.len()).filter(|at| is_forgotten(&answers[*at])).collect();
+        let forgotten: Vec<usize> = (0..answers.len()).filter(|at| is_forgotten(&answers[*at].0)).collect();
         if !forgotten.is_empty() {
             let again =
                 forgotten.iter().map(|at| self.publish_call(fence, node, &flush[*at], *at == forgotten[0]));
             let again: Vec<Cmd> = [script::PUBLISH.load()].into_iter().chain(again).collect();
-            match self.link.send(&again).await {
+            match self.send_durably(again).await {
                 Ok(repeated) => {
                     for (at, answer) in forgotten.into_iter().zip(repeated.into_iter().skip(1)) {
                         answers[at] = answer;
@@ -245,13 +287,25 @@ impl Log {
                 Err(error) => {
                     let outcome = |(at, answer)| match forgotten.binary_search(&at) {
                         Ok(_) => Err(error.clone()),
-                        Err(_) => reply::placing(answer, fence.generation),
+                        Err(_) => outcome(answer),
                     };
                     return answers.into_iter().enumerate().map(outcome).collect();
                 }
             }
         }
-        answers.into_iter().map(|answer| reply::placing(answer, fence.generation)).collect()
+        answers.into_iter().map(outcome).collect()
+    }
+
+    /// Sends calls in one write, and gives with each answer whether what it wrote is as durable as asked.
+    async fn send_durably(&self, mut calls: Vec<Cmd>) -> Result<Vec<(Value, bool)>, Error> {
+        let Durability::Replicated { within } = self.durability else {
+            return Ok(self.link.send(&calls).await?.into_iter().map(|answer| (answer, true)).collect());
+        };
+        calls.push(wait_for(1, within));
+        let mut answers = self.link.send(&calls).await?;
+        // Redis gives up waiting with an error where it is demoted meanwhile.
+        let replicated = matches!(answers.pop(), Some(Value::Int(1..)));
+        Ok(answers.into_iter().map(|answer| (answer, replicated)).collect())
     }
 
     fn publish_call(&self, fence: &Fence, node: NodeId, request: &Request<'_>, is_first: bool) -> Cmd {
@@ -272,6 +326,13 @@ impl Log {
         }
         call
     }
+}
+
+/// Waits until so many replicas have all that this link has written. Outside of scripts, where it would not wait.
+fn wait_for(replicas: u32, within: Duration) -> Cmd {
+    let mut wait = redis::cmd("WAIT");
+    wait.arg(replicas).arg(millis(within));
+    wait
 }
 
 /// Milliseconds as Redis takes them: at least one, and no more than ten years, beyond which it overflows.

@@ -44,4 +44,6 @@ pub use hear::{Ear, Hear, Heard};
 pub use history::{History, Slice};
 pub use keys::{Names, PREFIX_BYTES_MAX};
 pub use link::{Probe, Timeouts};
-pub use log::{FLUSH_MESSAGES_MAX, Lease, Log, Placing, READ_CHANNELS_MAX, Request, TAIL_MESSAGES_MAX};
+pub use log::{
+    Durability, FLUSH_MESSAGES_MAX, Lease, Log, Placing, READ_CHANNELS_MAX, Request, TAIL_MESSAGES_MAX,
+};

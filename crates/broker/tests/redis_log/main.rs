@@ -11,5 +11,6 @@ mod history;
 mod hostile;
 mod node;
 mod publishing;
+mod replicating;
 mod server;
 mod walk;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidewire_broker::redis::{
-    Address, Endpoint, Error, Fence, History, Log, NodeId, Past, Placing, Request, Slice, Timeouts, Verdict,
+    Address, Durability, Endpoint, Error, Fence, History, Log, NodeId, Past, Placing, Request, Slice,
+    Timeouts, Verdict,
 };
 use tidewire_hub::channel::Channel;
 use tidewire_hub::limits::{POLL_PAGE, PageLimit, Retention};
@@ -43,6 +44,11 @@ impl Node {
         let fence = log.handshake(&past, fresh()).await.unwrap();
         past.enter(&fence);
         Node { head: fence.seq, log, past, fence, retention: Retention::default() }
+    }
+
+    /// From now on its messages count as placed once a replica has them, which may take this long.
+    pub(crate) fn waits_for_a_replica(&mut self, within: Duration) {
+        self.log = self.log.clone().with(Durability::Replicated { within });
     }
 
     /// Goes to `server`, or comes in again where it is.
