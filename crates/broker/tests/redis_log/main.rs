@@ -12,5 +12,6 @@ mod hostile;
 mod node;
 mod publishing;
 mod replicating;
+mod rights;
 mod server;
 mod walk;

@@ -53,7 +53,12 @@ impl Node {
 
     /// Goes to `server`, or comes in again where it is.
     pub(crate) async fn comes_to(&mut self, server: &Server) -> Result<(), Error> {
-        self.log = dial(&server.url()).await?;
+        self.goes_to(&server.url()).await
+    }
+
+    /// As [`Node::comes_to`]; it waits for no replica there.
+    pub(crate) async fn goes_to(&mut self, url: &str) -> Result<(), Error> {
+        self.log = dial(url).await?;
         self.fence = self.log.handshake(&self.past, fresh()).await?;
         self.past.enter(&self.fence);
         self.head = self.fence.seq;

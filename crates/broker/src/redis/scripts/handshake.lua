@@ -1,4 +1,4 @@
--- tidewire handshake 1
+-- tidewire handshake 2
 -- Lets a node in: notices a promotion or an empty store, hears what the node saw, and registers it (delivery rules R15
 -- to R17, decision 13). `tests/fence` is the model of this.
 --
@@ -9,7 +9,7 @@
 -- before it was promoted, evicts, lineage}.
 
 if not redis.REDIS_VERSION_NUM or redis.REDIS_VERSION_NUM < 0x00070000 then
-  return { 'TOO OLD', tostring(redis.REDIS_VERSION) }
+  return { 'TOO OLD', string.match(redis.call('INFO', 'server'), 'redis_version:(%S+)') or '' }
 end
 local info = redis.call('INFO', 'replication')
 if not string.find(info, 'role:master', 1, true) then
