@@ -1,40 +1,51 @@
 //! Which broker a node has: one in this process, or one in Redis.
 
-use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidewire_broker::memory::{self, Memory};
-use tidewire_broker::redis::Timeouts;
 use tidewire_broker::redis::broker::{Options, Redis};
+use tidewire_broker::redis::{Address, Durability, Timeouts};
 use tidewire_hub::broker::Broker;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::position::Gen;
 use tidewire_hub::revocation::Revocations;
 
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::broker::Ack;
+use crate::config::{Secret, Settings};
+use crate::serve::Fatal;
+
+/// What a flush has left of the time for an answer when its replica has not answered: time for the answer itself.
+const WAIT_MARGIN: Duration = Duration::from_millis(300);
 
 /// Starts the broker that `settings` ask for.
 ///
 /// # Errors
-/// The system has no random numbers.
+/// The system has no random numbers, or the certificates that Redis is to be trusted by cannot be read.
 pub fn start(
     settings: &Settings,
     limits: &Arc<Limits>,
     revocations: &Arc<Revocations>,
     clock: &Clock,
-) -> io::Result<Arc<dyn Broker>> {
+) -> Result<Arc<dyn Broker>, Fatal> {
     let (limits, revocations) = (limits.clone(), revocations.clone());
     let retentions = settings.retentions();
-    let seed = getrandom::u64().map_err(io::Error::from)?;
+    let seed = getrandom::u64().map_err(std::io::Error::from)?;
     let Some(url) = &settings.broker.url else {
         let generation = Gen::from_random(seed);
         return Ok(Arc::new(Memory::new(&memory::Options { limits, retentions, generation, revocations })));
     };
-    let url = String::from_utf8_lossy(url.expose()).into();
+    let address = address(url, settings.broker.ca.as_deref()).map_err(Fatal::Broker)?;
+    let timeouts = Timeouts::default();
+    let durability = match settings.broker.ack {
+        Ack::Stored => Durability::Stored,
+        Ack::Replicated => Durability::Replicated { within: timeouts.answer - WAIT_MARGIN },
+    };
     let clock = clock.clone();
     let options = Options {
-        url,
+        address,
         prefix: settings.broker.prefix.clone(),
         limits,
         retentions,
@@ -42,7 +53,21 @@ pub fn start(
         // A system whose source has run dry has nothing that is better.
         random: Arc::new(move || getrandom::u64().unwrap_or(seed)),
         clock: Arc::new(move || clock.now()),
-        timeouts: Timeouts::default(),
+        timeouts,
+        durability,
     };
     Ok(Arc::new(Redis::start(options)))
+}
+
+/// Reads where Redis is.
+fn address(url: &Secret, ca: Option<&Path>) -> Result<Address, String> {
+    let ca = match ca {
+        Some(path) => {
+            let pem = std::fs::read(path);
+            Some(pem.map_err(|error| format!("broker.ca: cannot read {}: {error}", path.display()))?)
+        }
+        None => None,
+    };
+    let url = String::from_utf8_lossy(url.expose());
+    Address::parse(&url, ca.as_deref()).map_err(|error| format!("broker.url: {error}"))
 }

@@ -43,6 +43,8 @@ pub enum Fatal {
     System(io::Error),
     /// The gate cannot be made of what is configured.
     Entrance(Unusable),
+    /// The broker cannot be made of what is configured.
+    Broker(String),
 }
 
 impl std::fmt::Display for Fatal {
@@ -58,6 +60,7 @@ impl std::fmt::Display for Fatal {
             Fatal::Handed(error) => write!(f, "cannot use the socket that was handed over: {error}"),
             Fatal::System(error) => write!(f, "cannot start: {error}"),
             Fatal::Entrance(error) => error.fmt(f),
+            Fatal::Broker(problem) => f.write_str(problem),
         }
     }
 }

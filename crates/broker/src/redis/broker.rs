@@ -26,18 +26,20 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use super::address::Address;
+use super::endpoint::Endpoint;
 use super::error::Error;
 use super::fence::NodeId;
 use super::hear::{Ear, Heard};
 use super::link::Timeouts;
-use super::log::Log;
+use super::log::{Durability, Log};
 use super::sequencer::{Astray, Sequencer, Session, Standing, Tally};
 
 /// What a Redis broker is made of.
 #[derive(Clone)]
 pub struct Options {
     /// Where Redis is.
-    pub url: Box<str>,
+    pub address: Address,
     /// What names in Redis begin with.
     pub prefix: Box<str>,
     /// Bounds on channels and memory.
@@ -52,6 +54,8 @@ pub struct Options {
     pub clock: Arc<dyn Fn() -> Now + Send + Sync>,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// When a message counts as placed.
+    pub durability: Durability,
 }
 
 /// How long a node's registration lasts without being renewed (decision 13). Who is gone for longer counts as dead.
@@ -303,9 +307,10 @@ async fn keep(shared: Arc<Shared>) {
     loop {
         let began = Instant::now();
         let error = match come_in(&shared).await {
-            Ok((session, log, ear)) => {
+            Ok(links) => {
                 shared.watched().last_error = None;
-                let error = stay(&shared, session, log, ear).await;
+                let session = links.session;
+                let error = stay(&shared, links).await;
                 shared.with(|sequencer, now| sequencer.lost(session, now));
                 error
             }
@@ -353,9 +358,21 @@ async fn pass(shared: Arc<Shared>) {
     }
 }
 
-async fn come_in(shared: &Arc<Shared>) -> Result<(Session, Log, Ear), Error> {
-    let Options { url, prefix, timeouts, .. } = &shared.options;
-    let log = Log::dial(url, prefix, 0, *timeouts).await?;
+/// The links of one session, all of them to one server.
+struct Links {
+    session: Session,
+    /// Places messages.
+    log: Log,
+    /// Reads and renews: large answers must not hold up acknowledgements, nor a `WAIT` a lease.
+    reader: Log,
+    /// Brings messages.
+    ear: Ear,
+}
+
+async fn come_in(shared: &Arc<Shared>) -> Result<Links, Error> {
+    let Options { address, prefix, timeouts, durability, .. } = &shared.options;
+    let endpoint = address.master(*timeouts).await?;
+    let log = Log::dial(&endpoint, prefix, 0, *timeouts).await?.with(*durability);
     let past = shared.lock().past();
     let fresh = [shared.generation(), shared.generation()];
     let fence = log.handshake(&past, fresh).await?;
@@ -363,6 +380,22 @@ async fn come_in(shared: &Arc<Shared>) -> Result<(Session, Log, Ear), Error> {
         tracing::warn!("Redis throws keys away when memory is full: set maxmemory-policy to noeviction");
     }
     let session = shared.with(|sequencer, now| sequencer.entered(fence, now));
+    match dial_others(shared, &endpoint, session).await {
+        Ok((reader, ear)) => Ok(Links { session, log, reader, ear }),
+        Err(error) => {
+            shared.with(|sequencer, now| sequencer.lost(session, now));
+            Err(error)
+        }
+    }
+}
+
+async fn dial_others(
+    shared: &Arc<Shared>,
+    endpoint: &Endpoint,
+    session: Session,
+) -> Result<(Log, Ear), Error> {
+    let Options { prefix, timeouts, .. } = &shared.options;
+    let reader = Log::dial(endpoint, prefix, 0, *timeouts).await?;
     let hearing = shared.clone();
     let hear = Arc::new(move |heard: Heard| match heard {
         Heard::Told { channel, bytes } => {
@@ -377,29 +410,19 @@ async fn come_in(shared: &Arc<Shared>) -> Result<(Session, Log, Ear), Error> {
         }
         Heard::Ended => hearing.astray.notify_one(),
     });
-    match Ear::dial(url, prefix, 0, *timeouts, hear).await {
-        Ok(ear) => Ok((session, log, ear)),
-        Err(error) => {
-            shared.with(|sequencer, now| sequencer.lost(session, now));
-            Err(error)
-        }
-    }
+    let ear = Ear::dial(endpoint, prefix, 0, *timeouts, hear).await?;
+    Ok((reader, ear))
 }
 
 /// Carries out orders until the link is lost or given up.
-async fn stay(shared: &Arc<Shared>, session: Session, log: Log, ear: Ear) -> Error {
-    let Options { url, prefix, timeouts, .. } = &shared.options;
-    // Large answers must not hold up the acknowledgements of publishes.
-    let reader = match Log::dial(url, prefix, 0, *timeouts).await {
-        Ok(reader) => reader,
-        Err(error) => return error,
-    };
+async fn stay(shared: &Arc<Shared>, links: Links) -> Error {
+    let Links { session, log, reader, ear } = links;
     tokio::select! {
         error = flush(shared, &log) => error,
         error = hear(shared, &ear) => error,
         error = read(shared, &reader) => error,
         error = probe(shared, &ear) => error,
-        error = renew(shared, session, &log) => error,
+        error = renew(shared, session, &reader) => error,
         () = astray(shared, session) => Error::Fenced,
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tidewire_broker::redis::PREFIX_BYTES_MAX;
+use tidewire_broker::redis::{Address, PREFIX_BYTES_MAX};
 use tidewire_hub::channel::Channel;
 
 use super::kinds::{Form, Kind, items, list};
@@ -72,21 +72,14 @@ impl Kind for Ack {
 /// Where Redis is, possibly with a password, which is never shown.
 pub(super) struct RedisUrl;
 
-/// What such an address begins with.
-const SCHEMES: [&str; 4] = ["redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://"];
-
 impl Kind for RedisUrl {
     type Value = Secret;
     const FORM: Form = Form::Text("address of a Redis");
 
     fn read(text: &str, _: &Path) -> Result<Secret, String> {
         // What was written may hold a password, and stays out of the message.
-        let known = SCHEMES.iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
-        if known {
-            Ok(Secret::new(text))
-        } else {
-            Err(format!("an address of a Redis begins with one of {}", SCHEMES.join(", ")))
-        }
+        Address::parse(text, None).map_err(|error| error.to_string())?;
+        Ok(Secret::new(text))
     }
 
     fn show(value: &Secret) -> Value {
@@ -167,8 +160,8 @@ mod tests {
         for (url, shown) in [
             ("redis://10.0.0.1:6379/2", "redis://10.0.0.1:6379/2"),
             ("rediss://app:canary@redis.example", "rediss://app:***@redis.example"),
-            ("redis://:can@ary@redis.example/0", "redis://:***@redis.example/0"),
-            ("redis://app:can/ary@redis.example/0", "redis://app:***@redis.example/0"),
+            ("redis://:can%40ary@redis.example/0", "redis://:***@redis.example/0"),
+            ("redis+sentinel://app:canary@one,two:5/main", "redis+sentinel://app:***@one,two:5/main"),
         ] {
             let value = RedisUrl::read(url, Path::new("")).unwrap();
             assert_eq!(RedisUrl::show(&value), shown);
