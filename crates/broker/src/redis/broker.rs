@@ -497,7 +497,7 @@ async fn read(shared: &Arc<Shared>, reader: &Log) -> Error {
                 under_way.spawn(async move {
                     let outcome = reader.read(&fence, &order.wanted, order.page).await;
                     let broken = outcome.as_ref().err().filter(|error| !error.is_refusal()).cloned();
-                    shared.report(|sequencer, now| sequencer.read_done(order, outcome, now));
+                    shared.report(|sequencer, now| sequencer.read_done(&order, outcome, now));
                     broken.map_or(Ok(()), Err)
                 });
             }
@@ -507,7 +507,8 @@ async fn read(shared: &Arc<Shared>, reader: &Log) -> Error {
                     let outcome = reader.before_newest(&fence, &order.channels, order.count).await;
                     let outcome = outcome.map(|(before, _)| before);
                     let broken = outcome.as_ref().err().filter(|error| !error.is_refusal()).cloned();
-                    shared.report(|sequencer, now| sequencer.tail_done(&order, outcome, now));
+                    shared
+                        .report(|sequencer, now| sequencer.tail_done(&order, outcome.as_ref().copied(), now));
                     broken.map_or(Ok(()), Err)
                 });
             }

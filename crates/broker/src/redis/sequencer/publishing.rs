@@ -181,7 +181,12 @@ impl Sequencer {
     }
 
     pub(super) fn give_up_publishing(&mut self, now: Now) {
-        while let Some(pending) = self.publishing.queue.pop_front_if(|one| one.due_ms <= now.monotonic_ms) {
+        let is_due = |publishing: &Publishing| {
+            publishing.queue.front().is_some_and(|pending| pending.due_ms <= now.monotonic_ms)
+        };
+        while is_due(&self.publishing)
+            && let Some(pending) = self.publishing.queue.pop_front()
+        {
             self.publishing.bytes -= pending.publish.payload.as_bytes().len();
             let reason = if pending.is_unknown { Reason::OutcomeUnknown } else { Reason::BrokerUnavailable };
             self.finish(pending.done, Err(reason));

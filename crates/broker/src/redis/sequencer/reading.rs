@@ -80,7 +80,12 @@ impl Sequencer {
     ///
     /// # Errors
     /// The link has to be given up.
-    pub fn read_done(&mut self, read: Read, outcome: Result<History, Error>, now: Now) -> Result<(), Astray> {
+    pub fn read_done(
+        &mut self,
+        read: &Read,
+        outcome: Result<History, Error>,
+        now: Now,
+    ) -> Result<(), Astray> {
         if read.session != self.session {
             return Ok(());
         }
@@ -141,7 +146,7 @@ impl Sequencer {
     ///
     /// # Errors
     /// The link has to be given up.
-    pub fn tail_done(&mut self, tail: &Tail, outcome: Result<u64, Error>, now: Now) -> Result<(), Astray> {
+    pub fn tail_done(&mut self, tail: &Tail, outcome: Result<u64, &Error>, now: Now) -> Result<(), Astray> {
         if tail.session != self.session {
             return Ok(());
         }
