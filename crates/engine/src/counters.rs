@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tidewire_hub::admit::GapReason;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What one outlet has done and holds. Plain loads and stores: one thread writes, so nothing contends.
@@ -48,8 +50,18 @@ counters! {
     queued_bytes,
     /// Heartbeats and pings sent.
     heartbeats,
-    /// Gaps told.
-    gaps,
+    /// Gaps told because history was trimmed.
+    gaps_trimmed,
+    /// Gaps told because a cursor was unreadable or of another generation.
+    gaps_epoch,
+    /// Gaps told because the broker failed over.
+    gaps_failover,
+    /// Gaps told because the broker lost its store.
+    gaps_store_reset,
+    /// Gaps told to readers that were too slow.
+    gaps_slow_consumer,
+    /// Gaps told because of a disturbance that nothing bridges.
+    gaps_transient,
     /// Messages received from WebSockets.
     received,
     /// Connections ended for reading too slowly.
@@ -66,6 +78,21 @@ counters! {
     accept_pauses,
     /// Panics survived by cutting this outlet's connections.
     panics,
+}
+
+impl Counters {
+    /// Counts a gap that was told.
+    pub(crate) fn gap(&self, reason: GapReason) {
+        let counter = match reason {
+            GapReason::Trimmed => &self.gaps_trimmed,
+            GapReason::Epoch => &self.gaps_epoch,
+            GapReason::Failover => &self.gaps_failover,
+            GapReason::StoreReset => &self.gaps_store_reset,
+            GapReason::SlowConsumer => &self.gaps_slow_consumer,
+            GapReason::Transient => &self.gaps_transient,
+        };
+        counter.add(1);
+    }
 }
 
 /// One number, written by one thread.

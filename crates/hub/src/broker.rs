@@ -75,6 +75,24 @@ pub trait Broker: Send + Sync {
     fn state(&self) -> State {
         State::Ready
     }
+
+    /// Whatever else it counts and holds, for `/metrics`.
+    fn figures(&self) -> Vec<Figure> {
+        Vec::new()
+    }
+}
+
+/// One number of a broker.
+#[derive(Clone, Copy, Debug)]
+pub struct Figure {
+    /// Its name, without the unit of the whole and without `_total`.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub help: &'static str,
+    /// The number.
+    pub number: u64,
+    /// Whether it only ever rises.
+    pub rises: bool,
 }
 
 /// How a broker is. `/readyz` is made of it.

@@ -66,6 +66,8 @@ pub struct Limits {
     pub tickets_outstanding_max: usize,
     /// Connections at once. Beyond: `overloaded`. Default: 90 % of the open files allowed, less 64 (S39).
     pub connections_max: usize,
+    /// Streams, WebSockets and long polls let in a second by a node. Beyond: `overloaded`. Default 10 000 (F23).
+    pub arrivals_per_second_max: u32,
     /// Bytes that histories and queues may take together. Default: 75 % of the machine's or cgroup's memory.
     pub memory_budget: usize,
     /// Channels that exist at once. Beyond: `channels_full`. Default 1 000 000.
@@ -144,6 +146,7 @@ impl Default for Limits {
             tickets_per_second_max: 10,
             tickets_outstanding_max: 20,
             connections_max: 17_936,
+            arrivals_per_second_max: 10_000,
             memory_budget: 1 << 30,
             channels_max: 1_000_000,
             keys_max: 1_000_000,

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use governor::{DefaultKeyedRateLimiter, Quota};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota};
 use smallvec::SmallVec;
 use tidewire_hub::broker::Now;
 use tidewire_hub::channel::Channel;
@@ -31,6 +31,8 @@ pub struct Crowd {
 /// The limiters that hold to one set of limits. Made anew when those change, which forgets at most a minute.
 struct Rates {
     limits: Arc<Limits>,
+    /// Of everybody: a storm of those who come back is spread over the seconds that it takes to serve them.
+    all_arrivals: DefaultDirectRateLimiter,
     arrivals: DefaultKeyedRateLimiter<IpAddr>,
     failures: DefaultKeyedRateLimiter<IpAddr>,
     subject_publishes: DefaultKeyedRateLimiter<Arc<str>>,
@@ -60,12 +62,17 @@ impl Crowd {
     /// Lets one more connection of an address come, whoever it will turn out to be.
     ///
     /// # Errors
-    /// `rate_limited` where the address has too many connections or opens them too fast.
+    /// `rate_limited` where the address has too many connections or opens them too fast; `overloaded` where more come in
+    /// this second than the node lets in (fault F23).
     pub fn arrive(self: &Arc<Self>, client: IpAddr) -> Result<Seat, Refusal> {
         let (rates, address) = (self.rates.load(), prefix(client));
         if rates.arrivals.check_key(&address).is_err() {
             let detail = "this address opens connections faster than it may";
             return Err(Refusal::new(Reason::RateLimited, detail));
+        }
+        if rates.all_arrivals.check().is_err() {
+            let detail = "more clients come in this second than this node lets in";
+            return Err(Refusal::new(Reason::Overloaded, detail));
         }
         let most = rates.limits.address_connections_max;
         if !self.connections.add(&address, 1, most) {
@@ -128,7 +135,11 @@ impl Crowd {
 impl Rates {
     fn new(limits: Arc<Limits>) -> Rates {
         let per = |count: u32| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+        // A tenth of a second's worth at once: whoever is over that comes back later, and does not stand in a queue.
+        let all = Quota::per_second(per(limits.arrivals_per_second_max))
+            .allow_burst(per(limits.arrivals_per_second_max / 10));
         Rates {
+            all_arrivals: DefaultDirectRateLimiter::direct(all),
             arrivals: DefaultKeyedRateLimiter::keyed(Quota::per_second(per(
                 limits.address_arrivals_per_second_max
             ))),

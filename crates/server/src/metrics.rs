@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tidewire_engine::Counters;
-use tidewire_hub::broker::Broker;
+use tidewire_hub::broker::{Broker, Figure};
 
 use crate::census::Census;
 
@@ -59,6 +59,8 @@ impl Collector for Sources {
                 }
             }
         }
+        let (gaps, sums): (Vec<_>, Vec<_>) = sums.into_iter().partition(|(name, _)| name.starts_with(GAPS));
+        by_reason(&mut encoder, &gaps)?;
         for (name, number) in sums {
             let help = format!("Of all outlets: {}", name.replace('_', " "));
             if name.starts_with("open") || name.starts_with("queued") {
@@ -74,9 +76,30 @@ impl Collector for Sources {
         gauge(&mut encoder, "history_messages", "Messages kept", totals.messages as u64)?;
         gauge(&mut encoder, "history_bytes", "Bytes kept, overhead included", totals.bytes as u64)?;
         gauge(&mut encoder, "idempotency_keys", "Idempotency keys remembered", totals.keys as u64)?;
+        for figure in self.broker.figures() {
+            let Figure { name, help, number, rises } = figure;
+            if rises {
+                counter(&mut encoder, name, help, number)?;
+            } else {
+                gauge(&mut encoder, name, help, number)?;
+            }
+        }
         gauge(&mut encoder, "http_connections", "Connections of the API server", self.census.http() as u64)?;
         gauge(&mut encoder, "connections", "Connections of the node", self.census.connections() as u64)
     }
+}
+
+/// What the counters of gaps begin with; the rest is the reason.
+const GAPS: &str = "gaps_";
+
+fn by_reason(encoder: &mut DescriptorEncoder<'_>, gaps: &[(&'static str, u64)]) -> std::fmt::Result {
+    let kind = ConstCounter::new(0u64).metric_type();
+    let mut family = encoder.encode_descriptor("gaps", "Gaps told to subscribers", None, kind)?;
+    for (name, number) in gaps {
+        let labels = [("reason", name.trim_start_matches(GAPS))];
+        ConstCounter::new(*number).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, number: u64) -> std::fmt::Result {

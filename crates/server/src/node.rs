@@ -47,6 +47,8 @@ pub struct Node {
     pub revocations: Arc<Revocations>,
     /// Knows the proxies that are believed.
     pub ways: Ways,
+    /// Whether the node is not ready while its broker is away for everybody (`readyz.strict`).
+    pub strict_readiness: bool,
     /// Runs what waits for a moment; nothing where nobody waits, in the simulation.
     pub runtime: Option<tokio::runtime::Handle>,
     limits: Arc<ArcSwap<Limits>>,
@@ -74,6 +76,7 @@ impl Node {
             crowd: None,
             revocations: Arc::default(),
             ways: Ways::default(),
+            strict_readiness: false,
             runtime: None,
             limits: Arc::new(ArcSwap::new(limits)),
         }

@@ -17,6 +17,8 @@ pub struct ReadyBox {
     pub public: bool,
     /// Whether there is a demo page.
     pub demo: bool,
+    /// Whether messages are kept in a Redis that nodes share.
+    pub shared: bool,
 }
 
 impl ReadyBox {
@@ -42,10 +44,15 @@ impl ReadyBox {
         } else {
             "Only this machine may connect, and everybody on it may do everything."
         };
+        let keeps = if self.shared {
+            "Messages live in Redis, and every node there has them."
+        } else {
+            "Messages live in memory and end with this process."
+        };
         vec![
             format!("Tidewire {} is ready on http://{at} in dev mode.", env!("CARGO_PKG_VERSION")),
             reach.to_owned(),
-            "Messages live in memory and end with this process.".to_owned(),
+            keeps.to_owned(),
             String::new(),
             format!("page         {page}"),
             format!("publish      curl -d hello http://{at}/c/prices"),
@@ -96,6 +103,7 @@ mod tests {
             dev: true,
             public: false,
             demo: true,
+            shared: false,
         };
         let shown = shown.to_string();
         assert!(shown.contains("curl -d hello http://127.0.0.1:8080/c/prices"));
@@ -113,6 +121,7 @@ mod tests {
             dev: true,
             public: true,
             demo: false,
+            shared: true,
         };
         assert!(!shown.to_string().contains("0.0.0.0") && shown.to_string().contains("--dev-public"));
     }

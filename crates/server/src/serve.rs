@@ -125,6 +125,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     };
     node.clock = clock;
     node.ways = ways;
+    node.strict_readiness = settings.strict_readiness;
     node.revocations = revocations.clone();
     node.publishes.limit(&limits, &settings.namespaces);
     let node = Arc::new(node);
@@ -134,6 +135,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         let gate = Arc::new(DevGate::new(!address.ip().is_loopback()));
         let mut watched = Node::new(gate, broker.clone(), limits.clone());
         watched.health = node.health.clone();
+        watched.strict_readiness = node.strict_readiness;
         Arc::new(watched)
     });
     let census = Census::new(sockets.iter().map(Seat::counters).collect(), limits.connections_max);
@@ -173,7 +175,8 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     }
     node.health.enter(Phase::Ready);
     let dev = settings.dev;
-    ReadyBox { address, admin: admin_address, dev, public: settings.dev_public, demo: settings.demo }.print();
+    let (public, demo, shared) = (settings.dev_public, settings.demo, settings.broker.url.is_some());
+    ReadyBox { address, admin: admin_address, dev, public, demo, shared }.print();
 
     let (settings, reloaded) = (settings.clone(), plane.clone());
     let mut reloader = Reloader { settings, node: node.clone(), watched, plane: reloaded, entrance, outlets };

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tidewire_hub::admit::{OutletId, Page, Subscribe, Transport};
-use tidewire_hub::broker::{Broker, ChannelInfo, Done, Now, State, Totals};
+use tidewire_hub::broker::{Broker, ChannelInfo, Done, Figure, Now, State, Totals};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Outlet;
 use tidewire_hub::limits::{Limits, PageLimit, Retentions};
@@ -283,6 +283,10 @@ impl Broker for Redis {
         self.shared.lock().totals()
     }
 
+    fn figures(&self) -> Vec<Figure> {
+        figures(&self.link())
+    }
+
     fn state(&self) -> State {
         let sequencer = self.shared.lock();
         let (standing, tally) = (sequencer.standing(), sequencer.tally());
@@ -297,6 +301,28 @@ impl Broker for Redis {
             Standing::Entered | Standing::Behind => State::Deaf,
         }
     }
+}
+
+/// What `/metrics` shows of the link to Redis.
+fn figures(link: &LinkState) -> Vec<Figure> {
+    let LinkState { standing, since, probe, tally, waiting } = link;
+    let micros = |time: &Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let rises = |name, help, number| Figure { name, help, number, rises: true };
+    let stands = |name, help, number| Figure { name, help, number, rises: false };
+    let probe = probe.as_ref().map_or(0, micros);
+    vec![
+        stands("broker_up", "Whether messages come and go", u64::from(*standing == Standing::Live)),
+        stands("broker_lag_milliseconds", "For how long nothing has been heard", micros(since) / 1_000),
+        stands("broker_probe_microseconds", "The last round trip over the link that brings messages", probe),
+        stands("broker_waiting", "Subscriptions and reads that wait for the broker", *waiting as u64),
+        rises("broker_entries", "Times that this node came into the log", tally.entries),
+        rises("broker_losses", "Times that the log may have lost what was seen here", tally.losses),
+        rises("broker_holes", "Messages that followed one that never came", tally.holes),
+        rises("broker_junk", "What came over the link and was no message of this log", tally.junk),
+        rises("broker_reads", "Reads of history", tally.reads),
+        rises("broker_flushes", "Flushes of messages to be placed", tally.flushes),
+        rises("broker_placed", "Messages placed by this node", tally.placed),
+    ]
 }
 
 /// Keeps the node in the log: comes in, stays for as long as the link is good, and comes in again.

@@ -95,7 +95,7 @@ impl<K: Kernel> Shard<K> {
         sse::response_head(body, request.origin.as_deref(), fields, &mut head);
         sse::retry(body, self.retry_ms(), &mut head);
         if let Some(gap) = &admit.page.gap {
-            self.counters.gaps.add(1);
+            self.counters.gap(gap.reason);
             sse::gap(body, gap, &mut head);
         }
         sse::ready(body, &admit.channels, admit.page.start, &mut head);
@@ -121,7 +121,7 @@ impl<K: Kernel> Shard<K> {
         handshake::response(key, name, fields, &mut head);
         if protocol == Protocol::V1 {
             if let Some(gap) = &admit.page.gap {
-                self.counters.gaps.add(1);
+                self.counters.gap(gap.reason);
                 frame::write(Opcode::Text, v1::gap(gap).as_bytes(), &mut head);
             }
             frame::write(Opcode::Text, v1::ready(&admit.channels, admit.page.start).as_bytes(), &mut head);
@@ -133,9 +133,9 @@ impl<K: Kernel> Shard<K> {
         slot.story().client = None;
         let leftover = slot.has_inbound();
         self.queue(index, head, Kind::Head);
-        if protocol == Protocol::Raw && admit.page.gap.is_some() {
+        if let (Protocol::Raw, Some(gap)) = (protocol, &admit.page.gap) {
             // Raw cannot say it inside the stream, so it says it with the close.
-            self.counters.gaps.add(1);
+            self.counters.gap(gap.reason);
             if admit.joined {
                 self.depart_unseated(admit.transport, admit.channels.to_vec());
             }
@@ -163,7 +163,7 @@ impl<K: Kernel> Shard<K> {
 
     fn next_page(&mut self, index: u32, admit: Admit) {
         if let Some(gap) = &admit.page.gap {
-            self.counters.gaps.add(1);
+            self.counters.gap(gap.reason);
             let form = self.slots.at(index).form;
             if form == Form::Ws(Protocol::Raw) {
                 if admit.joined {
@@ -294,8 +294,8 @@ impl<K: Kernel> Shard<K> {
     }
 
     fn answer_poll(&mut self, index: u32, page: &Page, request: &Request, head: HeadFields) {
-        if page.gap.is_some() {
-            self.counters.gaps.add(1);
+        if let Some(gap) = &page.gap {
+            self.counters.gap(gap.reason);
         }
         let mut answer = Vec::new();
         let keep_alive = request.keep_alive && self.wave.is_none();

@@ -201,7 +201,9 @@ impl<K: Kernel> Shard<K> {
             let gap = Gap { channels, reason: GapReason::SlowConsumer, cursor };
             frames.gap(gap_bytes(form, &gap), cursor)
         });
-        self.counters.gaps.add(u64::from(skipped));
+        if skipped {
+            self.counters.gap(GapReason::SlowConsumer);
+        }
         skipped
     }
 

@@ -110,7 +110,7 @@ impl<K: Kernel> Shard<K> {
             if channels.is_empty() {
                 continue;
             }
-            self.counters.gaps.add(1);
+            self.counters.gap(loss.reason);
             // One that came with a cursor ahead of this shard goes on from there, unless that is of another log.
             let is_same_log = self.generation == Some(loss.cursor.generation);
             let seq = if is_same_log { loss.cursor.seq.max(joined_at) } else { loss.cursor.seq };

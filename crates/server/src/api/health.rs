@@ -26,7 +26,7 @@ pub(super) async fn readyz(State(parts): State<Parts>) -> Response<Body> {
     let (is_ready, word) = match (parts.node.health.phase(), parts.node.broker.state()) {
         (Phase::Ready, broker::State::Ready) => (true, Phase::Ready.as_str()),
         (Phase::Ready, broker::State::Starting) => (false, Phase::Starting.as_str()),
-        (Phase::Ready, broker::State::Away) => (true, "degraded"),
+        (Phase::Ready, broker::State::Away) => (!parts.node.strict_readiness, "degraded"),
         (Phase::Ready, broker::State::Deaf) => (false, "deaf"),
         (phase, _) => (false, phase.as_str()),
     };

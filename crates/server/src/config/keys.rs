@@ -153,6 +153,7 @@ keys! {
     "broker.ack", broker.ack: Ack, "stored", Restart, "When a publish is answered: once Redis has it, or once a replica of it has it as well.";
     "broker.bridge", broker.bridge: Channels, "none", Restart, "Plain Redis channels whose messages are relayed as they are published.";
     "broker.bridge_publish", broker.bridge_publish: Channels, "none", Restart, "Those of `broker.bridge` that clients may publish to.";
+    "readyz.strict", strict_readiness: Boolean, "false", Restart, "Has /readyz say 503 also while the broker is away for everybody.";
     "auth.origins", auth.origins: Origins, "none", Live, "Origins of the pages that may come in.";
     "auth.hosts", auth.hosts: Hosts, "none", Live, "Names that this server may be called by. Empty: any.";
     "auth.hs256_secret", auth.hs256_secret: Maybe<Secret>, "none", Live, "Verifies tokens signed with HS256. At least 32 bytes.";
@@ -203,6 +204,7 @@ keys! {
     "limits.tickets_per_second_max", limits.tickets_per_second_max: Rate, "10", Live, "Tickets a second for one subject.";
     "limits.tickets_outstanding_max", limits.tickets_outstanding_max: Bound, "20", Live, "Tickets of one subject that wait to be spent.";
     "limits.connections_max", limits.connections_max: Bound, "auto", Restart, "Connections at once. Default: 90 % of the open files allowed, less 64.";
+    "limits.arrivals_per_second_max", limits.arrivals_per_second_max: Rate, "10000", Live, "Streams, WebSockets and long polls that the node lets in a second.";
     "limits.memory_budget", limits.memory_budget: Size, "auto", Restart, "Bytes that histories and queues may take together. Default: 75 % of the memory.";
     "limits.channels_max", limits.channels_max: Bound, "1000000", Restart, "Channels that exist at once.";
     "limits.keys_max", limits.keys_max: Bound, "1000000", Restart, "Idempotency keys remembered at once.";

@@ -25,6 +25,8 @@ pub struct Settings {
     pub dev_public: bool,
     /// Whether the demo page is served and fed.
     pub demo: bool,
+    /// Whether `/readyz` is red also while the broker is away for everybody.
+    pub strict_readiness: bool,
     /// Where messages are kept.
     pub broker: BrokerSettings,
     /// Who may come in, and how that is verified.
@@ -74,6 +76,7 @@ impl Settings {
             dev: true,
             dev_public: false,
             demo: false,
+            strict_readiness: false,
             broker: BrokerSettings::default(),
             auth: Auth::default(),
             trusted_proxies: Vec::new(),
