@@ -2,7 +2,8 @@
 //!
 //! Calls may be made at once from many tasks; Redis takes them in the order they were first polled.
 //!
-//! Sketch: a flush is one buffer and one write, whatever it holds; a publish costs its body once, and about 300 bytes.
+//! Sketch: a flush is one buffer and one write, whatever it holds, and a call for every 32 messages; a message costs its body
+//! once, and about 250 bytes.
 
 use std::time::Duration;
 
@@ -24,6 +25,12 @@ use super::script;
 
 /// Messages of one flush. What is more goes out in further ones, each of which compares the replication id again.
 pub const FLUSH_MESSAGES_MAX: usize = 1_024;
+
+/// Messages of one call of the script, which Redis does in one go. Beyond some twenty, more save next to nothing.
+const CALL_MESSAGES_MAX: usize = 32;
+
+/// Bytes of payload of one call, but for a single message that has more.
+const CALL_BYTES_MAX: usize = 64 << 10;
 
 /// Channels of one read. What is more is asked in further ones.
 pub const READ_CHANNELS_MAX: usize = 100;
@@ -256,48 +263,47 @@ impl Log {
     }
 
     async fn flush(&self, fence: &Fence, node: NodeId, flush: &[Request<'_>]) -> Vec<Result<Placing, Error>> {
-        let calls: Vec<Cmd> = flush
-            .iter()
-            .enumerate()
-            .map(|(at, request)| self.publish_call(fence, node, request, at == 0))
-            .collect();
-        let outcome = |answer: (Value, bool)| {
-            let placing = reply::placing(answer.0, fence.generation)?;
-            match placing {
-                Placing::Placed(_) | Placing::Repeated(_) if !answer.1 => Err(Error::Unreplicated),
-                placing => Ok(placing),
-            }
-        };
-        let mut answers = match self.send_durably(calls).await {
-            Ok(answers) => answers,
+        let calls: Vec<&[Request<'_>]> = calls(flush).collect();
+        let written = |at: &usize, first| self.publish_call(fence, node, calls[*at], first);
+        let all: Vec<usize> = (0..calls.len()).collect();
+        let mut answers: Vec<_> = match self.send_durably(all.iter().map(|at| written(at, *at == 0))).await {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
             Err(error) => return vec![Err(error); flush.len()],
         };
-        let forgotten: Vec<usize> = (0..answers.len()).filter(|at| is_forgotten(&answers[*at].0)).collect();
+        let is_forgotten = |at: &usize| answers[*at].as_ref().is_ok_and(|(answer, _)| is_forgotten(answer));
+        let forgotten: Vec<usize> = all.iter().copied().filter(is_forgotten).collect();
         if !forgotten.is_empty() {
-            let again =
-                forgotten.iter().map(|at| self.publish_call(fence, node, &flush[*at], *at == forgotten[0]));
-            let again: Vec<Cmd> = [script::PUBLISH.load()].into_iter().chain(again).collect();
-            match self.send_durably(again).await {
+            let again = forgotten.iter().map(|at| written(at, *at == forgotten[0]));
+            match self.send_durably([script::PUBLISH.load()].into_iter().chain(again)).await {
                 Ok(repeated) => {
                     for (at, answer) in forgotten.into_iter().zip(repeated.into_iter().skip(1)) {
-                        answers[at] = answer;
+                        answers[at] = Ok(answer);
                     }
                 }
                 // Those were not placed before; whether they are now is unknown. The others keep their outcome.
                 Err(error) => {
-                    let outcome = |(at, answer)| match forgotten.binary_search(&at) {
-                        Ok(_) => Err(error.clone()),
-                        Err(_) => outcome(answer),
-                    };
-                    return answers.into_iter().enumerate().map(outcome).collect();
+                    for at in forgotten {
+                        answers[at] = Err(error.clone());
+                    }
                 }
             }
         }
-        answers.into_iter().map(outcome).collect()
+        let outcomes = |(answer, call): (Result<(Value, bool), Error>, &&[Request<'_>])| match answer {
+            Ok((answer, durable)) => reply::placings(answer, fence.generation, call.len())
+                .into_iter()
+                .map(|outcome| match outcome {
+                    Ok(Placing::Placed(_) | Placing::Repeated(_)) if !durable => Err(Error::Unreplicated),
+                    outcome => outcome,
+                })
+                .collect(),
+            Err(error) => vec![Err(error); call.len()],
+        };
+        answers.into_iter().zip(&calls).flat_map(outcomes).collect()
     }
 
     /// Sends calls in one write, and gives with each answer whether what it wrote is as durable as asked.
-    async fn send_durably(&self, mut calls: Vec<Cmd>) -> Result<Vec<(Value, bool)>, Error> {
+    async fn send_durably(&self, calls: impl Iterator<Item = Cmd>) -> Result<Vec<(Value, bool)>, Error> {
+        let mut calls: Vec<Cmd> = calls.collect();
         let Durability::Replicated { within } = self.durability else {
             return Ok(self.link.send(&calls).await?.into_iter().map(|answer| (answer, true)).collect());
         };
@@ -308,24 +314,44 @@ impl Log {
         Ok(answers.into_iter().map(|answer| (answer, replicated)).collect())
     }
 
-    fn publish_call(&self, fence: &Fence, node: NodeId, request: &Request<'_>, is_first: bool) -> Cmd {
-        let Request { publish, time_ms, retention, key_ttl } = request;
-        let Publish { channel, event, payload, key, publisher } = publish;
+    fn publish_call(&self, fence: &Fence, node: NodeId, requests: &[Request<'_>], is_first: bool) -> Cmd {
         let (names, era) = (self.link.names(), fence.era);
-        let mut keys = vec![names.fence(), names.stream(era, channel), names.record(era, channel)];
-        keys.extend(key.as_ref().map(|key| names.idempotency(era, publisher, channel, key)));
+        let mut keys = vec![names.fence()];
+        for Request { publish: Publish { channel, key, publisher, .. }, .. } in requests {
+            keys.extend([names.stream(era, channel), names.record(era, channel)]);
+            keys.extend(key.as_ref().map(|key| names.idempotency(era, publisher, channel, key)));
+        }
         let mut call = script::PUBLISH.call(&keys);
         // The first of a flush compares the replication id, and shuts the fence for the others if it has changed (R16).
         call.arg(fence.generation.to_string()).arg(if is_first { fence.replication.as_str() } else { "" });
-        call.arg(format!("n:{node}")).arg(names.told(channel));
-        call.arg(&encode_body(event.as_ref(), payload, *time_ms)[..]);
-        call.arg(retention.messages_max).arg(millis(retention.ttl));
-        call.arg(millis(retention.ttl.saturating_add(RECORD_EXTRA)));
-        if key.is_some() {
-            call.arg(fingerprint(event.as_ref(), payload)).arg(millis(*key_ttl));
+        call.arg(format!("n:{node}"));
+        for Request { publish, time_ms, retention, key_ttl } in requests {
+            let Publish { channel, event, payload, key, .. } = publish;
+            call.arg(names.told(channel)).arg(&encode_body(event.as_ref(), payload, *time_ms)[..]);
+            call.arg(retention.messages_max).arg(millis(retention.ttl));
+            call.arg(millis(retention.ttl.saturating_add(RECORD_EXTRA)));
+            match key {
+                Some(_) => call.arg(fingerprint(event.as_ref(), payload)).arg(millis(*key_ttl)),
+                None => call.arg("").arg(""),
+            };
         }
         call
     }
+}
+
+/// The calls of a flush: as many messages in each as are placed without keeping others waiting for long.
+fn calls<'f, 'p>(mut flush: &'f [Request<'p>]) -> impl Iterator<Item = &'f [Request<'p>]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let mut fits = |request: &Request<'_>| {
+            bytes += request.publish.payload.as_bytes().len();
+            bytes <= CALL_BYTES_MAX
+        };
+        let count = flush.iter().take(CALL_MESSAGES_MAX).take_while(|request| fits(request)).count();
+        let (call, rest) = flush.split_at(count.max(1).min(flush.len()));
+        flush = rest;
+        (!call.is_empty()).then_some(call)
+    })
 }
 
 /// Waits until so many replicas have all that this link has written. Outside of scripts, where it would not wait.

@@ -105,7 +105,22 @@ fn ancestor(text: &[u8]) -> Option<Ancestor> {
     words.next().is_none().then_some(Ancestor { generation, base, lossy })
 }
 
-pub(super) fn placing(value: Value, generation: Gen) -> Result<Placing, Error> {
+/// The outcomes of one call that published `count` messages.
+pub(super) fn placings(value: Value, generation: Gen, count: usize) -> Vec<Result<Placing, Error>> {
+    match value {
+        Value::Array(answers) if matches!(answers.first(), Some(Value::BulkString(_))) => {
+            let refusal = Parts::after(Value::Array(answers), b"").err();
+            vec![Err(refusal.unwrap_or_else(|| Error::malformed("unknown word"))); count]
+        }
+        Value::Array(answers) if answers.len() == count => {
+            answers.into_iter().map(|answer| placing(answer, generation)).collect()
+        }
+        Value::ServerError(error) => vec![Err(Error::of_reply(&error)); count],
+        _ => vec![Err(Error::malformed("count")); count],
+    }
+}
+
+fn placing(value: Value, generation: Gen) -> Result<Placing, Error> {
     if let Value::Int(seq) = value {
         let seq = u64::try_from(seq).map_err(|_| Error::malformed("no seq"))?;
         return Ok(Placing::Placed(Position { generation, seq }));
@@ -182,6 +197,23 @@ mod tests {
             ] {
                 assert!(matches!(outcome, Some(Error::Malformed { .. })), "{value:?}: {outcome:?}");
             }
+        }
+    }
+
+    #[test]
+    fn every_message_of_a_call_has_an_outcome_of_its_own_or_all_have_one() {
+        let generation = Gen::from_random(1);
+        let read = |value, count| placings(value, generation, count);
+        let placed = Ok(Placing::Placed(Position { generation, seq: 7 }));
+        let answers = Value::Array(vec![Value::Int(7), words(&["REUSED"]), words(&["FENCED"])]);
+        assert_eq!(read(answers.clone(), 3), [placed, Ok(Placing::KeyReused), Err(Error::Fenced)]);
+        assert_eq!(read(words(&["FENCED"]), 2), vec![Err(Error::Fenced); 2]);
+        let strange =
+            [answers, Value::Nil, Value::Int(7), words(&["IN"]), words(&[""]), Value::Array(vec![])];
+        for value in strange {
+            let outcomes = read(value.clone(), 2);
+            let malformed = |outcome: &_| matches!(outcome, Err(Error::Malformed { .. }));
+            assert!(outcomes.len() == 2 && outcomes.iter().all(malformed), "{value:?}: {outcomes:?}");
         }
     }
 

@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn f3_every_script_says_which_it_is_and_in_which_version() {
         let all = [
-            ("publish 1", &PUBLISH),
+            ("publish 2", &PUBLISH),
             ("handshake 2", &HANDSHAKE),
             ("lease 1", &LEASE),
             ("history 1", &HISTORY),

@@ -10,7 +10,7 @@ use tidewire_hub::message::{EventName, Payload};
 use tidewire_hub::position::Position;
 use tidewire_hub::publish::Publish;
 
-use crate::node::{LEASE, Node, PREFIX, channel, dial, endpoint, keyed, message, seqs};
+use crate::node::{HOUR, LEASE, Node, PREFIX, channel, dial, endpoint, keyed, message, seqs};
 use crate::server::{Server, pair};
 
 #[tokio::test]
@@ -154,7 +154,11 @@ async fn r15_full_memory_refuses_the_whole_script_and_consumes_no_place() {
     let seen = node.places("a", "1").await;
     node.publishes(&keyed("a", "2", "k")).await.unwrap();
     server.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    let outcomes = node.publish_all(&[&message("a", "3"), &message("b", "3"), &keyed("a", "3", "k3")]).await;
+    // What is stored already makes no room for what comes behind it.
+    let repeated = keyed("a", "2", "k");
+    let [three, other, with_key] = [message("a", "3"), message("b", "3"), keyed("a", "3", "k3")];
+    let mut outcomes = node.publish_all(&[&three, &repeated, &other, &with_key]).await;
+    assert!(matches!(outcomes.remove(1), Ok(Placing::Repeated(_))));
     assert_eq!(outcomes, vec![Err(Error::NoSpace); 3]);
     assert_eq!(server.text(&["HGET", "{tidewire:0}:fence", "seq"]).await, "2");
     assert_eq!(node.slice("b", 0).await.last, None);
@@ -165,6 +169,98 @@ async fn r15_full_memory_refuses_the_whole_script_and_consumes_no_place() {
     node.comes_to(&server).await.unwrap();
     server.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
     assert_eq!(node.places("a", "3").await.seq, 3);
+}
+
+#[tokio::test]
+async fn f14_what_fails_is_one_message_and_not_those_around_it() {
+    let server = Server::start(&[]).await;
+    let mut node = Node::at(&server).await;
+    node.places("b", "1").await;
+    let records: Vec<String> = redis::from_redis_value(server.ask(&["KEYS", "*:r:b"]).await).unwrap();
+    server.ask(&["DEL", &records[0]]).await;
+    server.ask(&["LPUSH", &records[0], "strange"]).await;
+    let all = [&message("a", "2"), &message("b", "3"), &keyed("a", "4", "k"), &keyed("a", "5", "k")];
+    let outcomes = node.publish_all(&all).await;
+    let [Ok(Placing::Placed(first)), Err(Error::Malformed { .. }), Ok(Placing::Placed(third)), fourth] =
+        &outcomes[..]
+    else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!(fourth, &Ok(Placing::KeyReused));
+    // The place of what failed is nobody's, and the chain of the others is whole.
+    assert_eq!(seqs(&node.slice("a", 0).await), [(first.seq, 0), (third.seq, first.seq)]);
+    assert_eq!(server.text(&["HGET", "{tidewire:0}:fence", "seq"]).await, third.seq.to_string());
+    assert_eq!(node.places("a", "6").await.seq, third.seq + 1);
+}
+
+#[tokio::test]
+async fn r20_expiries_are_set_again_once_a_sixteenth_of_them_has_passed_or_they_change() {
+    const HOUR_MS: u64 = 3_600_000;
+    const RECORD_MS: u64 = HOUR_MS + 8 * 24 * HOUR_MS;
+    let server = Server::start(&[]).await;
+    let mut node = Node::at(&server).await;
+    node.retention.ttl = HOUR;
+    node.places("a", "1").await;
+    let key = async |what: &str| {
+        let keys: Vec<String> = redis::from_redis_value(server.ask(&["KEYS", what]).await).unwrap();
+        keys[0].clone()
+    };
+    let [stream, record] = [key("*:s:a").await, key("*:r:a").await];
+    let left = async || {
+        let left = async |key| server.text(&["PTTL", key]).await.parse::<i64>().unwrap();
+        (left(&stream).await, left(&record).await)
+    };
+    let is_fresh = |(stream, record): (i64, i64), ttl_ms: u64| {
+        let near = |left: i64, whole: u64| {
+            let whole = i64::try_from(whole + ttl_ms / 16).unwrap();
+            (whole - 10_000..=whole).contains(&left)
+        };
+        near(stream, ttl_ms) && near(record, ttl_ms + (RECORD_MS - HOUR_MS))
+    };
+    assert!(is_fresh(left().await, HOUR_MS), "{:?}", left().await);
+    // Still as long as asked: left alone.
+    for (key, whole) in [(&stream, HOUR_MS), (&record, RECORD_MS)] {
+        server.ask(&["PEXPIRE", key, &(whole + 60_000).to_string()]).await;
+    }
+    node.places("a", "2").await;
+    assert!(left().await.0 <= i64::try_from(HOUR_MS + 60_000).unwrap(), "{:?}", left().await);
+    // No longer.
+    for (key, whole) in [(&stream, HOUR_MS), (&record, RECORD_MS)] {
+        server.ask(&["PEXPIRE", key, &(whole - 1).to_string()]).await;
+    }
+    node.places("a", "3").await;
+    assert!(is_fresh(left().await, HOUR_MS), "{:?}", left().await);
+    // A stream that is gone, or comes anew, never lives for ever.
+    server.ask(&["DEL", &stream]).await;
+    node.places("a", "4").await;
+    assert!(is_fresh(left().await, HOUR_MS), "{:?}", left().await);
+    server.ask(&["PERSIST", &record]).await;
+    node.places("a", "5").await;
+    assert!(is_fresh(left().await, HOUR_MS), "{:?}", left().await);
+    // Another retention, shorter or longer.
+    for hours in [1_u32, 3, 2] {
+        node.retention.ttl = HOUR * hours;
+        node.places("a", "6").await;
+        assert!(is_fresh(left().await, HOUR_MS * u64::from(hours)), "{hours}: {:?}", left().await);
+    }
+}
+
+#[tokio::test]
+async fn r15_a_flush_of_many_calls_has_an_outcome_for_each_message_in_its_order() {
+    let server = Server::start(&[]).await;
+    let mut node = Node::at(&server).await;
+    // Large ones end a call early, and the largest is one by itself.
+    let length = |at: usize| match at % 31 {
+        0 => 100_000,
+        7 | 14 | 21 => 20_000,
+        _ => 10,
+    };
+    let messages: Vec<Publish> = (0..300).map(|at| message("a", &"x".repeat(length(at)))).collect();
+    server.ask(&["SCRIPT", "FLUSH"]).await;
+    let outcomes = node.publish_all(&messages.iter().collect::<Vec<_>>()).await;
+    let place = |seq| Placing::Placed(Position { generation: node.fence.generation, seq });
+    assert_eq!(outcomes, (1..=300).map(|seq| Ok(place(seq))).collect::<Vec<_>>());
+    assert_eq!(node.publish_all(&[]).await, []);
 }
 
 #[tokio::test]

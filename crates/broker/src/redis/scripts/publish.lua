@@ -1,69 +1,120 @@
--- tidewire publish 1
--- Places one message: fence, idempotency, place, keep, remember, tell (delivery rules R15, R16, R20 to R22).
+-- tidewire publish 2
+-- Places messages in their order: fence, then for each idempotency, place, remember, keep, tell (delivery rules R15, R16,
+-- R20 to R22).
 --
--- KEYS  1 fence  2 stream  3 record  [4 idempotency key]
--- ARGV  1 generation  2 replication id, or '' where an earlier call of this flush has compared it  3 node field
---       4 Pub/Sub name  5 body  6 messages kept  7 history's ms  8 record's ms  [9 fingerprint  10 key's ms]
--- Gives the seq, {'FENCED'}, {'SAME', generation, seq} or {'REUSED'}.
+-- KEYS  1 fence, then for every message its stream, its record, and its idempotency key where it has one
+-- ARGV  1 generation  2 replication id, or '' where an earlier call of this flush has compared it  3 node field, then for
+--       every message
+--       0 Pub/Sub name  1 body  2 messages kept  3 history's ms  4 record's ms  5 fingerprint, or ''  6 key's ms
+-- Gives {'FENCED'}, or for every message its seq, {'FENCED'}, {'SAME', generation, seq}, {'REUSED'} or an error.
 
-local fence = redis.call('HMGET', KEYS[1], 'open', 'seq', 'floor', ARGV[3])
-if fence[1] ~= ARGV[1] or not fence[2] or not fence[4] then
+local call, fence_key, generation = redis.call, KEYS[1], ARGV[1]
+local fence = call('HMGET', fence_key, 'open', 'seq', ARGV[3])
+if fence[1] ~= generation or not fence[2] or not fence[3] then
   return { 'FENCED' }
 end
-if ARGV[2] ~= '' and string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') ~= ARGV[2] then
+if ARGV[2] ~= '' and string.match(call('INFO', 'replication'), 'master_replid:(%x+)') ~= ARGV[2] then
   -- The rest of the flush does not compare again, so the fence is shut for it, until a handshake opens it.
-  redis.call('HDEL', KEYS[1], 'open')
+  call('HDEL', fence_key, 'open')
   return { 'FENCED' }
 end
 
-if KEYS[4] then
-  local known = redis.call('GET', KEYS[4])
-  if known then
-    local generation, seq, fingerprint = string.match(known, '^(%w+) (%d+) (%x+)$')
-    if fingerprint ~= ARGV[9] then
-      return { 'REUSED' }
-    end
-    -- A WAIT behind a repetition must cover the first write, so this writes (R21), and memory being full is no reason
-    -- to refuse what is stored already.
-    redis.call('PEXPIRE', KEYS[4], math.max(redis.call('PTTL', KEYS[4]), 1))
-    return { 'SAME', generation, seq }
-  end
-end
-
-local last = redis.call('GET', KEYS[3])
-local chained = '+'
-if not last then
-  -- Without a record nothing is known below the floor, but what the stream still holds is (R20).
-  chained = '-'
-  last = fence[3] or fence[2]
-  local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+-- Without a record nothing is known below the floor, but what the stream still holds is (R20).
+local function last_without_record(stream)
+  local last = call('HMGET', fence_key, 'floor')[1] or fence[2]
+  local newest = call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
   local at = newest and string.match(newest[1], '^(%d+)')
-  if at and tonumber(at) > tonumber(last) then
-    last = at
-  end
+  return at and tonumber(at) > tonumber(last) and at or last
 end
 
--- The first write: where memory is full, Redis refuses it and with it the whole script (R15).
-local seq = string.format('%.0f', redis.call('HINCRBY', KEYS[1], 'seq', 1))
-
-if ARGV[6] == '0' then
-  redis.call('DEL', KEYS[2])
-else
-  local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '=', ARGV[6], seq .. '-0', 'p', last, 'm', ARGV[5])
-  if type(added) == 'table' and added.err then
-    if string.find(added.err, 'smaller', 1, true) or string.find(added.err, 'WRONGTYPE', 1, true) then
-      -- Somebody set the counter back, or wrote over the stream. There is no way on in this log: the next handshake
-      -- begins another one, under other keys (fault F14).
-      redis.call('DEL', KEYS[1])
-      return { 'FENCED' }
+local head, shut = '1 ' .. generation .. ' ', false
+local first, number, repeated = nil, nil, {}
+local function place(stream, record, key, at)
+  local body, kept, history_ms, fingerprint = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 5]
+  if key then
+    local known = call('GET', key)
+    if known then
+      local of, seq, same = string.match(known, '^(%w+) (%d+) (%x+)$')
+      if same ~= fingerprint then
+        return { 'REUSED' }
+      end
+      repeated[#repeated + 1] = key
+      return { 'SAME', of, seq }
     end
-    return added
   end
-  redis.call('PEXPIRE', KEYS[2], ARGV[7])
+
+  -- The first write: where memory is full, Redis refuses it, and with it all of this message (R15). Whatever follows has
+  -- its place from here, and the counter catches up once, at the end.
+  if number then
+    number = number + 1
+  else
+    number = call('HINCRBY', fence_key, 'seq', 1)
+    first = number
+  end
+  local seq, chained = string.format('%.0f', number), ' +\n'
+  local last = call('SET', record, seq, 'KEEPTTL', 'GET')
+  if not last then
+    last, chained = last_without_record(stream), ' -\n'
+  end
+
+  -- Expiries are set for a sixteenth longer than asked, and again once that has passed: looking costs less than setting.
+  -- Record and stream are set together, so what is left to the one tells of the other.
+  local spare = math.floor(history_ms / 16)
+  local record_ms = tonumber(ARGV[at + 4])
+  local left = call('PTTL', record)
+  local is_due = left < record_ms or left > record_ms + spare
+  if kept == '0' then
+    call('DEL', stream)
+  else
+    local added = redis.pcall('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '=', kept, seq .. '-0', 'p', last, 'm', body)
+    if not added then
+      is_due = true
+      added = redis.pcall('XADD', stream, 'MAXLEN', '=', kept, seq .. '-0', 'p', last, 'm', body)
+    end
+    if type(added) == 'table' and added.err then
+      if string.find(added.err, 'smaller', 1, true) or string.find(added.err, 'WRONGTYPE', 1, true) then
+        -- Somebody set the counter back, or wrote over the stream. There is no way on in this log: the next handshake
+        -- begins another one, under other keys (fault F14).
+        call('DEL', fence_key)
+        shut = true
+        return { 'FENCED' }
+      end
+      return added
+    end
+    if is_due then
+      call('PEXPIRE', stream, history_ms + spare)
+    end
+  end
+  if is_due then
+    call('PEXPIRE', record, record_ms + spare)
+  end
+
+  if key then
+    call('SET', key, generation .. ' ' .. seq .. ' ' .. fingerprint, 'PX', ARGV[at + 6])
+  end
+  call('PUBLISH', ARGV[at], head .. seq .. ' ' .. last .. chained .. body)
+  return number
 end
-redis.call('SET', KEYS[3], seq, 'PX', ARGV[8])
-if KEYS[4] then
-  redis.call('SET', KEYS[4], ARGV[1] .. ' ' .. seq .. ' ' .. ARGV[9], 'PX', ARGV[10])
+
+-- What fails is one message, and not those around it.
+local answers, count, key_at = {}, 0, 2
+for at = 4, #ARGV, 7 do
+  local key = ARGV[at + 5] ~= '' and KEYS[key_at + 2] or nil
+  local answer = { 'FENCED' }
+  if not shut then
+    local done, placed = pcall(place, KEYS[key_at], KEYS[key_at + 1], key, at)
+    answer = (done or type(placed) == 'table') and placed or { err = placed }
+  end
+  count = count + 1
+  answers[count] = answer
+  key_at = key_at + (key and 3 or 2)
 end
-redis.call('PUBLISH', ARGV[4], '1 ' .. ARGV[1] .. ' ' .. seq .. ' ' .. last .. ' ' .. chained .. '\n' .. ARGV[5])
-return tonumber(seq)
+if number and number > first and not shut then
+  call('HINCRBY', fence_key, 'seq', number - first)
+end
+-- A WAIT behind a repetition must cover the first write, so this writes (R21), and memory being full is no reason to refuse
+-- what is stored already. Last, since once a script has written, Redis refuses none of its writes for want of memory.
+for _, key in ipairs(repeated) do
+  call('PEXPIRE', key, math.max(call('PTTL', key), 1))
+end
+return answers
