@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use crate::node::{PATIENT, PREFIX, endpoint};
 use crate::server::{Server, free_port, pair};
 
-const QUICK: Timeouts = Timeouts { dial: Duration::from_millis(300), answer: Duration::from_millis(300) };
+const QUICK: Timeouts = Timeouts { dial: Duration::from_secs(5), answer: Duration::from_secs(1) };
 
 /// Somebody at a port who answers every question with `answer`, or not at all.
 pub(crate) struct Somebody {
