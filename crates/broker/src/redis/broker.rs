@@ -74,6 +74,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 /// How long it may take to come in again before anybody is told: a failover that takes less is nobody's business.
 const HICCUP_MAX: Duration = Duration::from_millis(500);
 
+/// How long after its last handshake a node that hears nothing counts as deaf, rather than its Redis as away: as long as an
+/// attempt to come in takes at most.
+const DEAF_FOR: Duration = Duration::from_secs(3);
+
 /// A broker whose log is kept in Redis. Dropping it ends its tasks.
 pub struct Redis {
     shared: Arc<Shared>,
@@ -122,6 +126,7 @@ struct Watched {
     probe: Option<Duration>,
     not_live_since: Option<Instant>,
     has_been_live: bool,
+    entered: Option<Instant>,
     last_error: Option<Error>,
 }
 
@@ -288,17 +293,17 @@ impl Broker for Redis {
     }
 
     fn state(&self) -> State {
-        let sequencer = self.shared.lock();
-        let (standing, tally) = (sequencer.standing(), sequencer.tally());
-        drop(sequencer);
+        let is_live = self.shared.lock().standing() == Standing::Live;
         let watched = self.shared.watched();
-        let hiccup = watched.not_live_since.is_none_or(|since| since.elapsed() < HICCUP_MAX);
-        match standing {
-            Standing::Live => State::Ready,
-            _ if !watched.has_been_live => State::Starting,
-            _ if tally.entries > 0 && hiccup => State::Ready,
-            Standing::Away => State::Away,
-            Standing::Entered | Standing::Behind => State::Deaf,
+        let is_within = |since: Option<Instant>, most| since.is_none_or(|since| since.elapsed() < most);
+        if is_live || (watched.has_been_live && is_within(watched.not_live_since, HICCUP_MAX)) {
+            State::Ready
+        } else if !watched.has_been_live {
+            State::Starting
+        } else if watched.entered.is_some() && is_within(watched.entered, DEAF_FOR) {
+            State::Deaf
+        } else {
+            State::Away
         }
     }
 }
@@ -334,7 +339,6 @@ async fn keep(shared: Arc<Shared>) {
         let began = Instant::now();
         let error = match come_in(&shared).await {
             Ok(links) => {
-                shared.watched().last_error = None;
                 let session = links.session;
                 let error = stay(&shared, links).await;
                 shared.with(|sequencer, now| sequencer.lost(session, now));
@@ -345,8 +349,12 @@ async fn keep(shared: Arc<Shared>) {
         shared.watched().not_live_since.get_or_insert_with(Instant::now);
         // The same complaint once, not once a second.
         let is_news = shared.watched().last_error.replace(error.clone()) != Some(error.clone());
-        if is_news {
-            tracing::warn!(%error, "Redis is away");
+        match error {
+            _ if !is_news => {}
+            // Nothing but other settings, or another server, will help.
+            Error::Auth | Error::TooOld { .. } => tracing::error!(%error, "this node cannot use its Redis"),
+            Error::Fenced => tracing::info!("the log has to be entered anew"),
+            _ => tracing::warn!(%error, "Redis is away"),
         }
         if began.elapsed() > BACKOFF.1 {
             wait = BACKOFF.0;
@@ -376,6 +384,9 @@ async fn pass(shared: Arc<Shared>) {
         let mut watched = shared.watched();
         if standing == Standing::Live {
             (watched.not_live_since, watched.has_been_live) = (None, true);
+            if let Some(error) = watched.last_error.take().filter(|error| *error != Error::Fenced) {
+                tracing::info!(after = %error, "Redis is back");
+            }
         } else {
             watched.not_live_since.get_or_insert_with(Instant::now);
         }
@@ -406,6 +417,7 @@ async fn come_in(shared: &Arc<Shared>) -> Result<Links, Error> {
         tracing::warn!("Redis throws keys away when memory is full: set maxmemory-policy to noeviction");
     }
     let session = shared.with(|sequencer, now| sequencer.entered(fence, now));
+    shared.watched().entered = Some(Instant::now());
     match dial_others(shared, &endpoint, session).await {
         Ok((reader, ear)) => Ok(Links { session, log, reader, ear }),
         Err(error) => {
