@@ -160,7 +160,8 @@ impl std::error::Error for EventNameError {}
 pub struct Message {
     /// Where it was published.
     pub channel: Channel,
-    /// Its place in the partition log, and its id.
+    /// Its place in the partition log, and its id. One that came over the bridge stands right behind this place, whose
+    /// message is another.
     pub position: Position,
     /// The seq of the message before it on its channel; where there is none, the floor (delivery rule R20).
     pub prev: u64,
@@ -170,9 +171,24 @@ pub struct Message {
     pub payload: Payload,
     /// When it was placed, in milliseconds since 1970.
     pub time_ms: u64,
+    /// It came over the bridge: no log keeps it, and it has no id (delivery rule R8).
+    pub bridged: bool,
 }
 
 impl Message {
+    /// What names it, for every subscriber; nothing where it came over the bridge.
+    #[must_use]
+    pub fn id(&self) -> Option<Position> {
+        (!self.bridged).then_some(self.position)
+    }
+
+    /// The place before it: whoever knows all up to here, and goes on from here, misses none of what a log keeps.
+    #[must_use]
+    pub fn before(&self) -> Position {
+        let seq = if self.bridged { self.position.seq } else { self.position.seq.saturating_sub(1) };
+        Position { seq, ..self.position }
+    }
+
     /// What keeping this message costs, in bytes: its payload and about what surrounds it.
     #[must_use]
     pub fn cost_bytes(&self) -> usize {

@@ -299,7 +299,8 @@ impl Partition {
         let floor = self.floor;
         let history = self.channels.entry(channel.clone()).or_insert_with(|| History::new(floor));
         let prev = history.last();
-        let message = Message { channel, position, prev, event, payload, time_ms: now.wall_ms };
+        let message =
+            Message { channel, position, prev, event, payload, time_ms: now.wall_ms, bridged: false };
         self.keep(&Arc::new(message), position.seq - 1, now)
     }
 

@@ -27,9 +27,9 @@ pub fn write(message: &Message, out: &mut Vec<u8>) {
 pub(crate) fn write_fields(message: &Message, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"channel\":");
     write_channel(&message.channel, out);
-    out.extend_from_slice(b",\"id\":\"");
-    write_position(message.position, out);
-    out.extend_from_slice(b"\",\"event\":");
+    out.extend_from_slice(b",\"id\":");
+    write_id(message.id(), out);
+    out.extend_from_slice(b",\"event\":");
     match &message.event {
         Some(event) => write_string(event.as_str(), out),
         None => out.extend_from_slice(b"null"),
@@ -83,14 +83,7 @@ pub(crate) fn write_ready_fields(channels: &[Channel], cursor: Option<Position>,
     out.extend_from_slice(b"\"channels\":");
     write_channels(channels, out);
     out.extend_from_slice(b",\"cursor\":");
-    match cursor {
-        Some(cursor) => {
-            out.push(b'"');
-            write_position(cursor, out);
-            out.push(b'"');
-        }
-        None => out.extend_from_slice(b"null"),
-    }
+    write_id(cursor, out);
 }
 
 /// Why the rights of a stream ended, as the `data` of its `$expired`.
@@ -121,6 +114,18 @@ pub(crate) fn write_channel(channel: &Channel, out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(channel.as_str().as_bytes());
     out.push(b'"');
+}
+
+/// Appends an id as a JSON value: `null` where there is none.
+pub(crate) fn write_id(id: Option<Position>, out: &mut Vec<u8>) {
+    match id {
+        Some(position) => {
+            out.push(b'"');
+            write_position(position, out);
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
 }
 
 /// Appends the id of a position, bare.
@@ -173,7 +178,12 @@ pub(crate) mod tests {
             event: event.map(|event| EventName::parse(event).unwrap()),
             payload,
             time_ms: 1_700_000_000_000,
+            bridged: false,
         }
+    }
+
+    pub(crate) fn bridged(payload: Payload) -> Message {
+        Message { bridged: true, ..message(None, payload) }
     }
 
     pub(crate) fn position(seq: u64) -> Position {
@@ -195,6 +205,14 @@ pub(crate) mod tests {
         assert_eq!(
             written(&message(Some("trade"), text("{\"a\": 1}"))),
             r#"{"channel":"orders:42","id":"73f80m6kc.1a","event":"trade","data":"{\"a\": 1}","time":1700000000000}"#
+        );
+    }
+
+    #[test]
+    fn r8_a_message_from_over_the_bridge_has_no_id() {
+        assert_eq!(
+            written(&bridged(text("hi"))),
+            r#"{"channel":"orders:42","id":null,"event":null,"data":"hi","time":1700000000000}"#
         );
     }
 

@@ -117,7 +117,7 @@ pub(crate) fn encode(message: &Message, style: Style, body: Body) -> Vec<u8> {
             (None, Data::Text(&json))
         }
     };
-    Block { event, data, id: Some(Id::of(message.position)) }.to_vec(body)
+    Block { event, data, id: message.id().map(Id::of) }.to_vec(body)
 }
 
 /// One block. Its length is known before it is written, because a chunk begins with it.
@@ -267,7 +267,7 @@ fn hex_digits(number: usize) -> usize {
 pub(crate) mod tests {
     use super::whatwg::{Dispatched, EventSource};
     use super::*;
-    use crate::envelope::tests::{message, position, text};
+    use crate::envelope::tests::{bridged, message, position, text};
     use bytes::Bytes;
     use proptest::prelude::*;
     use tidewire_hub::admit::GapReason;
@@ -316,6 +316,14 @@ pub(crate) mod tests {
     fn an_empty_payload_is_dispatched_as_an_empty_event() {
         let source = read(&encoded("", Style::Single));
         assert_eq!(source.events, [Dispatched::new("trade", "", "73f80m6kc.1a")]);
+    }
+
+    #[test]
+    fn r8_a_message_from_over_the_bridge_leaves_the_last_id_as_it_is() {
+        let mut stream = encoded("a", Style::Single);
+        stream.extend(encode(&bridged(text("b")), Style::Single, Body::UntilClose));
+        assert!(stream.ends_with(b"data: b\n\n"));
+        assert_eq!(read(&stream).events[1], Dispatched::new("message", "b", "73f80m6kc.1a"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tidewire_hub::admit::{Admit, Cause, HeadFields, Page, Terms, Transport};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::limits::{POLL_PAGE, PageLimit};
 use tidewire_hub::message::Message;
+use tidewire_hub::position::Position;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::encoding::Encoding;
 use tidewire_transport::request::{Protocol, Request, Wants};
@@ -284,7 +285,11 @@ impl<K: Kernel> Shard<K> {
         let fitting = fitting(&messages, POLL_PAGE);
         let more = fitting < messages.len();
         messages.truncate(fitting);
-        let cursor = messages.last().filter(|_| more).map_or(cursor, |last| last.position);
+        let joined_at = self.slots.at(index).joined_at;
+        // Of a message without an id it may lie behind what the poll came with (delivery rule R7).
+        let reached =
+            |last: &Arc<Message>| Position { seq: last.position.seq.max(joined_at), ..last.position };
+        let cursor = messages.last().filter(|_| more).map_or(cursor, reached);
         let start = None;
         let page = Page { gap, start, messages, cursor, more, whole: cursor, newest: cursor };
         self.counters.open_poll.sub(1);
@@ -396,7 +401,7 @@ fn sse_encoding(body: Body, envelope: bool, multi: bool) -> Encoding {
 mod tests {
     use super::*;
     use tidewire_hub::message::Payload;
-    use tidewire_hub::position::{Gen, Position};
+    use tidewire_hub::position::Gen;
 
     #[test]
     fn a_long_poll_answers_with_one_page_at_most_and_one_message_at_least() {
@@ -408,6 +413,7 @@ mod tests {
                 event: None,
                 payload: Payload::binary(vec![0; 10].into()),
                 time_ms: 0,
+                bridged: false,
             })
         };
         let messages: Vec<_> = (1..=5).map(message).collect();

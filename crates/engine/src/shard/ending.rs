@@ -87,10 +87,7 @@ impl<K: Kernel> Shard<K> {
             Reason::SlowConsumer => self.slots.at(index).queue.cut(),
             _ => None,
         };
-        let cursor = match dropped {
-            Some(first) => Some(Position { seq: first.seq.saturating_sub(1), ..first }),
-            None => self.cursor_of(index),
-        };
+        let cursor = dropped.or_else(|| self.cursor_of(index));
         self.end_naming(index, reason, cursor);
     }
 

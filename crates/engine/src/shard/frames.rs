@@ -23,6 +23,7 @@ pub(super) struct Frame(Rc<Inner>);
 struct Inner {
     bytes: Box<[u8]>,
     position: Option<Position>,
+    before: Option<Position>,
     channel: Option<Channel>,
     meter: Meter,
 }
@@ -32,9 +33,14 @@ impl Frame {
         &self.0.bytes
     }
 
-    /// The position of the message or gap in it, if it is one.
+    /// The position of the message or gap in it, if it is one. Of a message without an id it is the newest one before.
     pub(super) fn position(&self) -> Option<Position> {
         self.0.position
+    }
+
+    /// From where one goes on that did not get it, if it is a message or gap.
+    pub(super) fn before(&self) -> Option<Position> {
+        self.0.before
     }
 
     /// The channel of the message in it, if it is one.
@@ -65,18 +71,18 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// The frame of `message` in `encoding`, encoded now if it is not remembered.
+    /// The frame of `message` in `encoding`, encoded now if it is not remembered. One without an id is never asked for
+    /// again, and is not remembered.
     pub(super) fn of(&mut self, message: &Arc<Message>, encoding: Encoding) -> Frame {
-        let place = &mut self.cached.entry(message.position).or_default()[encoding.index()];
-        if let Some(frame) = place {
+        let Some(id) = message.id() else { return self.encode(message, encoding) };
+        let cached = self.cached.get(&id).and_then(|frames| frames[encoding.index()].as_ref());
+        if let Some(frame) = cached {
             return frame.clone();
         }
-        let bytes = encode(message, encoding).into_boxed_slice();
-        self.encoded += 1;
-        let cost = bytes.len();
-        let frame = seal(bytes, Some(message.position), Some(message.channel.clone()), &self.meter);
-        *place = Some(frame.clone());
-        self.ages.push_back((message.position, cost));
+        let frame = self.encode(message, encoding);
+        let cost = frame.bytes().len();
+        self.cached.entry(id).or_default()[encoding.index()] = Some(frame.clone());
+        self.ages.push_back((id, cost));
         self.cached_bytes += cost;
         while self.ages.len() > 1
             && (self.cached_bytes > CACHE_BYTES_MAX || self.ages.len() > CACHE_COUNT_MAX)
@@ -91,12 +97,13 @@ impl Frames {
 
     /// A frame for one connection only.
     pub(super) fn control(&self, bytes: Vec<u8>) -> Frame {
-        seal(bytes.into_boxed_slice(), None, None, &self.meter)
+        self.seal(bytes, None, None, None)
     }
 
     /// A frame that tells one connection of a gap, after which it goes on at `cursor`.
     pub(super) fn gap(&self, bytes: Vec<u8>, cursor: Position) -> Frame {
-        seal(bytes.into_boxed_slice(), Some(cursor), None, &self.meter)
+        let before = Position { seq: cursor.seq.saturating_sub(1), ..cursor };
+        self.seal(bytes, Some(cursor), Some(before), None)
     }
 
     /// Bytes of all living frames but those that only the cache holds on to, at least.
@@ -108,9 +115,22 @@ impl Frames {
     pub(super) fn encoded(&self) -> u64 {
         self.encoded
     }
-}
 
-fn seal(bytes: Box<[u8]>, position: Option<Position>, channel: Option<Channel>, meter: &Meter) -> Frame {
-    meter.0.set(meter.0.get() + bytes.len());
-    Frame(Rc::new(Inner { bytes, position, channel, meter: meter.clone() }))
+    fn encode(&mut self, message: &Message, encoding: Encoding) -> Frame {
+        let bytes = encode(message, encoding);
+        self.encoded += 1;
+        self.seal(bytes, Some(message.position), Some(message.before()), Some(message.channel.clone()))
+    }
+
+    fn seal(
+        &self,
+        bytes: Vec<u8>,
+        position: Option<Position>,
+        before: Option<Position>,
+        channel: Option<Channel>,
+    ) -> Frame {
+        let (bytes, meter) = (bytes.into_boxed_slice(), self.meter.clone());
+        meter.0.set(meter.0.get() + bytes.len());
+        Frame(Rc::new(Inner { bytes, position, before, channel, meter }))
+    }
 }

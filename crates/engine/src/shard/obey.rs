@@ -66,13 +66,15 @@ impl<K: Kernel> Shard<K> {
 
     /// Queues a message on all its subscribers before the next command is looked at (delivery rule R3).
     fn deliver(&mut self, message: &Arc<Message>) {
-        self.position = Some(message.position);
+        // What came over the bridge has no place in the log, and moves nobody's cursor (delivery rule R8).
+        let id = message.id();
+        self.position = id.or(self.position);
         let now = self.clock.tick();
         let mut frames: [Option<Frame>; Encoding::COUNT] = [const { None }; Encoding::COUNT];
         let members = self.members.of(&message.channel);
         for index in members {
             let slot = self.slots.at(*index);
-            if message.position.seq <= slot.joined_at {
+            if id.is_some_and(|id| id.seq <= slot.joined_at) {
                 continue;
             }
             match slot.form.encoding() {

@@ -86,8 +86,8 @@ impl Queue {
         debug_assert_eq!(count, 0, "a socket takes no more than it is given");
     }
 
-    /// Drops every frame of which no byte has left, but for a head, and names the position of the first message or gap
-    /// among them.
+    /// Drops every frame of which no byte has left, but for a head, and names the position before the first message or
+    /// gap among them.
     pub(super) fn cut(&mut self) -> Option<Position> {
         let mut dropped = Vec::new();
         if self.written == 0 {
@@ -97,7 +97,7 @@ impl Queue {
         for waiting in &dropped {
             self.uncount(waiting);
         }
-        dropped.iter().find_map(|waiting| waiting.frame.position())
+        dropped.iter().find_map(|waiting| waiting.frame.before())
     }
 
     /// Skips to the newest message of every channel (`docs/protocol.md`, "Gaps"). What is not a message stays, and so
@@ -189,15 +189,24 @@ mod tests {
     use tidewire_transport::encoding::Encoding;
 
     fn frame(frames: &mut Frames, name: &str, seq: u64) -> Frame {
-        let message = Message {
+        frames.of(&Arc::new(message(name, seq)), Encoding::WsRaw)
+    }
+
+    /// One that came over the bridge right after `seq`.
+    fn bridged(frames: &mut Frames, name: &str, seq: u64) -> Frame {
+        frames.of(&Arc::new(Message { bridged: true, ..message(name, seq) }), Encoding::WsRaw)
+    }
+
+    fn message(name: &str, seq: u64) -> Message {
+        Message {
             channel: Channel::parse(name).unwrap(),
             position: Position { generation: Gen::from_random(1), seq },
             prev: 0,
             event: None,
             payload: Payload::binary(format!("{name}{seq}").into_bytes().into()),
             time_ms: 0,
-        };
-        frames.of(&Arc::new(message), Encoding::WsRaw)
+            bridged: false,
+        }
     }
 
     fn contents(queue: &Queue) -> Vec<String> {
@@ -239,8 +248,36 @@ mod tests {
             0,
         );
         queue.push(frame(&mut frames, "a", 9), Kind::Live, 0);
-        assert_eq!(queue.cut().unwrap().seq, 5);
+        assert_eq!(queue.cut().unwrap().seq, 4);
         assert_eq!(contents(&queue), ["head"]);
+    }
+
+    #[test]
+    fn r14_what_has_no_id_is_come_back_to_behind_the_newest_id_before_it() {
+        let mut frames = Frames::default();
+        let mut queue = Queue::default();
+        queue.push(bridged(&mut frames, "a", 8), Kind::Live, 0);
+        queue.push(frame(&mut frames, "b", 9), Kind::Live, 0);
+        assert_eq!(queue.cut().unwrap().seq, 8);
+    }
+
+    #[test]
+    fn r5_a_gap_for_what_has_no_id_takes_its_place_and_the_newest_id_before_it() {
+        let mut frames = Frames::default();
+        let mut queue = Queue::default();
+        queue.push(frame(&mut frames, "b", 8), Kind::Live, 0);
+        for _ in 0..3 {
+            queue.push(bridged(&mut frames, "a", 8), Kind::Live, 0);
+        }
+        queue.push(frame(&mut frames, "b", 9), Kind::Live, 0);
+        assert_eq!(frames.encoded(), 5, "messages without an id are not mistaken for each other");
+        assert!(queue.conflate(9, |first, _| frames.control(format!("gap {}", first.seq).into_bytes())));
+        assert_eq!(contents(&queue), ["gap 8", "a8", "b9"]);
+        queue.push(bridged(&mut frames, "a", 9), Kind::Live, 0);
+        assert!(queue.conflate(9, |first, channels| {
+            frames.control(format!("gap {} {channels:?}", first.seq).into_bytes())
+        }));
+        assert_eq!(contents(&queue), ["gap 8", "gap 8 [\"a\"]", "b9", "a9"]);
     }
 
     #[test]
@@ -252,7 +289,7 @@ mod tests {
         assert_eq!(contents(&queue)[1..], ["b2", "gap 3", "a4"]);
         let mut queue = filled(&mut frames);
         queue.advance(1, 0);
-        assert_eq!(queue.cut().unwrap().seq, 2);
+        assert_eq!(queue.cut().unwrap().seq, 1);
         assert_eq!((queue.live_count(), contents(&queue).len()), (1, 1));
     }
 }
