@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidewire_hub::admit::{OutletId, Page, Subscribe, Transport};
+use tidewire_hub::bridge::{Bridged, Relay};
 use tidewire_hub::broker::{Broker, ChannelInfo, Done, Now, Totals};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Outlet;
 use tidewire_hub::limits::{Limits, PageLimit, Retentions};
+use tidewire_hub::message::Payload;
 use tidewire_hub::partition::Partition;
 use tidewire_hub::position::{Gen, Start};
 use tidewire_hub::publish::{Publish, Receipt};
@@ -39,6 +41,16 @@ impl Memory {
         let Options { limits, retentions, generation, revocations } = options;
         let partition = Partition::new(*generation, limits, retentions.clone(), revocations.clone());
         Memory { partition: Mutex::new(partition), revocations: revocations.clone() }
+    }
+
+    /// The same with these channels bridged, for whoever brings their messages.
+    ///
+    /// # Panics
+    /// Never before it is shared.
+    #[must_use]
+    pub fn bridging(self, bridged: Bridged) -> Memory {
+        let partition = self.partition.into_inner().expect("nobody has used it yet").bridging(bridged);
+        Memory { partition: Mutex::new(partition), ..self }
     }
 
     /// A panic while the log was being changed leaves it in doubt, and there is no honest way on: the process ends
@@ -114,5 +126,15 @@ impl Broker for Memory {
 
     fn totals(&self) -> Totals {
         self.sequencer().totals()
+    }
+}
+
+impl Relay for Memory {
+    fn relay(&self, channel: &Channel, payload: Payload, now: Now) {
+        self.sequencer().relay(channel, payload, now);
+    }
+
+    fn disturbed(&self, channels: &[Channel]) {
+        self.sequencer().disturbed(channels);
     }
 }

@@ -168,8 +168,9 @@ pub struct Page {
     /// Whether more is kept after `cursor`.
     pub more: bool,
     /// From where on no asked channel has lost anything, for formats that cannot say which of them did: a raw WebSocket
-    /// that came back with a gap's own cursor would be sent away with it for ever.
-    pub whole: Position,
+    /// that came back with a gap's own cursor would be sent away with it for ever. Nothing where a bridged channel is among
+    /// them: whoever comes back there with a cursor, whichever it is, has a gap.
+    pub whole: Option<Position>,
     /// The newest position of the asked channels, for ETags.
     pub newest: Position,
 }
@@ -194,6 +195,11 @@ pub struct Loss {
     pub channels: BTreeMap<Channel, u64>,
     /// Up to where the outlet had been fed.
     pub cursor: Position,
+}
+
+impl Loss {
+    /// In place of a seq, on channels that have none: whoever listens now has lost something.
+    pub const EVERYBODY: u64 = u64::MAX;
 }
 
 /// Why messages may be missing.

@@ -13,6 +13,7 @@
 
 pub mod admit;
 mod barrier;
+pub mod bridge;
 pub mod broker;
 pub mod channel;
 pub mod deliver;
@@ -35,6 +36,7 @@ pub use admit::{
     Admit, Cause, ConnId, Gap, GapReason, HeadFields, Join, Loss, OutletId, Page, Place, Subscribe, Terms,
     Transport,
 };
+pub use bridge::{Bridged, Relay};
 pub use broker::{Broker, Now};
 pub use channel::{Channel, ChannelSet};
 pub use deliver::{Command, Outlet};

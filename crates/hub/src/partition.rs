@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::admit::{Admit, GapReason, Join, Loss, OutletId, Page, Subscribe, Transport};
 use crate::barrier::Feeds;
+use crate::bridge::{self, Bridge, Bridged};
 use crate::broker::{ChannelInfo, Now, Totals};
 use crate::channel::{Channel, ChannelSet};
 use crate::deliver::{Command, Outlet};
@@ -21,7 +22,7 @@ use crate::history::{History, Trimmed};
 use crate::keys::Keys;
 use crate::limits::{Limits, PageLimit, Retentions};
 use crate::lineage::Lineage;
-use crate::message::Message;
+use crate::message::{Message, Payload};
 use crate::order::{Order, Placed};
 use crate::position::{Gen, Position, Start};
 use crate::publish::{Publish, Receipt, Receivers};
@@ -47,6 +48,7 @@ pub struct Partition {
     bytes: usize,
     keys: Keys,
     feeds: Feeds,
+    bridge: Bridge,
     /// Rights that were taken back. Whoever joins is looked up here, in the joining step (delivery rule R12).
     revocations: Arc<Revocations>,
     retentions: Retentions,
@@ -85,6 +87,7 @@ impl Partition {
             bytes: 0,
             keys: Keys::new(limits.keys_max, limits.key_ttl),
             feeds: Feeds::default(),
+            bridge: Bridge::default(),
             revocations,
             retentions,
             bytes_max: limits.memory_budget / 4 * 3,
@@ -96,6 +99,12 @@ impl Partition {
             joined_max: 0,
             looked_ms: None,
         }
+    }
+
+    /// The same with these channels bridged: nothing is placed on them, and [`Partition::relay`] hands on what comes.
+    #[must_use]
+    pub fn bridging(self, bridged: Bridged) -> Partition {
+        Partition { bridge: Bridge::new(bridged), ..self }
     }
 
     /// Makes an outlet known.
@@ -110,8 +119,11 @@ impl Partition {
     /// Places a message, keeps it, and puts it into every interested inbox before the next one is looked at.
     ///
     /// # Errors
-    /// `Draining`, `KeyReused`, `KeysFull` or `ChannelsFull`; then nothing has changed.
+    /// `Draining`, `KeyReused`, `KeysFull` or `ChannelsFull`, and `Forbidden` on a bridged channel; then nothing has changed.
     pub fn publish(&mut self, publish: Publish, now: Now) -> Result<Receipt, Reason> {
+        if self.bridge.holds(&publish.channel) {
+            return Err(Reason::Forbidden);
+        }
         self.keys.expire(now.monotonic_ms);
         if let Some(position) = self.keys.find(&publish)? {
             return Ok(Receipt { position, receivers: Receivers::default() });
@@ -140,10 +152,17 @@ impl Partition {
         if let Err(refusal) = self.still_holds(&subscribe.grant, &subscribe.channels) {
             return self.refuse(subscribe, refusal);
         }
-        let page = self.log(&subscribe.channels, fed).page(subscribe.start, subscribe.page);
+        let page = self.page(&subscribe.channels, fed, subscribe.start, subscribe.page);
         let joined = match subscribe.join {
             Join::WhenCaughtUp => !page.more,
-            Join::WhenEmpty => page.messages.is_empty() && page.gap.is_none(),
+            // A gap on bridged channels alone is told with the answer: every poll that comes back has one, and an answer
+            // at once would be the end of waiting.
+            Join::WhenEmpty => {
+                let gap = page.gap.as_ref();
+                let waits =
+                    gap.is_none_or(|gap| gap.channels.iter().all(|channel| self.bridge.holds(channel)));
+                page.messages.is_empty() && waits
+            }
             Join::Never => false,
         };
         let Subscribe { outlet, conn, transport, grant, channels, cause, .. } = subscribe;
@@ -186,7 +205,20 @@ impl Partition {
     /// Reads one page of history without joining.
     #[must_use]
     pub fn read(&self, channels: &ChannelSet, start: Start, page: PageLimit) -> Page {
-        self.log(channels, self.seq).page(start, page)
+        self.page(channels, self.seq, start, page)
+    }
+
+    /// Hands a message that came over the bridge to everybody who listens.
+    pub fn relay(&mut self, channel: &Channel, payload: Payload, now: Now) {
+        let at = (&self.feeds, self.at(self.seq));
+        if let Some(listeners) = self.channels.get(channel).filter(|_| self.bridge.holds(channel)) {
+            self.bridge.relay(channel, payload, listeners, at, now);
+        }
+    }
+
+    /// Tells everybody who listens to these channels, as far as they are bridged, that messages may be missing.
+    pub fn disturbed(&self, channels: &[Channel]) {
+        self.bridge.disturbed(channels, &self.channels, (&self.feeds, self.at(self.seq)));
     }
 
     /// Lifts the barrier of an outlet that has emptied its inbox: a gap for what was trimmed meanwhile, then every
@@ -288,6 +320,13 @@ impl Partition {
         }
     }
 
+    fn page(&self, channels: &ChannelSet, end: u64, start: Start, limit: PageLimit) -> Page {
+        let (logged, bridged) = self.bridge.part(channels);
+        let mut page = self.log(&logged, end).page(start, limit);
+        bridge::complete(&mut page, start, bridged);
+        page
+    }
+
     /// A still picture of these channels as they were at `end`.
     fn log<'p>(&'p self, channels: &'p ChannelSet, end: u64) -> Log<'p> {
         let channels = with_records(channels, |channel| self.channels.get(channel));
@@ -353,6 +392,7 @@ impl Partition {
         for channel in channels.iter() {
             let history = self.channels.entry(channel.clone()).or_insert_with(|| History::new(floor));
             history.join(outlet, transport);
+            self.bridge.joined(usize::from(outlet.0), channel);
         }
         Ok(())
     }

@@ -44,7 +44,7 @@ impl<'p> Log<'p> {
             messages,
             cursor: self.at(end),
             more,
-            whole: self.at(self.highest_gone().max(from.start.unwrap_or(from.after))),
+            whole: Some(self.at(self.highest_gone().max(from.start.unwrap_or(from.after)))),
             newest: self.at(newest),
         }
     }

@@ -138,7 +138,7 @@ mod tests {
             messages: vec![Arc::new(message(None, text("a"))), Arc::new(message(Some("b"), text("")))],
             cursor: position(50),
             more: false,
-            whole: position(40),
+            whole: Some(position(40)),
             newest: position(46),
         }
     }

@@ -19,6 +19,7 @@ use tidewire_transport::{poll, v1};
 use crate::event::Event;
 use crate::kernel::Kernel;
 
+use super::obey::joint;
 use super::queue::Kind;
 use super::slot::{Form, NEVER, Pager, Phase, Story};
 use super::time::{Tick, ticks};
@@ -266,6 +267,7 @@ impl<K: Kernel> Shard<K> {
         slot.joined_at = admit.page.cursor.seq;
         slot.story().request = Some(request);
         slot.story().head = head;
+        slot.story().since = admit.page.gap.clone();
         // It is not told when its rights end meanwhile: the answer comes then, and the next poll is refused.
         let ends = slot.ends;
         self.seat(index, &admit.channels);
@@ -278,7 +280,11 @@ impl<K: Kernel> Shard<K> {
     pub(super) fn answer_wait(&mut self, index: u32) {
         let Some(cursor) = self.cursor_of(index) else { return };
         let story = self.slots.at(index).story();
-        let (mut messages, gap) = (std::mem::take(&mut story.caught), story.gap.take());
+        let mut messages = std::mem::take(&mut story.caught);
+        let gap = match (story.since.take(), story.gap.take()) {
+            (Some(before), Some(meanwhile)) => Some(joint(before, meanwhile)),
+            (before, meanwhile) => before.or(meanwhile),
+        };
         let Some(request) = story.request.take() else { return };
         let head = std::mem::take(&mut story.head);
         // What came in one turn may be more than a page holds; the rest is a resume away.
@@ -291,7 +297,7 @@ impl<K: Kernel> Shard<K> {
             |last: &Arc<Message>| Position { seq: last.position.seq.max(joined_at), ..last.position };
         let cursor = messages.last().filter(|_| more).map_or(cursor, reached);
         let start = None;
-        let page = Page { gap, start, messages, cursor, more, whole: cursor, newest: cursor };
+        let page = Page { gap, start, messages, cursor, more, whole: Some(cursor), newest: cursor };
         self.counters.open_poll.sub(1);
         self.depart(index);
         self.slots.at(index).phase = Phase::Asked;

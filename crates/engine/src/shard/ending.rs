@@ -91,9 +91,9 @@ impl<K: Kernel> Shard<K> {
         self.end_naming(index, reason, cursor);
     }
 
-    /// The same, where what follows begins at `cursor`.
-    pub(super) fn end_at(&mut self, index: u32, reason: Reason, cursor: Position) {
-        self.end_naming(index, reason, Some(cursor));
+    /// The same, where what follows begins at `cursor`, or where only a new start leads on.
+    pub(super) fn end_at(&mut self, index: u32, reason: Reason, cursor: Option<Position>) {
+        self.end_naming(index, reason, cursor);
     }
 
     /// Sends what is queued and then `last`, and ends the connection.

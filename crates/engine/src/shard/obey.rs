@@ -120,7 +120,12 @@ impl<K: Kernel> Shard<K> {
             let gap = Gap { channels, reason: loss.reason, cursor };
             match slot.form {
                 Form::Sse(..) | Form::Ws(Protocol::V1) => self.queue_gap(index, &gap, Kind::Live),
-                Form::Ws(Protocol::Raw) => self.end_at(index, Reason::Gap, gap.cursor),
+                Form::Ws(Protocol::Raw) => {
+                    // Whoever came back to a bridged channel with a cursor would be sent away again.
+                    let everybody = |channel: &Channel| loss.channels.get(channel) == Some(&Loss::EVERYBODY);
+                    let bridged = gap.channels.iter().any(everybody);
+                    self.end_at(index, Reason::Gap, (!bridged).then_some(gap.cursor));
+                }
                 Form::Poll | Form::Unknown => {
                     // An earlier loss that has not been told yet is part of this one.
                     let told = &mut slot.story().gap;
@@ -244,7 +249,7 @@ impl<K: Kernel> Shard<K> {
 }
 
 /// Two gaps of one poll as one: the channels of both, from where the earlier one begins.
-fn joint(mut earlier: Gap, later: Gap) -> Gap {
+pub(super) fn joint(mut earlier: Gap, later: Gap) -> Gap {
     let new = later.channels.into_iter().filter(|channel| !earlier.channels.contains(channel));
     let new: Vec<Channel> = new.collect();
     earlier.channels.extend(new);

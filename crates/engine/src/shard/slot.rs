@@ -147,6 +147,8 @@ pub(super) struct Story {
     pub(super) caught: Vec<Arc<Message>>,
     /// The gap that a waiting poll will answer.
     pub(super) gap: Option<Gap>,
+    /// What may be missing since before it waited, on channels that no history has: told with whatever it will answer.
+    pub(super) since: Option<Gap>,
 }
 
 /// Where a history that is sent in pages goes on.

@@ -31,6 +31,9 @@ use tidewire_transport::v1::{self, ClientFrame};
 /// Who asks for this channel meets a panic.
 pub const PANIC: &str = "panic";
 
+/// The one bridged channel.
+pub const BRIDGED: &str = "bridged";
+
 /// A shard, its log, and the clients that came.
 pub struct Rig {
     shard: Shard<Memory>,
@@ -55,7 +58,8 @@ impl Rig {
         let limits = Arc::new(limits);
         let inbox = Inbox::new(&limits);
         let mut partition =
-            Partition::new(Gen::from_random(7), &limits, Retentions::default(), Arc::default());
+            Partition::new(Gen::from_random(7), &limits, Retentions::default(), Arc::default())
+                .bridging([Channel::parse(BRIDGED).unwrap()].into_iter().collect());
         let outlet = partition.attach(inbox.clone());
         let partition = Arc::new(Mutex::new(partition));
         let plane = Arc::new(Plane::new(partition.clone(), inbox.clone()));
@@ -100,6 +104,33 @@ impl Rig {
             let publish = Publish { channel, event: None, payload, key: None, publisher: "test".into() };
             self.partition.lock().unwrap().publish(publish, Now::default()).unwrap();
         }
+    }
+
+    /// A text comes over the bridge.
+    pub fn relay(&mut self, text: &str) {
+        self.relay_all(&[text]);
+    }
+
+    /// Several come at once.
+    pub fn relay_all(&mut self, texts: &[&str]) {
+        let channel = Channel::parse(BRIDGED).unwrap();
+        for text in texts {
+            let payload = Payload::text((*text).to_owned().into()).unwrap();
+            self.partition.lock().unwrap().relay(&channel, payload, Now::default());
+        }
+        self.turns();
+    }
+
+    /// The bridge is disturbed.
+    pub fn disturb(&mut self) {
+        self.partition.lock().unwrap().disturbed(&[Channel::parse(BRIDGED).unwrap()]);
+        self.turns();
+    }
+
+    /// Tells the shard how far it has been fed.
+    pub fn tick(&mut self) {
+        self.partition.lock().unwrap().tick(Now::default());
+        self.turns();
     }
 
     /// A client that has sent `bytes` and takes `room` bytes of what is written to it.

@@ -304,7 +304,10 @@ impl Partition {
             let cursor = self.at(fed);
             let outlet = OutletId(u16::try_from(index).expect("a node has a handful of outlets"));
             if let Some((reason, _)) = lost {
-                let interested = self.channels.iter().filter(|(_, history)| history.interests(outlet));
+                let kept = |channel: &Channel| !self.bridge.holds(channel);
+                let interested = self.channels.iter();
+                let interested =
+                    interested.filter(|(channel, history)| history.interests(outlet) && kept(channel));
                 let channels: BTreeMap<Channel, u64> =
                     interested.map(|(channel, _)| (channel.clone(), u64::MAX)).collect();
                 if !channels.is_empty() {

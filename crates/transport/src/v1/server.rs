@@ -167,7 +167,7 @@ mod tests {
             messages: vec![Arc::new(example(None, text("\"hi\"")))],
             cursor: position(50),
             more: false,
-            whole: position(40),
+            whole: Some(position(40)),
             newest: position(46),
         }
     }

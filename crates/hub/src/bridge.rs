@@ -1,0 +1,158 @@
+//! The bridge: channels whose messages come from elsewhere and go to whoever listens. Nothing keeps them, they have no id,
+//! and what is lost of them cannot be read again, so that every loss is told (delivery rule R8).
+//!
+//! Sketch: a relayed message costs two hash look-ups, one `Arc` and one inbox entry for each interested outlet.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::admit::{Gap, GapReason, Loss, Page};
+use crate::barrier::Feeds;
+use crate::broker::Now;
+use crate::channel::{Channel, ChannelSet};
+use crate::deliver::Command;
+use crate::history::History;
+use crate::message::{Message, Payload};
+use crate::position::{Position, Start};
+
+/// What a broker offers to whoever brings messages from elsewhere. One caller at a time keeps a channel's order.
+pub trait Relay: Send + Sync {
+    /// Hands a message to everybody who listens to `channel`, at most once. On a channel that is not bridged nothing
+    /// happens.
+    fn relay(&self, channel: &Channel, payload: Payload, now: Now);
+
+    /// Tells everybody who listens to these channels that messages may be missing from here on: `gap(transient)`. Those
+    /// that are not bridged are passed over.
+    fn disturbed(&self, channels: &[Channel]);
+}
+
+/// The channels that are bridged. Clones share the names.
+#[derive(Clone, Debug, Default)]
+pub struct Bridged(Arc<HashSet<Channel>>);
+
+impl Bridged {
+    /// Whether messages of `channel` come over the bridge.
+    #[must_use]
+    pub fn holds(&self, channel: &Channel) -> bool {
+        !self.0.is_empty() && self.0.contains(channel)
+    }
+}
+
+impl FromIterator<Channel> for Bridged {
+    fn from_iter<I: IntoIterator<Item = Channel>>(channels: I) -> Bridged {
+        Bridged(Arc::new(channels.into_iter().collect()))
+    }
+}
+
+/// The bridge as the sequencer sees it.
+#[derive(Default)]
+pub(crate) struct Bridge {
+    bridged: Bridged,
+    /// Outlets that are held back or full, and have been told so for these channels. Told again only once somebody has
+    /// joined since, who has lost something that those before know of already.
+    told: HashSet<(usize, Channel)>,
+}
+
+impl Bridge {
+    pub(crate) fn new(bridged: Bridged) -> Bridge {
+        Bridge { bridged, told: HashSet::new() }
+    }
+
+    pub(crate) fn holds(&self, channel: &Channel) -> bool {
+        self.bridged.holds(channel)
+    }
+
+    /// These channels without those that are bridged, of which no log knows anything, and those alone.
+    pub(crate) fn part(&self, channels: &ChannelSet) -> (ChannelSet, Vec<Channel>) {
+        if !channels.iter().any(|channel| self.holds(channel)) {
+            return (channels.clone(), Vec::new());
+        }
+        let (bridged, logged): (Vec<_>, Vec<_>) =
+            channels.iter().cloned().partition(|channel| self.holds(channel));
+        (ChannelSet::new(logged), bridged)
+    }
+
+    /// Puts a message into the inboxes of those who listen. `head` is the newest position of the log.
+    pub(crate) fn relay(
+        &mut self,
+        channel: &Channel,
+        payload: Payload,
+        listeners: &History,
+        (feeds, head): (&Feeds, Position),
+        now: Now,
+    ) {
+        let message = Arc::new(Message {
+            channel: channel.clone(),
+            position: head,
+            prev: head.seq,
+            event: None,
+            payload,
+            time_ms: now.wall_ms,
+            bridged: true,
+        });
+        for index in listeners.interested() {
+            let feed = feeds.get(index);
+            if feed.held_after.is_none() && feed.outlet.send(Command::Deliver(message.clone())).is_ok() {
+                if !self.told.is_empty() {
+                    self.told.remove(&(index, channel.clone()));
+                }
+            } else if self.told.insert((index, channel.clone())) {
+                tell(std::slice::from_ref(channel), index, (feeds, head));
+            }
+        }
+    }
+
+    /// Tells those who listen to these channels that something may be missing.
+    pub(crate) fn disturbed(
+        &self,
+        channels: &[Channel],
+        records: &HashMap<Channel, History>,
+        at: (&Feeds, Position),
+    ) {
+        let mut lost: BTreeMap<usize, Vec<Channel>> = BTreeMap::new();
+        for channel in channels.iter().filter(|channel| self.holds(channel)) {
+            for index in records.get(channel).into_iter().flat_map(History::interested) {
+                lost.entry(index).or_default().push(channel.clone());
+            }
+        }
+        for (index, channels) in lost {
+            tell(&channels, index, at);
+        }
+    }
+
+    /// Somebody who joins knows nothing of what was lost before.
+    pub(crate) fn joined(&mut self, index: usize, channel: &Channel) {
+        if !self.told.is_empty() {
+            self.told.remove(&(index, channel.clone()));
+        }
+    }
+}
+
+/// Whoever listens now has lost something, whenever it joined. The cursor is as far as the outlet has been fed, so that it
+/// passes nothing that the log still owes.
+fn tell(channels: &[Channel], index: usize, (feeds, head): (&Feeds, Position)) {
+    let cursor = Position { seq: feeds.fed(index, head.seq), ..head };
+    let channels = channels.iter().map(|channel| (channel.clone(), Loss::EVERYBODY)).collect();
+    let loss = Loss { reason: GapReason::Transient, channels, cursor };
+    // Only deliveries can find the inbox full.
+    let _ = feeds.get(index).outlet.send(Command::Lost(Arc::new(loss)));
+}
+
+/// Says in a page what it cannot hold: whatever came over the bridge since the cursor. It is said with the page that
+/// leaves nothing more to read, which is the one that joins; until then more may be missed.
+pub(crate) fn complete(page: &mut Page, start: Start, bridged: Vec<Channel>) {
+    if bridged.is_empty() {
+        return;
+    }
+    page.whole = None;
+    if page.more || !matches!(start, Start::After(_)) {
+        return;
+    }
+    match &mut page.gap {
+        Some(gap) => gap.channels.extend(bridged),
+        None => {
+            let cursor = page.start.unwrap_or(page.cursor);
+            page.gap = Some(Gap { channels: bridged, reason: GapReason::Transient, cursor });
+        }
+    }
+}
