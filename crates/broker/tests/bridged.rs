@@ -71,7 +71,7 @@ impl Bench {
         let told = outcome.clone();
         self.broker.publish(publish, NOW, Box::new(move |result| *told.lock().unwrap() = Some(result)));
         let outcome = outcome.lock().unwrap().take();
-        outcome.unwrap().map(|receipt| receipt.position)
+        outcome.unwrap().map(|receipt| receipt.position.unwrap())
     }
 
     fn relay(&self, name: &str, text: &str) {

@@ -70,7 +70,7 @@ impl Bench {
     }
 
     fn publish(&self, name: &str, text: &str) -> Position {
-        self.publish_as(publish(name, text)).unwrap().position
+        self.publish_as(publish(name, text)).unwrap().position.unwrap()
     }
 
     fn publish_all<'n>(&self, messages: impl IntoIterator<Item = (&'n str, String)>) {

@@ -126,7 +126,7 @@ impl Partition {
         }
         self.keys.expire(now.monotonic_ms);
         if let Some(position) = self.keys.find(&publish)? {
-            return Ok(Receipt { position, receivers: Receivers::default() });
+            return Ok(Receipt { position: Some(position), receivers: Receivers::default() });
         }
         // A repetition is answered even now: its message was stored before the drain began (delivery rule R23).
         if self.draining {
@@ -138,7 +138,7 @@ impl Partition {
         self.seq = position.seq;
         let receivers = self.place(publish, position, now);
         self.trim_memory();
-        Ok(Receipt { position, receivers })
+        Ok(Receipt { position: Some(position), receivers })
     }
 
     /// Reads what a subscriber missed, joins it if it is due, and puts both into its outlet's inbox in one step.

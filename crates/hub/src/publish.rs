@@ -54,8 +54,8 @@ impl fmt::Debug for Key {
 /// What a publisher is told once its message is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The id of the message; of the first one, when a key is repeated.
-    pub position: Position,
+    /// The id of the message; of the first one, when a key is repeated. Nothing on a bridged channel.
+    pub position: Option<Position>,
     /// Subscribers of the channel on this node when it was placed. Advisory; zero for a repetition.
     pub receivers: Receivers,
 }

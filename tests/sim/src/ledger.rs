@@ -135,7 +135,7 @@ impl Book {
         let known = owner.as_ref().and_then(|owner| self.keys.get(owner));
         if let Some(known) = known.filter(|known| known.at_ms + self.key_ttl_ms > now.monotonic_ms) {
             let right = match outcome {
-                Ok(receipt) => known.record == record && receipt.position == known.position,
+                Ok(receipt) => known.record == record && receipt.position == Some(known.position),
                 Err(reason) => *reason == Reason::KeyReused && known.record != record,
             };
             if !right {
@@ -146,7 +146,7 @@ impl Book {
         }
         let Ok(receipt) = outcome else { return };
         let Some(life) = self.lives.last_mut() else { return };
-        let position = receipt.position;
+        let position = receipt.position.expect("no channel here is bridged");
         if position != (Position { generation: life.generation, seq: life.records.len() as u64 + 1 }) {
             let story = format!("{position} was given after {} messages of its life", life.records.len());
             self.violations.push(Violation::new(Invariant::I2, story));

@@ -284,7 +284,8 @@ impl World {
                 let receipt = self.node.broker.place(publish, self.node.now()).and_then(Result::ok);
                 let receipt = receipt
                     .ok_or_else(|| Violation::new(Invariant::I6, "a publish is refused after faults"))?;
-                fresh.push((channel.clone(), receipt.position));
+                let position = receipt.position.expect("no channel here is bridged");
+                fresh.push((channel.clone(), position));
             }
             // Nothing is in the way any more, so what takes longer waits for somebody to be woken by chance.
             self.live(300)?;

@@ -72,7 +72,7 @@ struct Answer {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Outcome {
-    Published { id: String, receivers: Receivers },
+    Published { id: Option<String>, receivers: Receivers },
     Refused { code: &'static str, detail: Box<str> },
 }
 
@@ -95,7 +95,8 @@ async fn publish(node: &Node, grant: &Arc<Grant>, item: Item) -> Outcome {
     };
     match outcome {
         Ok(receipt) => {
-            Outcome::Published { id: receipt.position.to_string(), receivers: receipt.receivers.into() }
+            let id = receipt.position.map(|position| position.to_string());
+            Outcome::Published { id, receivers: receipt.receivers.into() }
         }
         Err(Refusal { reason, detail }) => Outcome::Refused { code: reason.code(), detail },
     }

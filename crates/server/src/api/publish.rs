@@ -61,7 +61,8 @@ fn read_head(grant: &Grant, list: &str, headers: &HeaderMap) -> Result<Head, Pro
 /// What a publisher is told.
 #[derive(Serialize)]
 struct Answer<'a> {
-    id: String,
+    /// Nothing on a bridged channel.
+    id: Option<String>,
     channel: &'a str,
     receivers: Receivers,
 }
@@ -81,7 +82,7 @@ impl From<tidewire_hub::publish::Receivers> for Receivers {
 }
 
 fn answer(channel: &Channel, receipt: &Receipt) -> Response {
-    let id = receipt.position.to_string();
+    let id = receipt.position.map(|position| position.to_string());
     let answer = Answer { id, channel: channel.as_str(), receivers: receipt.receivers.into() };
     let mut response = Json(answer).into_response();
     no_store(response.headers_mut());

@@ -150,7 +150,7 @@ mod tests {
         let rig = Rig::new();
         let (outlet, conn, transport) = (OutletId(0), ConnId(1), Transport::Sse);
         let (grant, channels) = (&Arc::new(Grant::everything()), &ChannelSet::parse("a", 1).unwrap());
-        let cursor = receipt().position;
+        let cursor = receipt().position.unwrap();
         rig.plane.handle(Event::Drained { outlet, conn, grant, transport, channels, cursor });
         let start = Start::After(Cursor::At(cursor));
         assert_eq!(rig.subscribed(), [format!("a {start:?} - WhenCaughtUp")]);

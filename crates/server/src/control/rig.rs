@@ -111,7 +111,7 @@ pub(super) fn request(target: &str, fields: &str) -> Request {
 
 pub(super) fn receipt() -> Receipt {
     let position = Position { generation: Gen::from_random(1), seq: 1 };
-    Receipt { position, receivers: Receivers::default() }
+    Receipt { position: Some(position), receivers: Receivers::default() }
 }
 
 #[derive(Default)]

@@ -68,9 +68,9 @@ pub fn ack_publish(id: Option<&str>, receipt: &Receipt, channel: &Channel) -> St
     frame("ack", 384, |out| {
         write_id(id, out);
         // `id` is the frame's own here, so the message's has a longer name.
-        out.extend_from_slice(b",\"message_id\":\"");
-        envelope::write_position(receipt.position, out);
-        out.extend_from_slice(b"\",\"channel\":");
+        out.extend_from_slice(b",\"message_id\":");
+        envelope::write_id(receipt.position, out);
+        out.extend_from_slice(b",\"channel\":");
         envelope::write_channel(channel, out);
         for (name, count) in [
             (&b",\"receivers\":{\"sse\":"[..], receipt.receivers.sse),
@@ -211,12 +211,15 @@ mod tests {
 
     #[test]
     fn an_acknowledged_publish_names_the_message_and_who_heard_it() {
-        let receipt = Receipt { position: position(46), receivers: Receivers { sse: 1, ws: 2, poll: 3 } };
+        let receivers = Receivers { sse: 1, ws: 2, poll: 3 };
+        let receipt = Receipt { position: Some(position(46)), receivers };
         let frame = json!({
             "type": "ack", "id": 1, "message_id": position(46).to_string(), "channel": "orders:42",
             "receivers": {"sse": 1, "ws": 2, "poll": 3},
         });
         assert_eq!(read(&ack_publish(Some("1"), &receipt, &channel())), frame);
+        let bridged = read(&ack_publish(Some("1"), &Receipt { position: None, ..receipt }, &channel()));
+        assert_eq!(bridged["message_id"], Value::Null);
     }
 
     #[test]

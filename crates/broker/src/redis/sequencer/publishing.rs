@@ -149,9 +149,11 @@ impl Sequencer {
                     self.past.sees(position);
                     self.tally.placed += 1;
                     let receivers = self.partition.receivers(&pending.publish.channel);
-                    Ok(Receipt { position, receivers })
+                    Ok(Receipt { position: Some(position), receivers })
                 }
-                Ok(Placing::Repeated(position)) => Ok(Receipt { position, receivers: Receivers::default() }),
+                Ok(Placing::Repeated(position)) => {
+                    Ok(Receipt { position: Some(position), receivers: Receivers::default() })
+                }
                 Ok(Placing::KeyReused) => Err(Reason::KeyReused),
                 Err(Error::Fenced | Error::ReadOnly | Error::Left) => {
                     is_astray = true;
