@@ -8,7 +8,7 @@ use tidewire_broker::memory::{Memory, Options};
 use tidewire_hub::admit::{
     Admit, Cause, ConnId, Gap, GapReason, Join, Loss, OutletId, Page, Subscribe, Transport,
 };
-use tidewire_hub::bridge::Relay;
+use tidewire_hub::bridge::{Bridged, Relay};
 use tidewire_hub::broker::{Broker, Now};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::{Command, Full, Outlet};
@@ -58,7 +58,7 @@ impl Bench {
             generation: Gen::from_random(0x5eed),
             revocations: Arc::default(),
         };
-        let broker = Memory::new(&options).bridging(["events", "jobs"].map(channel).into_iter().collect());
+        let broker = Memory::new(&options).bridging(Bridged::new(&["events", "jobs"].map(channel), &[]));
         let inbox = Arc::new(Inbox::default());
         Bench { outlet: broker.attach(inbox.clone()), broker, inbox }
     }

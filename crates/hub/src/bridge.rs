@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use crate::admit::{Gap, GapReason, Loss, Page};
 use crate::barrier::Feeds;
-use crate::broker::Now;
+use crate::broker::{Done, Now};
 use crate::channel::{Channel, ChannelSet};
 use crate::deliver::Command;
 use crate::history::History;
 use crate::message::{Message, Payload};
 use crate::position::{Position, Start};
+use crate::publish::{Publish, Receipt};
+use crate::reason::Reason;
 
 /// What a broker offers to whoever brings messages from elsewhere. One caller at a time keeps a channel's order.
 pub trait Relay: Send + Sync {
@@ -26,21 +28,57 @@ pub trait Relay: Send + Sync {
     fn disturbed(&self, channels: &[Channel]);
 }
 
+/// The way out over the bridge: where publishes on bridged channels go.
+pub trait Outward: Send + Sync {
+    /// Which channels are bridged.
+    fn bridged(&self) -> &Bridged;
+
+    /// Hands the payload to the other side, which brings it back to everybody who listens. It gets no id. What may not
+    /// be sent ([`Bridged::may_send`]) is refused; `internal` where the outcome is unknown.
+    fn send(&self, publish: Publish, done: Done<Result<Receipt, Reason>>);
+}
+
 /// The channels that are bridged. Clones share the names.
 #[derive(Clone, Debug, Default)]
-pub struct Bridged(Arc<HashSet<Channel>>);
+pub struct Bridged {
+    inward: Arc<HashSet<Channel>>,
+    outward: Arc<HashSet<Channel>>,
+}
 
 impl Bridged {
+    /// Messages come over the bridge on the channels of `inward`, and clients may publish to those of them that stand in
+    /// `outward` too.
+    #[must_use]
+    pub fn new(inward: &[Channel], outward: &[Channel]) -> Bridged {
+        let inward: HashSet<Channel> = inward.iter().cloned().collect();
+        let outward = outward.iter().filter(|channel| inward.contains(*channel)).cloned().collect();
+        Bridged { inward: Arc::new(inward), outward: Arc::new(outward) }
+    }
+
     /// Whether messages of `channel` come over the bridge.
     #[must_use]
     pub fn holds(&self, channel: &Channel) -> bool {
-        !self.0.is_empty() && self.0.contains(channel)
+        !self.inward.is_empty() && self.inward.contains(channel)
     }
-}
 
-impl FromIterator<Channel> for Bridged {
-    fn from_iter<I: IntoIterator<Item = Channel>>(channels: I) -> Bridged {
-        Bridged(Arc::new(channels.into_iter().collect()))
+    /// Every channel that is bridged, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Channel> {
+        self.inward.iter()
+    }
+
+    /// Whether this publish, which is on a bridged channel, may go over the bridge.
+    ///
+    /// # Errors
+    /// `forbidden` where its channel goes one way only, `bad_request` where it has an event name or a key, which nothing
+    /// on the other side would keep.
+    pub fn may_send(&self, publish: &Publish) -> Result<(), Reason> {
+        if !self.outward.contains(&publish.channel) {
+            return Err(Reason::Forbidden);
+        }
+        if publish.event.is_some() || publish.key.is_some() {
+            return Err(Reason::BadRequest);
+        }
+        Ok(())
     }
 }
 
@@ -154,5 +192,33 @@ pub(crate) fn complete(page: &mut Page, start: Start, bridged: Vec<Channel>) {
             let cursor = page.start.unwrap_or(page.cursor);
             page.gap = Some(Gap { channels: bridged, reason: GapReason::Transient, cursor });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::EventName;
+    use crate::publish::Key;
+
+    #[test]
+    fn only_a_bare_payload_goes_out_and_only_where_the_bridge_goes_both_ways() {
+        let [events, jobs, orders] = ["events", "jobs", "orders"].map(|name| Channel::parse(name).unwrap());
+        let bridged = Bridged::new(&[events.clone(), jobs.clone()], &[jobs.clone(), orders.clone()]);
+        assert_eq!([&events, &jobs, &orders].map(|channel| bridged.holds(channel)), [true, true, false]);
+        let bare = |channel: &Channel| Publish {
+            channel: channel.clone(),
+            event: None,
+            payload: Payload::binary(vec![1].into()),
+            key: None,
+            publisher: "test".into(),
+        };
+        assert_eq!(bridged.may_send(&bare(&jobs)), Ok(()));
+        for one_way in [&events, &orders] {
+            assert_eq!(bridged.may_send(&bare(one_way)), Err(Reason::Forbidden));
+        }
+        let named = Publish { event: EventName::parse("trade").ok(), ..bare(&jobs) };
+        let keyed = Publish { key: Key::parse("k"), ..bare(&jobs) };
+        assert_eq!([named, keyed].map(|publish| bridged.may_send(&publish)), [Err(Reason::BadRequest); 2]);
     }
 }

@@ -36,7 +36,7 @@ pub use admit::{
     Admit, Cause, ConnId, Gap, GapReason, HeadFields, Join, Loss, OutletId, Page, Place, Subscribe, Terms,
     Transport,
 };
-pub use bridge::{Bridged, Relay};
+pub use bridge::{Bridged, Outward, Relay};
 pub use broker::{Broker, Now};
 pub use channel::{Channel, ChannelSet};
 pub use deliver::{Command, Outlet};

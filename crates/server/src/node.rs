@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tidewire_hub::admit::HeadFields;
+use tidewire_hub::bridge::Outward;
 use tidewire_hub::broker::{Broker, Done, Now};
+use tidewire_hub::channel::Channel;
 use tidewire_hub::grant::{Asked, Denied, Entry, Gate, Grant, Tickets};
 use tidewire_hub::limits::Limits;
 use tidewire_hub::publish::{Publish, Receipt};
@@ -35,6 +37,8 @@ pub struct Node {
     pub tickets: Arc<dyn Tickets>,
     /// Places and keeps messages.
     pub broker: Arc<dyn Broker>,
+    /// Takes messages of bridged channels; nothing where none is bridged.
+    pub bridge: Option<Arc<dyn Outward>>,
     /// Tells the time.
     pub clock: Clock,
     /// Tells the phase.
@@ -70,6 +74,7 @@ impl Node {
             gate: gate.clone(),
             tickets: gate,
             broker,
+            bridge: None,
             clock: Clock::start(),
             health: Arc::default(),
             publishes,
@@ -179,7 +184,7 @@ impl Node {
     /// # Errors
     /// The broker's refusal in the request's terms, or that of [`Node::begin_publish`].
     pub async fn publish(&self, grant: &Grant, publish: Publish) -> Result<Receipt, Refusal> {
-        let about = refusals::About::from(&publish);
+        let about = self.about(&publish);
         let begun = self.begin_publish(grant, &publish);
         let _permit = begun.map_err(|reason| refusals::of_publish(reason, &about))?;
         let (done, outcome) = oneshot::channel();
@@ -187,7 +192,7 @@ impl Node {
             // Nobody waits any more; the message is placed all the same.
             let _ = done.send(result);
         });
-        self.broker.publish(publish, self.clock.now(), done);
+        self.hand_over(publish, done);
         match outcome.await {
             Ok(Ok(receipt)) => Ok(receipt),
             Ok(Err(reason)) => Err(refusals::of_publish(reason, &about)),
@@ -200,7 +205,8 @@ impl Node {
     /// Takes one publish's place among those of its publisher, of its channel and of the node.
     ///
     /// # Errors
-    /// `revoked`, or those of [`Publishes::begin`].
+    /// `revoked`, those of [`Publishes::begin`], or on a bridged channel those of
+    /// [`Bridged::may_send`](tidewire_hub::Bridged::may_send).
     pub fn begin_publish(
         &self,
         grant: &Grant,
@@ -209,9 +215,30 @@ impl Node {
         if self.revocations.bars(grant, &publish.channel) {
             return Err(Reason::Revoked);
         }
+        if let Some(bridge) = self.bridge_of(&publish.channel) {
+            bridge.bridged().may_send(publish)?;
+        }
         if let Some(crowd) = &self.crowd {
             crowd.may_publish(&grant.holder, &publish.publisher)?;
         }
         self.publishes.begin(&grant.holder, publish)
+    }
+
+    /// Hands a publish that has begun to whoever takes it: the broker, or the bridge where its channel is bridged.
+    pub fn hand_over(&self, publish: Publish, done: Done<Result<Receipt, Reason>>) {
+        match self.bridge_of(&publish.channel) {
+            Some(bridge) => bridge.send(publish, done),
+            None => self.broker.publish(publish, self.clock.now(), done),
+        }
+    }
+
+    /// What a refusal of this publish will say about it.
+    #[must_use]
+    pub fn about(&self, publish: &Publish) -> refusals::About {
+        refusals::About::new(publish, self.bridge_of(&publish.channel).is_some())
+    }
+
+    fn bridge_of(&self, channel: &Channel) -> Option<&dyn Outward> {
+        self.bridge.as_deref().filter(|bridge| bridge.bridged().holds(channel))
     }
 }

@@ -75,6 +75,7 @@ pub fn may_listen(grant: &Grant, channels: &ChannelSet, start: Start) -> Result<
 #[must_use]
 pub fn of_publish(reason: Reason, publish: &About) -> Refusal {
     let detail = match reason {
+        _ if publish.bridged => of_bridged(reason, &publish.channel),
         Reason::Draining => "this node is going away and keeps its messages in memory".to_owned(),
         Reason::KeyReused => {
             format!(
@@ -100,25 +101,46 @@ pub fn of_publish(reason: Reason, publish: &About) -> Refusal {
     Refusal::new(reason, detail)
 }
 
+/// The same where the channel is bridged.
+fn of_bridged(reason: Reason, channel: &Channel) -> String {
+    match reason {
+        Reason::Forbidden => {
+            format!("`{channel}` is bridged and takes nothing here: it is not in `broker.bridge_publish`")
+        }
+        Reason::BadRequest => {
+            format!("`{channel}` is bridged: it has neither event names nor idempotency keys")
+        }
+        Reason::Overloaded => format!("the bridge of `{channel}` is down, or too much is on its way"),
+        Reason::Internal => format!("Redis gave no answer; whether `{channel}` has the message is unknown"),
+        Reason::RateLimited => {
+            format!("`{channel}` or its publisher has had enough messages for this second")
+        }
+        Reason::TooLarge => format!("the payload is larger than `{channel}` takes"),
+        Reason::Revoked => format!("the right to `{channel}` was taken back"),
+        reason => reason.hint().to_owned(),
+    }
+}
+
 /// What a refusal says about a publish, kept while the broker has the publish itself.
 #[derive(Clone, Debug)]
 pub struct About {
     channel: Channel,
     key: Option<String>,
+    bridged: bool,
 }
 
 impl About {
+    /// What there is to say of `publish`, which is on a bridged channel or not.
+    #[must_use]
+    pub fn new(publish: &Publish, bridged: bool) -> About {
+        let key = publish.key.as_ref().map(|key| key.as_str().to_owned());
+        About { channel: publish.channel.clone(), key, bridged }
+    }
+
     /// Where the publish went.
     #[must_use]
     pub fn channel(&self) -> &Channel {
         &self.channel
-    }
-}
-
-impl From<&Publish> for About {
-    fn from(publish: &Publish) -> About {
-        let key = publish.key.as_ref().map(|key| key.as_str().to_owned());
-        About { channel: publish.channel.clone(), key }
     }
 }
 

@@ -16,6 +16,7 @@ use tidewire_engine::kernel::{Kernel, Ready};
 use tidewire_engine::shard::{Parts, Shard};
 use tidewire_engine::{Control, Counters, Event, Inbox, Proxies};
 use tidewire_hub::admit::{Cause, Join, Subscribe, Transport};
+use tidewire_hub::bridge::Bridged;
 use tidewire_hub::broker::Now;
 use tidewire_hub::channel::Channel;
 use tidewire_hub::deliver::{Command, Outlet as _};
@@ -59,7 +60,7 @@ impl Rig {
         let inbox = Inbox::new(&limits);
         let mut partition =
             Partition::new(Gen::from_random(7), &limits, Retentions::default(), Arc::default())
-                .bridging([Channel::parse(BRIDGED).unwrap()].into_iter().collect());
+                .bridging(Bridged::new(&[Channel::parse(BRIDGED).unwrap()], &[]));
         let outlet = partition.attach(inbox.clone());
         let partition = Arc::new(Mutex::new(partition));
         let plane = Arc::new(Plane::new(partition.clone(), inbox.clone()));

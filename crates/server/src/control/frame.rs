@@ -37,7 +37,7 @@ impl Turn {
                 let publish = Publish { channel, event, payload, key, publisher };
                 match refusals::may_publish(&self.grant, &publish.channel) {
                     Ok(()) => {
-                        let about = refusals::About::from(&publish);
+                        let about = self.plane.node.about(&publish);
                         return Step::Publish(Box::new(publish), Answer::V1 { id, about });
                     }
                     Err(refusal) => Err(refusal),
@@ -186,6 +186,38 @@ mod tests {
         rig.receive(&v1("a"), text(r#"{"type":"publish","channel":"b","data":"y"}"#));
         assert_eq!(rig.commands(), ["continue"]);
         assert_eq!(rig.published(), ["b x", "b y"]);
+    }
+
+    #[test]
+    fn r8_a_publish_over_the_bridge_is_acknowledged_without_an_id() {
+        let rig = Rig::new();
+        rig.receive(&v1("jobs"), text(r#"{"type":"publish","channel":"jobs","data":"x","id":7}"#));
+        assert!(rig.commands()[0].contains(r#""message_id":null,"channel":"jobs""#));
+        assert_eq!(rig.published(), ["over jobs x"]);
+    }
+
+    #[test]
+    fn what_the_bridge_does_not_take_is_refused_in_its_own_words() {
+        let rig = Rig::new();
+        for (frame, code, words) in [
+            (r#"{"type":"publish","channel":"events","data":"x"}"#, "forbidden", "broker.bridge_publish"),
+            (
+                r#"{"type":"publish","channel":"jobs","event":"e","data":"x"}"#,
+                "bad_request",
+                "neither event names",
+            ),
+            (
+                r#"{"type":"publish","channel":"jobs","key":"k","data":"x"}"#,
+                "bad_request",
+                "nor idempotency keys",
+            ),
+        ] {
+            rig.receive(&v1("jobs"), text(frame));
+            let commands = rig.commands();
+            let coded = commands[0].contains(&format!(r#""code":"{code}""#));
+            assert!(coded && commands[0].contains(words), "{commands:?}");
+        }
+        assert!(rig.published().is_empty());
     }
 
     #[test]

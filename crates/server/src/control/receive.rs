@@ -114,8 +114,7 @@ fn run(mut turn: Turn) {
                 _ => *meeting = Meeting::Answered(outcome),
             }
         });
-        let node = turn.plane.node.clone();
-        node.broker.publish(*publish, node.clock.now(), done);
+        turn.plane.node.clone().hand_over(*publish, done);
         let mut meeting = meeting.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *meeting, Meeting::Open) {
             Meeting::Answered(outcome) => {
@@ -226,6 +225,15 @@ mod tests {
         rig.receive(&raw("a"), texts(2));
         assert_eq!(rig.published().len(), 1, "what follows a refused message is not published");
         assert_eq!(rig.commands(), ["close draining"]);
+    }
+
+    #[test]
+    fn a_raw_websocket_speaks_over_the_bridge_where_it_goes_both_ways() {
+        let rig = Rig::new();
+        rig.receive(&raw("jobs"), texts(1));
+        rig.receive(&raw("events"), texts(1));
+        assert_eq!(rig.published(), ["over jobs 0"]);
+        assert_eq!(rig.commands(), ["continue", "close forbidden"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tidewire_auth::dev::DevGate;
 use tidewire_engine::{Control as _, Counters, Event, Inbound};
 use tidewire_hub::admit::{Cause, ConnId, OutletId, Page, Subscribe, Transport};
+use tidewire_hub::bridge::{Bridged, Outward};
 use tidewire_hub::broker::{Broker, ChannelInfo, Done, Now, Totals};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::{Command, Full, Outlet};
@@ -34,7 +35,9 @@ impl Rig {
         let (broker, outlet) = (Arc::new(Notes::default()), Arc::new(Inbox::default()));
         // The clock of the rates is the machine's; these tests are about everything else.
         let limits = Arc::new(Limits { channel_publishes_per_second_max: 1_000_000, ..Limits::default() });
-        let node = Arc::new(Node::new(Arc::new(DevGate::new(false)), broker.clone(), limits));
+        let mut node = Node::new(Arc::new(DevGate::new(false)), broker.clone(), limits);
+        node.bridge = Some(broker.clone());
+        let node = Arc::new(node);
         let census = Census::new(vec![Arc::new(Counters::default())], 1);
         let outlets = HashMap::from([(OutletId(0), outlet.clone() as Arc<dyn Outlet>)]);
         Rig { plane: Plane::new(node, census, outlets), broker, outlet }
@@ -133,14 +136,39 @@ impl Outlet for Inbox {
     }
 }
 
-/// Notes what it is asked, and answers publishes at once, late or with a refusal.
-#[derive(Default)]
+/// Notes what it is asked, and answers publishes at once, late or with a refusal. `events` is bridged one way, `jobs` both.
 struct Notes {
+    bridged: Bridged,
     published: Mutex<Vec<String>>,
     subscribed: Mutex<Vec<String>>,
     refusal: Mutex<Option<Reason>>,
     #[expect(clippy::type_complexity)]
     waiting: Mutex<Option<Vec<Done<Result<Receipt, Reason>>>>>,
+}
+
+impl Default for Notes {
+    fn default() -> Notes {
+        let [events, jobs] = ["events", "jobs"].map(|name| Channel::parse(name).unwrap());
+        Notes {
+            bridged: Bridged::new(&[events, jobs.clone()], &[jobs]),
+            published: Mutex::default(),
+            subscribed: Mutex::default(),
+            refusal: Mutex::default(),
+            waiting: Mutex::default(),
+        }
+    }
+}
+
+impl Outward for Notes {
+    fn bridged(&self) -> &Bridged {
+        &self.bridged
+    }
+
+    fn send(&self, publish: Publish, done: Done<Result<Receipt, Reason>>) {
+        let payload = String::from_utf8_lossy(publish.payload.as_bytes()).into_owned();
+        self.published.lock().unwrap().push(format!("over {} {payload}", publish.channel));
+        done(Ok(Receipt { position: None, receivers: Receivers::default() }));
+    }
 }
 
 impl Broker for Notes {
