@@ -200,6 +200,12 @@ pub struct Loss {
 impl Loss {
     /// In place of a seq, on channels that have none: whoever listens now has lost something.
     pub const EVERYBODY: u64 = u64::MAX;
+
+    /// Whether who comes back with the cursor is whole from there on. On a bridged channel nobody is.
+    #[must_use]
+    pub fn leads_back(&self) -> bool {
+        self.reason != GapReason::Transient || self.channels.values().all(|seq| *seq != Loss::EVERYBODY)
+    }
 }
 
 /// Why messages may be missing.

@@ -198,7 +198,7 @@ async fn connect(shared: &Arc<Shared>, dial: u64) -> Result<MultiplexedConnectio
 
 /// Before a dial after so many failures: none before the first one, then doubling, and never the same for two nodes that
 /// lost the same server.
-fn pause(failures: u32) -> Duration {
+pub(super) fn pause(failures: u32) -> Duration {
     if failures == 0 {
         return Duration::ZERO;
     }

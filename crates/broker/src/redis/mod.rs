@@ -12,13 +12,15 @@
 //! hear       a subscribed link, and what it brings
 //!
 //! aside      a client for what is not the log's
+//! bridge     plain channels of others, relayed
 //! ```
 //!
-//! But for the last, nothing here decides when: no task, no timer, no repetition but that of a script that Redis has forgotten. A link that
+//! But for the last two, nothing here decides when: no task, no timer, no repetition but that of a script that Redis has forgotten. A link that
 //! is in doubt is given up and dialled anew by whoever holds it (delivery rule R16).
 
 mod address;
 mod aside;
+mod bridge;
 pub mod broker;
 mod endpoint;
 mod envelope;
@@ -36,6 +38,7 @@ pub mod sequencer;
 
 pub use address::{Address, AddressError, SENTINELS_MAX};
 pub use aside::{ASIDE_CALLS_MAX, Aside};
+pub use bridge::{Bridge, Clock, Crossed, Crossing};
 pub use endpoint::Endpoint;
 pub use envelope::{Envelope, Junk, PAYLOAD_BYTES_MAX, decode_body, encode_body};
 pub use error::Error;

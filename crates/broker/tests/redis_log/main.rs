@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // The words of a test outside its functions; a panic is their report too.
 
 mod beside;
+mod bridging;
 mod damage;
 mod failover;
 mod finding;

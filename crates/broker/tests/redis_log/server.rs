@@ -69,9 +69,14 @@ impl Server {
     pub(crate) async fn ask(&self, words: &[&str]) -> Value {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
+        self.command(command).await
+    }
+
+    /// As [`Server::ask`], for words that are no text.
+    pub(crate) async fn command(&self, command: redis::Cmd) -> Value {
         let mut connection = self.control().await;
         let answer = connection.send_packed_command(&command).await.unwrap();
-        assert!(!matches!(answer, Value::ServerError(_)), "{words:?}: {answer:?}");
+        assert!(!matches!(answer, Value::ServerError(_)), "{command:?}: {answer:?}");
         answer
     }
 

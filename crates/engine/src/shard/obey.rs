@@ -122,9 +122,7 @@ impl<K: Kernel> Shard<K> {
                 Form::Sse(..) | Form::Ws(Protocol::V1) => self.queue_gap(index, &gap, Kind::Live),
                 Form::Ws(Protocol::Raw) => {
                     // Whoever came back to a bridged channel with a cursor would be sent away again.
-                    let everybody = |channel: &Channel| loss.channels.get(channel) == Some(&Loss::EVERYBODY);
-                    let bridged = gap.channels.iter().any(everybody);
-                    self.end_at(index, Reason::Gap, (!bridged).then_some(gap.cursor));
+                    self.end_at(index, Reason::Gap, Some(gap.cursor).filter(|_| loss.leads_back()));
                 }
                 Form::Poll | Form::Unknown => {
                     // An earlier loss that has not been told yet is part of this one.
