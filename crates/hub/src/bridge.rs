@@ -34,7 +34,8 @@ pub trait Outward: Send + Sync {
     fn bridged(&self) -> &Bridged;
 
     /// Hands the payload to the other side, which brings it back to everybody who listens. It gets no id. What may not
-    /// be sent ([`Bridged::may_send`]) is refused; `internal` where the outcome is unknown.
+    /// be sent ([`Bridged::may_send`]) is refused; so is, with `overloaded` or `broker_unavailable`, what was certainly not
+    /// sent. `outcome_unknown` where nobody knows.
     fn send(&self, publish: Publish, done: Done<Result<Receipt, Reason>>);
 }
 

@@ -107,6 +107,12 @@ impl Partition {
         Partition { bridge: Bridge::new(bridged), ..self }
     }
 
+    /// Whether messages of `channel` come over the bridge.
+    #[must_use]
+    pub fn bridges(&self, channel: &Channel) -> bool {
+        self.bridge.holds(channel)
+    }
+
     /// Makes an outlet known.
     pub fn attach(&mut self, outlet: Arc<dyn Outlet>) -> OutletId {
         let index = self.feeds.attach(outlet);

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tidewire_broker::memory::{self, Memory};
 use tidewire_broker::redis::broker::{Options, Redis};
-use tidewire_broker::redis::{Address, Durability, Timeouts};
+use tidewire_broker::redis::{Address, Bridge, Crossing, Durability, Timeouts};
+use tidewire_hub::bridge::{Bridged, Outward};
 use tidewire_hub::broker::Broker;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::position::Gen;
@@ -20,7 +21,15 @@ use crate::serve::Fatal;
 /// What a flush has left of the time for an answer when its replica has not answered: time for the answer itself.
 const WAIT_MARGIN: Duration = Duration::from_millis(300);
 
-/// Starts the broker that `settings` ask for.
+/// What messages go through.
+pub struct Brokers {
+    /// Places and keeps them.
+    pub broker: Arc<dyn Broker>,
+    /// Takes those of bridged channels; nothing where none is bridged.
+    pub bridge: Option<Arc<dyn Outward>>,
+}
+
+/// Starts the broker that `settings` ask for, and the bridge beside it.
 ///
 /// # Errors
 /// The system has no random numbers, or the certificates that Redis is to be trusted by cannot be read.
@@ -29,13 +38,14 @@ pub fn start(
     limits: &Arc<Limits>,
     revocations: &Arc<Revocations>,
     clock: &Clock,
-) -> Result<Arc<dyn Broker>, Fatal> {
+) -> Result<Brokers, Fatal> {
     let (limits, revocations) = (limits.clone(), revocations.clone());
     let retentions = settings.retentions();
     let seed = getrandom::u64().map_err(std::io::Error::from)?;
     let Some(url) = &settings.broker.url else {
         let generation = Gen::from_random(seed);
-        return Ok(Arc::new(Memory::new(&memory::Options { limits, retentions, generation, revocations })));
+        let options = memory::Options { limits, retentions, generation, revocations };
+        return Ok(Brokers { broker: Arc::new(Memory::new(&options)), bridge: None });
     };
     let address = address(url, settings.broker.ca.as_deref()).map_err(Fatal::Broker)?;
     let timeouts = Timeouts::default();
@@ -44,6 +54,11 @@ pub fn start(
         Ack::Replicated => Durability::Replicated { within: timeouts.answer - WAIT_MARGIN },
     };
     let clock = clock.clone();
+    let clock = Arc::new(move || clock.now());
+    let bridged = Bridged::new(&settings.broker.bridge, &settings.broker.bridge_publish);
+    let payload_bytes_max = limits.message_bytes_max;
+    let crossing =
+        Crossing { address: address.clone(), bridged: bridged.clone(), payload_bytes_max, timeouts };
     let options = Options {
         address,
         prefix: settings.broker.prefix.clone(),
@@ -52,11 +67,16 @@ pub fn start(
         revocations,
         // A system whose source has run dry has nothing that is better.
         random: Arc::new(move || getrandom::u64().unwrap_or(seed)),
-        clock: Arc::new(move || clock.now()),
+        clock: clock.clone(),
         timeouts,
         durability,
+        bridged,
     };
-    Ok(Arc::new(Redis::start(options)))
+    let broker = Arc::new(Redis::start(options));
+    let is_bridged = !settings.broker.bridge.is_empty();
+    let bridge =
+        is_bridged.then(|| Arc::new(Bridge::start(crossing, broker.clone(), clock)) as Arc<dyn Outward>);
+    Ok(Brokers { broker, bridge })
 }
 
 /// Reads where Redis is.

@@ -110,8 +110,11 @@ fn of_bridged(reason: Reason, channel: &Channel) -> String {
         Reason::BadRequest => {
             format!("`{channel}` is bridged: it has neither event names nor idempotency keys")
         }
-        Reason::Overloaded => format!("the bridge of `{channel}` is down, or too much is on its way"),
-        Reason::Internal => format!("Redis gave no answer; whether `{channel}` has the message is unknown"),
+        Reason::Overloaded => "as many publishes are being answered as this node allows at once".to_owned(),
+        Reason::BrokerUnavailable => format!("Redis does not take messages of `{channel}` now"),
+        Reason::OutcomeUnknown => {
+            format!("Redis gave no answer; whether `{channel}` has the message is unknown")
+        }
         Reason::RateLimited => {
             format!("`{channel}` or its publisher has had enough messages for this second")
         }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{self, Parts};
-use crate::brokers;
+use crate::brokers::{self, Brokers};
 use crate::census::Census;
 use crate::clock::Clock;
 use crate::config::{Settings, machine};
@@ -104,7 +104,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     // Where messages are kept, and who listens to them.
     let revocations: Arc<Revocations> = Arc::default();
     let clock = Clock::start();
-    let broker = brokers::start(settings, &limits, &revocations, &clock)?;
+    let Brokers { broker, bridge } = brokers::start(settings, &limits, &revocations, &clock)?;
     let loops = if settings.engine_listens() { listeners.len() } else { 0 };
     let outlets = loops + 1;
     let share = reload::share(&limits, outlets);
@@ -124,6 +124,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         (node, Some(entrance))
     };
     node.clock = clock;
+    node.bridge = bridge;
     node.ways = ways;
     node.strict_readiness = settings.strict_readiness;
     node.revocations = revocations.clone();

@@ -306,7 +306,11 @@ fn taken(answers: &[Value]) -> Result<Receipt, Error> {
 }
 
 fn reason_of(error: &Error) -> Reason {
-    if error.is_refusal() { Reason::Overloaded } else { Reason::Internal }
+    match error {
+        Error::Crowded => Reason::Overloaded,
+        error if error.is_refusal() => Reason::BrokerUnavailable,
+        _ => Reason::OutcomeUnknown,
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

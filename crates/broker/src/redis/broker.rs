@@ -14,10 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tidewire_hub::admit::{OutletId, Page, Subscribe, Transport};
+use tidewire_hub::bridge::{Bridged, Relay};
 use tidewire_hub::broker::{Broker, ChannelInfo, Done, Figure, Now, State, Totals};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Outlet;
 use tidewire_hub::limits::{Limits, PageLimit, Retentions};
+use tidewire_hub::message::Payload;
 use tidewire_hub::position::{Gen, Start};
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
@@ -56,6 +58,8 @@ pub struct Options {
     pub timeouts: Timeouts,
     /// When a message counts as placed.
     pub durability: Durability,
+    /// Channels that are bridged, which the log knows nothing of.
+    pub bridged: Bridged,
 }
 
 /// How long a node's registration lasts without being renewed (decision 13). Who is gone for longer counts as dead.
@@ -137,7 +141,8 @@ impl Redis {
         let node = NodeId::from_random((options.random)());
         let now = (options.clock)();
         let Options { limits, retentions, revocations, .. } = &options;
-        let sequencer = Sequencer::new(node, limits, retentions.clone(), revocations.clone(), now);
+        let sequencer = Sequencer::new(node, limits, retentions.clone(), revocations.clone(), now)
+            .bridging(options.bridged.clone());
         let shared = Arc::new(Shared {
             options,
             sequencer: Mutex::new(sequencer),
@@ -213,6 +218,16 @@ impl Shared {
         }
         // An answer may be the reason for the next order.
         self.ring();
+    }
+}
+
+impl Relay for Redis {
+    fn relay(&self, channel: &Channel, payload: Payload, now: Now) {
+        self.shared.with(|sequencer, _| sequencer.relay(channel, payload, now));
+    }
+
+    fn disturbed(&self, channels: &[Channel]) {
+        self.shared.with(|sequencer, _| sequencer.disturbed(channels));
     }
 }
 

@@ -229,7 +229,7 @@ async fn what_may_not_go_out_is_refused_and_what_may_have_gone_is_unknown() {
     assert_eq!(service.next().await.1, b"first", "and what was refused has not come");
     server.signal("STOP");
     let since = Instant::now();
-    assert_eq!(node.send(message("jobs", "x")).await, Err(Reason::Internal));
+    assert_eq!(node.send(message("jobs", "x")).await, Err(Reason::OutcomeUnknown));
     assert!(since.elapsed() < Duration::from_secs(2));
     server.signal("CONT");
 }

@@ -28,10 +28,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidewire_hub::admit::{OutletId, Page, Subscribe, Transport};
+use tidewire_hub::bridge::Bridged;
 use tidewire_hub::broker::{ChannelInfo, Done, Now, Totals};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Outlet;
 use tidewire_hub::limits::{Limits, PageLimit, Retentions};
+use tidewire_hub::message::Payload;
 use tidewire_hub::partition::Partition;
 use tidewire_hub::position::Start;
 use tidewire_hub::reason::Reason;
@@ -199,6 +201,12 @@ impl Sequencer {
         }
     }
 
+    /// The same with these channels bridged.
+    #[must_use]
+    pub fn bridging(self, bridged: Bridged) -> Sequencer {
+        Sequencer { partition: self.partition.bridging(bridged), ..self }
+    }
+
     /// Makes an outlet known.
     pub fn attach(&mut self, outlet: Arc<dyn Outlet>) -> OutletId {
         self.partition.attach(outlet)
@@ -237,6 +245,16 @@ impl Sequencer {
     /// See [`Partition::revoke`].
     pub fn revoke(&mut self, revocation: &Arc<Revocation>) {
         self.partition.revoke(revocation);
+    }
+
+    /// See [`Partition::relay`].
+    pub fn relay(&mut self, channel: &Channel, payload: Payload, now: Now) {
+        self.partition.relay(channel, payload, now);
+    }
+
+    /// See [`Partition::disturbed`].
+    pub fn disturbed(&mut self, channels: &[Channel]) {
+        self.partition.disturbed(channels);
     }
 
     /// See [`Partition::retain`].

@@ -81,6 +81,9 @@ impl Sequencer {
     /// Queues a message. `done` is called once with its receipt, or with `broker_unavailable`, `overloaded` or
     /// `broker_full` where it has certainly not been placed, or `outcome_unknown`.
     pub fn publish(&mut self, publish: Publish, now: Now, done: Done<Result<Receipt, Reason>>) {
+        if self.partition.bridges(&publish.channel) {
+            return self.finish(done, Err(Reason::Forbidden));
+        }
         let away_ms = self.away_since_ms().map_or(0, |since| now.monotonic_ms.saturating_sub(since));
         let bytes = publish.payload.as_bytes().len();
         if away_ms > AWAY_MAX_MS {
