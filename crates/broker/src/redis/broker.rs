@@ -1,14 +1,4 @@
-//! The Redis broker: the sequencer behind a lock, and the tasks that carry out its orders.
-//!
-//! ```text
-//! keep ── dial, shake hands, dial the ear ──> a session: flush, subscribe, read, probe, renew ──> until one of them fails
-//!   ^                                                                                              |
-//!   └──────────────── wait 50 ms to 1 s, longer each time, with jitter ────────────────────────────┘
-//! ```
-//!
-//! There is one recovery for whatever goes wrong with the link: it is given up and the node comes in again (delivery rule
-//! R13). What the link brings is taken on the task that reads it, so that a message is in the outlets' inboxes one lock
-//! after it left the socket.
+//! The Redis broker: the sequencer behind a lock. The tasks that carry out its orders are in [`super::keep`].
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -25,17 +15,15 @@ use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
 use tidewire_hub::revocation::{Revocation, Revocations};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::Instant;
 
 use super::address::Address;
-use super::endpoint::Endpoint;
 use super::error::Error;
 use super::fence::NodeId;
-use super::hear::{Ear, Heard};
+use super::keep::keep;
 use super::link::Timeouts;
-use super::log::{Durability, Log};
-use super::sequencer::{Astray, Sequencer, Session, Standing, Tally};
+use super::log::Durability;
+use super::sequencer::{Astray, Sequencer, Standing, Tally};
 
 /// What a Redis broker is made of.
 #[derive(Clone)]
@@ -61,19 +49,6 @@ pub struct Options {
     /// Channels that are bridged, which the log knows nothing of.
     pub bridged: Bridged,
 }
-
-/// How long a node's registration lasts without being renewed (decision 13). Who is gone for longer counts as dead.
-const LEASE: Duration = Duration::from_secs(10);
-
-/// How often the fence is looked at over the link that brings messages: with the time an answer may take, a link that is
-/// alive and deaf is noticed within 2 s (delivery rule R18).
-const PROBE_EVERY: Duration = Duration::from_secs(1);
-
-/// How often what waits is looked through.
-const PASS_EVERY: Duration = Duration::from_millis(50);
-
-/// How long the first wait between two attempts to come in is, and how long the longest.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// How long it may take to come in again before anybody is told: a failover that takes less is nobody's business.
 const HICCUP_MAX: Duration = Duration::from_millis(500);
@@ -109,29 +84,29 @@ pub struct LinkState {
     pub waiting: usize,
 }
 
-struct Shared {
-    options: Options,
-    sequencer: Mutex<Sequencer>,
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) sequencer: Mutex<Sequencer>,
     /// There is a message to place.
-    to_flush: Notify,
+    pub(super) to_flush: Notify,
     /// There is a channel to ask for.
-    to_hear: Notify,
+    pub(super) to_hear: Notify,
     /// There is something to read.
-    to_read: Notify,
+    pub(super) to_read: Notify,
     /// Somebody wants to know where the log is.
-    to_probe: Notify,
+    pub(super) to_probe: Notify,
     /// The link has to be given up.
-    astray: Notify,
-    watched: Mutex<Watched>,
+    pub(super) astray: Notify,
+    pub(super) watched: Mutex<Watched>,
 }
 
 #[derive(Default)]
-struct Watched {
-    probe: Option<Duration>,
-    not_live_since: Option<Instant>,
-    has_been_live: bool,
-    entered: Option<Instant>,
-    last_error: Option<Error>,
+pub(super) struct Watched {
+    pub(super) probe: Option<Duration>,
+    pub(super) not_live_since: Option<Instant>,
+    pub(super) has_been_live: bool,
+    pub(super) entered: Option<Instant>,
+    pub(super) last_error: Option<Error>,
 }
 
 impl Redis {
@@ -175,7 +150,7 @@ impl Redis {
 impl Shared {
     /// A panic while the log was being changed leaves it in doubt, and there is no honest way on: the process ends, and
     /// whoever was connected resumes elsewhere (delivery rule R23).
-    fn lock(&self) -> MutexGuard<'_, Sequencer> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Sequencer> {
         self.sequencer.lock().unwrap_or_else(|_| {
             eprintln!(
                 "tidewire: the sequencer panicked; ending the process so that no subscriber is left in doubt"
@@ -184,20 +159,20 @@ impl Shared {
         })
     }
 
-    fn watched(&self) -> MutexGuard<'_, Watched> {
+    pub(super) fn watched(&self) -> MutexGuard<'_, Watched> {
         self.watched.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         (self.options.clock)()
     }
 
-    fn generation(&self) -> Gen {
+    pub(super) fn generation(&self) -> Gen {
         Gen::from_random((self.options.random)())
     }
 
     /// Has the sequencer do something, and gives the answers that came due, with nothing locked.
-    fn with<T>(&self, act: impl FnOnce(&mut Sequencer, Now) -> T) -> T {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Sequencer, Now) -> T) -> T {
         let now = self.now();
         let (outcome, finished) = {
             let mut sequencer = self.lock();
@@ -211,7 +186,7 @@ impl Shared {
     }
 
     /// As [`Shared::with`]; whatever leads astray ends the session.
-    fn report(&self, act: impl FnOnce(&mut Sequencer, Now) -> Result<(), Astray>) {
+    pub(super) fn report(&self, act: impl FnOnce(&mut Sequencer, Now) -> Result<(), Astray>) {
         if let Err(astray) = self.with(act) {
             tracing::debug!(?astray, "the link to Redis is given up");
             self.astray.notify_one();
@@ -233,7 +208,7 @@ impl Relay for Redis {
 
 impl Shared {
     /// Has everybody look for orders.
-    fn ring(&self) {
+    pub(super) fn ring(&self) {
         self.to_hear.notify_one();
         self.to_read.notify_one();
         self.to_probe.notify_one();
@@ -343,275 +318,4 @@ fn figures(link: &LinkState) -> Vec<Figure> {
         rises("broker_flushes", "Flushes of messages to be placed", tally.flushes),
         rises("broker_placed", "Messages placed by this node", tally.placed),
     ]
-}
-
-/// Keeps the node in the log: comes in, stays for as long as the link is good, and comes in again.
-async fn keep(shared: Arc<Shared>) {
-    let passing = tokio::spawn(pass(shared.clone()));
-    let _ends_with_us = Abort(passing);
-    let mut wait = BACKOFF.0;
-    loop {
-        let began = Instant::now();
-        let error = match come_in(&shared).await {
-            Ok(links) => {
-                let session = links.session;
-                let error = stay(&shared, links).await;
-                shared.with(|sequencer, now| sequencer.lost(session, now));
-                error
-            }
-            Err(error) => error,
-        };
-        shared.watched().not_live_since.get_or_insert_with(Instant::now);
-        // The same complaint once, not once a second.
-        let is_news = shared.watched().last_error.replace(error.clone()) != Some(error.clone());
-        match error {
-            _ if !is_news => {}
-            // Nothing but other settings, or another server, will help.
-            Error::Auth | Error::TooOld { .. } => tracing::error!(%error, "this node cannot use its Redis"),
-            Error::Fenced => tracing::info!("the log has to be entered anew"),
-            _ => tracing::warn!(%error, "Redis is away"),
-        }
-        if began.elapsed() > BACKOFF.1 {
-            wait = BACKOFF.0;
-        }
-        let jitter = (shared.options.random)() % 1_000;
-        sleep(wait / 2 + wait * u32::try_from(jitter).unwrap_or(0) / 2_000).await;
-        wait = (wait * 2).min(BACKOFF.1);
-    }
-}
-
-/// A task that ends with whoever holds this.
-struct Abort(tokio::task::JoinHandle<()>);
-
-impl Drop for Abort {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-async fn pass(shared: Arc<Shared>) {
-    let mut moments = interval(PASS_EVERY);
-    moments.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        moments.tick().await;
-        shared.with(Sequencer::pass);
-        let standing = shared.lock().standing();
-        let mut watched = shared.watched();
-        if standing == Standing::Live {
-            (watched.not_live_since, watched.has_been_live) = (None, true);
-            if let Some(error) = watched.last_error.take().filter(|error| *error != Error::Fenced) {
-                tracing::info!(after = %error, "Redis is back");
-            }
-        } else {
-            watched.not_live_since.get_or_insert_with(Instant::now);
-        }
-        drop(watched);
-        shared.ring();
-    }
-}
-
-/// The links of one session, all of them to one server.
-struct Links {
-    session: Session,
-    /// Places messages.
-    log: Log,
-    /// Reads and renews: large answers must not hold up acknowledgements, nor a `WAIT` a lease.
-    reader: Log,
-    /// Brings messages.
-    ear: Ear,
-}
-
-async fn come_in(shared: &Arc<Shared>) -> Result<Links, Error> {
-    let Options { address, prefix, timeouts, durability, .. } = &shared.options;
-    let endpoint = address.master(*timeouts).await?;
-    let log = Log::dial(&endpoint, prefix, 0, *timeouts).await?.with(*durability);
-    let past = shared.lock().past();
-    let fresh = [shared.generation(), shared.generation()];
-    let fence = log.handshake(&past, fresh).await?;
-    if fence.evicts {
-        tracing::warn!("Redis throws keys away when memory is full: set maxmemory-policy to noeviction");
-    }
-    let session = shared.with(|sequencer, now| sequencer.entered(fence, now));
-    shared.watched().entered = Some(Instant::now());
-    match dial_others(shared, &endpoint, session).await {
-        Ok((reader, ear)) => Ok(Links { session, log, reader, ear }),
-        Err(error) => {
-            shared.with(|sequencer, now| sequencer.lost(session, now));
-            Err(error)
-        }
-    }
-}
-
-async fn dial_others(
-    shared: &Arc<Shared>,
-    endpoint: &Endpoint,
-    session: Session,
-) -> Result<(Log, Ear), Error> {
-    let Options { prefix, timeouts, .. } = &shared.options;
-    let reader = Log::dial(endpoint, prefix, 0, *timeouts).await?;
-    let hearing = shared.clone();
-    let hear = Arc::new(move |heard: Heard| match heard {
-        Heard::Told { channel, bytes } => {
-            let outcome = hearing.with(|sequencer, now| {
-                sequencer.heard(session, channel, bytes, now).map(|()| sequencer.wants_probe())
-            });
-            match outcome {
-                Ok(wants_probe) if wants_probe => hearing.to_probe.notify_one(),
-                Ok(_) => {}
-                Err(_) => hearing.astray.notify_one(),
-            }
-        }
-        Heard::Ended => hearing.astray.notify_one(),
-    });
-    let ear = Ear::dial(endpoint, prefix, 0, *timeouts, hear).await?;
-    Ok((reader, ear))
-}
-
-/// Carries out orders until the link is lost or given up.
-async fn stay(shared: &Arc<Shared>, links: Links) -> Error {
-    let Links { session, log, reader, ear } = links;
-    tokio::select! {
-        error = flush(shared, &log) => error,
-        error = hear(shared, &ear) => error,
-        error = read(shared, &reader) => error,
-        error = probe(shared, &ear) => error,
-        error = renew(shared, session, &reader) => error,
-        () = astray(shared, session) => Error::Fenced,
-    }
-}
-
-async fn astray(shared: &Shared, session: Session) {
-    loop {
-        shared.astray.notified().await;
-        // One that was meant for the session before says nothing about this one; its own link is gone with it.
-        if shared.lock().session() == Some(session) {
-            return;
-        }
-    }
-}
-
-async fn flush(shared: &Arc<Shared>, log: &Log) -> Error {
-    let (failed, mut failures) = tokio::sync::mpsc::channel(1);
-    loop {
-        while let Some(flush) = shared.lock().next_flush() {
-            // On a task of its own: whatever becomes of this session, its messages are answered for.
-            let (shared, log, failed) = (shared.clone(), log.clone(), failed.clone());
-            tokio::spawn(async move {
-                let outcomes = log.publish(&flush.fence, flush.node, &flush.requests()).await;
-                let broken = outcomes.iter().find_map(|one| match one {
-                    Err(error @ (Error::Broken | Error::Malformed { .. })) => Some(error.clone()),
-                    _ => None,
-                });
-                shared.report(|sequencer, now| sequencer.flush_done(flush, outcomes, now));
-                shared.to_flush.notify_one();
-                if let Some(error) = broken {
-                    // Full means that another flush has said so already.
-                    let _ = failed.try_send(error);
-                }
-            });
-        }
-        tokio::select! {
-            () = shared.to_flush.notified() => {}
-            Some(error) = failures.recv() => return error,
-        }
-    }
-}
-
-async fn hear(shared: &Shared, ear: &Ear) -> Error {
-    loop {
-        let Some(order) = shared.lock().next_subscriptions() else {
-            shared.to_hear.notified().await;
-            continue;
-        };
-        let asked = async {
-            ear.unsubscribe(&order.unsubscribe).await?;
-            ear.subscribe(&order.subscribe).await?;
-            ear.probe().await
-        };
-        match asked.await {
-            Ok(probe) => shared.report(|sequencer, now| sequencer.confirmed(&order, &probe, now)),
-            Err(error) => return error,
-        }
-    }
-}
-
-async fn read(shared: &Arc<Shared>, reader: &Log) -> Error {
-    let mut under_way: JoinSet<Result<(), Error>> = JoinSet::new();
-    loop {
-        loop {
-            let (fence, read, tail) = {
-                let now = shared.now();
-                let mut sequencer = shared.lock();
-                (sequencer.fence(), sequencer.next_read(now), sequencer.next_tail())
-            };
-            let Some(fence) = fence.filter(|_| read.is_some() || tail.is_some()) else { break };
-            if let Some(order) = read {
-                let (shared, reader, fence) = (shared.clone(), reader.clone(), fence.clone());
-                under_way.spawn(async move {
-                    let outcome = reader.read(&fence, &order.wanted, order.page).await;
-                    let broken = outcome.as_ref().err().filter(|error| !error.is_refusal()).cloned();
-                    shared.report(|sequencer, now| sequencer.read_done(&order, outcome, now));
-                    broken.map_or(Ok(()), Err)
-                });
-            }
-            if let Some(order) = tail {
-                let (shared, reader) = (shared.clone(), reader.clone());
-                under_way.spawn(async move {
-                    let outcome = reader.before_newest(&fence, &order.channels, order.count).await;
-                    let outcome = outcome.map(|(before, _)| before);
-                    let broken = outcome.as_ref().err().filter(|error| !error.is_refusal()).cloned();
-                    shared
-                        .report(|sequencer, now| sequencer.tail_done(&order, outcome.as_ref().copied(), now));
-                    broken.map_or(Ok(()), Err)
-                });
-            }
-        }
-        tokio::select! {
-            Some(ended) = under_way.join_next(), if !under_way.is_empty() => {
-                if let Ok(Err(error)) = ended {
-                    return error;
-                }
-            }
-            () = shared.to_read.notified() => {}
-        }
-    }
-}
-
-async fn probe(shared: &Shared, ear: &Ear) -> Error {
-    let mut due = Instant::now() + PROBE_EVERY;
-    loop {
-        while Instant::now() < due && !shared.lock().wants_probe() {
-            tokio::select! {
-                () = tokio::time::sleep_until(due) => {}
-                () = shared.to_probe.notified() => {}
-            }
-        }
-        due = Instant::now() + PROBE_EVERY;
-        let look = shared.lock().look();
-        let began = Instant::now();
-        match ear.probe().await {
-            Ok(probe) => {
-                shared.watched().probe = Some(began.elapsed());
-                shared.report(|sequencer, now| sequencer.probed(look, &probe, now));
-            }
-            Err(error) => return error,
-        }
-    }
-}
-
-async fn renew(shared: &Shared, session: Session, log: &Log) -> Error {
-    let mut due = interval(LEASE / 4);
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        due.tick().await;
-        let (fence, node) = {
-            let sequencer = shared.lock();
-            (sequencer.fence(), sequencer.past().node())
-        };
-        let Some(fence) = fence else { return Error::Fenced };
-        match log.renew(&fence, node, LEASE, shared.generation()).await {
-            Ok(lease) => shared.lock().renewed(session, &lease),
-            Err(error) => return error,
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! The lowest layer of the Redis broker: one partition's log in one Redis, as scripts and a client for them.
+//! The Redis broker: one partition's log in one Redis, and what nodes do with it.
 //!
 //! ```text
 //! keys       what things are called
@@ -11,12 +11,16 @@
 //! log        the client: handshake, publish, renew, read, probe
 //! hear       a subscribed link, and what it brings
 //!
+//! sequencer/ what a node does with the log, without sockets, tasks or clocks
+//! broker     the sequencer behind a lock
+//! keep       the tasks that carry out its orders
+//!
 //! aside      a client for what is not the log's
 //! bridge     plain channels of others, relayed
 //! ```
 //!
-//! But for the last two, nothing here decides when: no task, no timer, no repetition but that of a script that Redis has forgotten. A link that
-//! is in doubt is given up and dialled anew by whoever holds it (delivery rule R16).
+//! Down to `hear` nothing decides when: no task, no timer, no repetition but that of a script that Redis has forgotten. A
+//! link that is in doubt is given up and dialled anew by whoever holds it (delivery rule R16).
 
 mod address;
 mod aside;
@@ -28,6 +32,7 @@ mod error;
 mod fence;
 mod hear;
 mod history;
+mod keep;
 mod keys;
 mod link;
 mod log;
