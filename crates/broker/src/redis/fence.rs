@@ -36,7 +36,8 @@ pub struct Replication(Box<str>);
 
 impl Replication {
     /// Reads an id; nothing where there is none, which Redis writes as zeros.
-    pub(super) fn parse(text: &str) -> Option<Replication> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Replication> {
         let hex = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let hex = hex && text.bytes().any(|byte| byte != b'0');
         hex.then(|| Replication(text.into()))
@@ -89,12 +90,13 @@ pub struct Past {
 
 /// What a node saw, or had acknowledged, of one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Witness {
-    pub(super) generation: Gen,
+pub struct Witness {
+    /// Which.
+    pub generation: Gen,
     /// Where the generation stood when the node came.
-    pub(super) base: u64,
+    pub base: u64,
     /// The highest that it saw.
-    pub(super) seq: u64,
+    pub seq: u64,
 }
 
 impl Past {
@@ -136,11 +138,13 @@ impl Past {
         }
     }
 
-    pub(super) fn left(&self) -> impl ExactSizeIterator<Item = &Replication> {
+    /// Replication ids that it never goes back to.
+    pub fn left(&self) -> impl ExactSizeIterator<Item = &Replication> {
         self.left.iter()
     }
 
-    pub(super) fn witnesses(&self) -> impl Iterator<Item = &Witness> {
+    /// What it tells in a handshake.
+    pub fn witnesses(&self) -> impl Iterator<Item = &Witness> {
         self.witnesses.iter()
     }
 }

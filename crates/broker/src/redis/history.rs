@@ -73,28 +73,38 @@ impl Slice {
         self.read_to
     }
 
-    fn read(mut parts: Parts, head: Position, channel: &Channel, after: u64) -> Result<Slice, Error> {
-        let base = parts.seq()?;
-        let last = Some(parts.bytes()?).filter(|last| !last.is_empty());
-        let last = last.map(|last| super::envelope::decimal(&last).ok_or_else(|| Error::malformed("no seq")));
-        let mut slice = Slice {
-            channel: channel.clone(),
-            base,
-            last: last.transpose()?,
-            messages: Vec::new(),
-            more: parts.count()? != 0,
-            junk: 0,
-            read_to: after,
-        };
-        while !parts.is_empty() {
-            let (seq, prev, body) = (parts.seq()?, parts.seq()?, parts.bytes()?);
-            slice.take(Position { seq, ..head }, prev, body);
+    /// What a stream gives that is read after `after`, in the log of `generation`: for whoever stands in for Redis, as the
+    /// simulation does. `last` is the channel's record, and each entry has a seq, the one before it, and a body.
+    #[must_use]
+    pub fn new(
+        (channel, after): (&Channel, u64),
+        generation: Gen,
+        (base, last): (u64, Option<u64>),
+        entries: impl IntoIterator<Item = (u64, u64, Bytes)>,
+        more: bool,
+    ) -> Slice {
+        let channel = channel.clone();
+        let mut slice = Slice { channel, base, last, messages: Vec::new(), more, junk: 0, read_to: after };
+        for (seq, prev, body) in entries {
+            slice.take(Position { generation, seq }, prev, body);
         }
         // The record outlives the messages: where the stream ends before it, they are gone.
         if let Some(last) = slice.last.filter(|last| !slice.more && *last > slice.read_to) {
             slice.base = slice.base.max(last);
         }
-        Ok(slice)
+        slice
+    }
+
+    fn read(mut parts: Parts, head: Position, channel: &Channel, after: u64) -> Result<Slice, Error> {
+        let base = parts.seq()?;
+        let last = Some(parts.bytes()?).filter(|last| !last.is_empty());
+        let last = last.map(|last| super::envelope::decimal(&last).ok_or_else(|| Error::malformed("no seq")));
+        let (last, more) = (last.transpose()?, parts.count()? != 0);
+        let mut entries = Vec::new();
+        while !parts.is_empty() {
+            entries.push((parts.seq()?, parts.seq()?, parts.bytes()?));
+        }
+        Ok(Slice::new((channel, after), head.generation, (base, last), entries, more))
     }
 
     fn take(&mut self, position: Position, prev: u64, body: Bytes) {

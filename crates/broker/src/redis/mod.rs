@@ -47,7 +47,7 @@ pub use bridge::{Bridge, Clock, Crossed, Crossing};
 pub use endpoint::Endpoint;
 pub use envelope::{Envelope, Junk, PAYLOAD_BYTES_MAX, decode_body, encode_body};
 pub use error::Error;
-pub use fence::{Ancestor, Fence, NodeId, Past, Replication, Verdict};
+pub use fence::{Ancestor, Fence, NodeId, Past, Replication, Verdict, Witness};
 pub use hear::{Ear, Hear, Heard};
 pub use history::{History, Slice};
 pub use keys::{Names, PREFIX_BYTES_MAX};
