@@ -145,7 +145,13 @@ impl Sequencer {
         self.publishing.flushes -= 1;
         let mut again = Vec::new();
         let mut is_astray = false;
+        // The node may have told elsewhere, since, what it saw of this log: what it hears of it now, nobody would miss.
+        let is_late = flush.session != self.session;
         for (mut pending, outcome) in flush.pending.into_iter().zip(outcomes) {
+            let outcome = match outcome {
+                Ok(Placing::Placed(_) | Placing::Repeated(_)) if is_late => Err(Error::Broken),
+                outcome => outcome,
+            };
             let outcome = match outcome {
                 Ok(Placing::Placed(position)) => {
                     // Before its publisher hears of it (delivery rule R17).
@@ -155,6 +161,8 @@ impl Sequencer {
                     Ok(Receipt { position: Some(position), receivers })
                 }
                 Ok(Placing::Repeated(position)) => {
+                    // Whoever placed it may never have heard of it.
+                    self.past.sees(position);
                     Ok(Receipt { position: Some(position), receivers: Receivers::default() })
                 }
                 Ok(Placing::KeyReused) => Err(Reason::KeyReused),
@@ -176,7 +184,7 @@ impl Sequencer {
             self.finish(pending.done, outcome);
         }
         self.queue_again(again);
-        if is_astray && flush.session == self.session { Err(Astray::Fenced) } else { Ok(()) }
+        if is_astray && !is_late { Err(Astray::Fenced) } else { Ok(()) }
     }
 
     /// Whether a flush would find something.
