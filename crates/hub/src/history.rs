@@ -173,9 +173,14 @@ impl History {
         piece.messages
     }
 
-    /// How far the segment goes that is set aside, and since when it is.
-    pub(crate) fn segment(&self) -> Option<(u64, u64)> {
-        self.segment.as_ref().map(|segment| (segment.to, segment.read_ms))
+    /// How far the segment goes that is set aside, if it has what comes after `after`.
+    pub(crate) fn end_of_segment(&self, after: u64) -> Option<u64> {
+        self.segment.as_ref().filter(|segment| segment.covers(after)).map(|segment| segment.to)
+    }
+
+    /// Since when a segment is set aside.
+    pub(crate) fn segment_read_ms(&self) -> Option<u64> {
+        self.segment.as_ref().map(|segment| segment.read_ms)
     }
 
     /// Lets the segment go.

@@ -454,7 +454,8 @@ impl Partition {
         let trimmed = history.trim_to(placed.seq);
         self.give_back(trimmed);
         if self.feeds.lowest_held().is_some_and(|held| placed.seq > held) {
-            self.lost_while_held.insert(placed.channel, placed.seq);
+            let newest = self.lost_while_held.entry(placed.channel).or_default();
+            *newest = placed.seq.max(*newest);
         }
     }
 

@@ -29,9 +29,12 @@ impl<'p> Log<'p> {
     /// Reads one page from `start` on.
     pub(crate) fn page(&self, start: Start, limit: PageLimit) -> Page {
         let from = self.resolve(start);
-        let end = self.reach(from.after);
+        let aside = self.end_of_segments(from.after);
+        let end = aside.map_or(self.end, |end| end.min(self.end));
         let (messages, full) = self.merge(from.after, end, limit);
-        let more = full || end < self.end;
+        // Above what is set aside something is yet to be read, also where the outlet has not been fed as far as that: who
+        // joined there would have nobody to give it what lies between.
+        let more = full || aside.is_some();
         let newest = self.channels.iter().map(|(_, history)| self.last(*history)).max().unwrap_or(self.head);
         let end = match messages.last() {
             Some(message) if full => message.position.seq,
@@ -93,11 +96,9 @@ impl<'p> Log<'p> {
         From { gap, start: Some(begins), after }
     }
 
-    /// Up to where all that there is after `after` is at hand, over all channels.
-    fn reach(&self, after: u64) -> u64 {
-        let ends =
-            self.channels.iter().filter_map(|(_, history)| history.and_then(|one| one.follow(after).1));
-        ends.min().map_or(self.end, |end| end.min(self.end))
+    /// Up to where all that there is after `after` is at hand, over all channels; nothing where that is the end of the log.
+    fn end_of_segments(&self, after: u64) -> Option<u64> {
+        self.channels.iter().filter_map(|(_, history)| history.and_then(|one| one.follow(after).1)).min()
     }
 
     /// The messages of all channels after `after` and up to `end`, merged by seq, as many as a page holds; and whether

@@ -48,6 +48,8 @@ pub struct Entered {
 pub enum Need {
     /// Everything after this seq, or as much of it as makes a page.
     After(u64),
+    /// Everything after this seq. Up to there its outlet has been fed, so it joins, and no page of its own follows.
+    All(u64),
     /// The newest so many messages of every channel.
     Newest(usize),
     /// The node's own log has to come as far as this seq first (delivery rule R7).
@@ -189,9 +191,11 @@ impl Partition {
             return Ok(());
         }
         let is_late = seq <= self.seq;
-        let hole = history.is_confirmed() && (is_late || chained && message.prev > history.last());
+        let last = history.last();
+        let hole = history.is_confirmed() && (is_late || chained && message.prev > last);
         if hole {
             self.close();
+            self.fall_back(&message.channel, last);
         }
         let outcome = if hole { Err(Hole) } else { Ok(()) };
         let before = self.seq;
@@ -209,11 +213,12 @@ impl Partition {
             (_, Some(outlet)) => self.feeds.fed(usize::from(outlet.0), self.seq),
         };
         match start {
-            Start::Live => Need::After(fed),
+            Start::Live => Need::All(fed),
             Start::Earliest | Start::After(Cursor::Unreadable) => Need::After(0),
             Start::Tail(count) => Need::Newest(count as usize),
             Start::After(Cursor::At(cursor)) => match self.lineage.judge(cursor, self.seq) {
-                Verdict::Whole => Need::After(cursor.seq.min(fed)),
+                Verdict::Whole if cursor.seq < fed => Need::After(cursor.seq),
+                Verdict::Whole => Need::All(fed),
                 Verdict::Lost => Need::After(self.lineage.survived(cursor).min(fed)),
                 Verdict::Unknown if cursor.generation == self.lineage.generation => Need::Ahead(cursor.seq),
                 Verdict::Unknown => Need::After(0),
@@ -226,6 +231,7 @@ impl Partition {
     pub fn has(&self, channel: &Channel, need: Need) -> bool {
         self.channels.get(channel).is_some_and(|history| match need {
             Need::After(seq) => history.reaches(seq),
+            Need::All(seq) => history.holds(seq),
             Need::Newest(count) => history.holds_newest(count),
             Need::Ahead(_) => false,
         })
@@ -237,16 +243,25 @@ impl Partition {
         self.channels.get(channel).is_some_and(|history| history.holds(seq))
     }
 
-    /// Where a read that is to go on from what was set aside begins, if something was.
+    /// Whether everything after `seq` on this channel is at hand, or is about to be announced as lost: there was no room
+    /// for it, and there would be none the next time (delivery rule R13).
     #[must_use]
-    pub fn set_aside(&self, channel: &Channel) -> Option<u64> {
-        Some(self.channels.get(channel)?.segment()?.0)
+    pub fn has_caught_up(&self, channel: &Channel, seq: u64) -> bool {
+        let is_lost = |base: u64| self.lost_while_held.get(channel).is_some_and(|newest| *newest >= base);
+        let history = self.channels.get(channel).filter(|history| history.is_confirmed());
+        history.is_some_and(|history| history.holds(seq) || is_lost(history.base()))
+    }
+
+    /// Where a read goes on that is to have everything after `seq`, if a piece that begins there was set aside.
+    #[must_use]
+    pub fn set_aside(&self, channel: &Channel, seq: u64) -> Option<u64> {
+        self.channels.get(channel)?.end_of_segment(seq)
     }
 
     /// Lets go of what was set aside before `read_ms`.
     pub fn drop_aside(&mut self, channel: &Channel, read_ms: u64) {
         let Some(history) = self.channels.get_mut(channel) else { return };
-        if history.segment().is_some_and(|(_, at)| at < read_ms) {
+        if history.segment_read_ms().is_some_and(|at| at < read_ms) {
             history.drop_segment();
         }
     }
@@ -318,6 +333,19 @@ impl Partition {
             if is_other {
                 let _ = self.feeds.get(index).outlet.send(Command::Fence { position: cursor, survived });
             }
+        }
+    }
+
+    /// Something after `last` on this channel never came. Whoever listens is fed from there once more, those who joined
+    /// since included: an id may step back, and a repetition is told by it (delivery rule R4).
+    fn fall_back(&mut self, channel: &Channel, last: u64) {
+        let interested: Vec<usize> =
+            self.channels.get(channel).map(|history| history.interested().collect()).unwrap_or_default();
+        for index in interested {
+            let fed = self.feeds.fed(index, self.seq).min(last);
+            self.feeds.hold_at(index, fed);
+            let fence = Command::Fence { position: self.at(fed), survived: fed };
+            let _ = self.feeds.get(index).outlet.send(fence);
         }
     }
 

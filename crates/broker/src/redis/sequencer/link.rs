@@ -68,7 +68,8 @@ impl Sequencer {
     /// The next channels to ask for. The first order of a session may be of none: there is a fence to look at.
     pub fn next_subscriptions(&mut self) -> Option<Subscriptions> {
         let idle = self.subscribe.is_empty() && self.unsubscribe.is_empty();
-        if self.standing == Standing::Away || (idle && self.has_asked) {
+        // One at a time: a confirmation must not pass for that of a later order for the same channel (delivery rule R19).
+        if self.standing == Standing::Away || self.asked > 0 || (idle && self.has_asked) {
             return None;
         }
         self.has_asked = true;

@@ -65,8 +65,8 @@ impl Sequencer {
             }
             track.read_ms = Some(now.monotonic_ms);
             // What was read before, on the way up to what is kept, is gone on with.
-            let aside = self.partition.set_aside(&channel).filter(|_| self.behind.contains(&channel));
-            wanted.push((channel, aside.unwrap_or(lowest)));
+            let after = self.partition.set_aside(&channel, lowest).unwrap_or(lowest);
+            wanted.push((channel, after));
         }
         if wanted.is_empty() {
             return None;
@@ -168,6 +168,8 @@ impl Sequencer {
         if std::mem::replace(&mut track.reading, true) {
             return;
         }
+        // A read that goes on is part of the one before it.
+        let hurries = hurries || self.partition.set_aside(channel, after).is_some();
         let pace_ms = u64::try_from(PACE.as_millis()).unwrap_or(u64::MAX);
         match track.read_ms.map(|read_ms| read_ms + pace_ms) {
             Some(due_ms) if !hurries && due_ms > now.monotonic_ms => {
@@ -187,7 +189,7 @@ impl Sequencer {
     pub(super) fn catch_up_with(&mut self, channels: &[Channel], now: Now) {
         let fed = self.partition.fed();
         for channel in channels {
-            if self.partition.holds(channel, fed) {
+            if self.partition.has_caught_up(channel, fed) {
                 self.partition.drop_aside(channel, u64::MAX);
                 self.behind.remove(channel);
             } else if self.behind.contains(channel) {

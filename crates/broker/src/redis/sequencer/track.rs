@@ -100,7 +100,7 @@ impl Sequencer {
                 continue;
             }
             let after = match (need, found) {
-                (Need::After(after), _) => after,
+                (Need::After(after) | Need::All(after), _) => after,
                 (_, Some(after)) if self.partition.holds(channel, after) => continue,
                 (_, Some(after)) => after,
                 (_, None) => {
