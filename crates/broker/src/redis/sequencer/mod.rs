@@ -21,6 +21,8 @@
 mod link;
 mod publishing;
 mod reading;
+#[cfg(test)]
+mod tests;
 mod track;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
