@@ -145,7 +145,9 @@ impl Rig {
             publisher: "test".into(),
         };
         let outcome = self.node.broker.place(publish, self.node.now());
-        outcome.expect("the memory broker answers at once").map(|receipt| receipt.position)
+        outcome
+            .expect("the memory broker answers at once")
+            .map(|receipt| receipt.position.expect("a message of the log has a place"))
     }
 
     /// Lets every shard do what it has to do.
