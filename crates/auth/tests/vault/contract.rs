@@ -1,6 +1,4 @@
-//! The contract that every vault passes: one suite, one row for each backend at the end of the file.
-
-#![allow(clippy::unwrap_used)] // The suite's own words are not test functions, yet a panic is their report too.
+//! The contract that every vault passes: one suite, and one row for each backend, in the tests of its room.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,44 +7,44 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidewire_auth::vault::{Key, MemoryVault, Room, Vault, VaultError};
+use tidewire_auth::vault::{Key, Vault, VaultError};
 use tidewire_hub::broker::Now;
 
 /// A vault and a clock turned by hand.
-struct Bench {
+pub(crate) struct Bench {
     vault: Arc<dyn Vault>,
-    now: Now,
+    pub(crate) now: Now,
 }
 
 /// How long the suite waits for a backend that answers from elsewhere.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long values last in the suite: short, for a backend whose clock nobody can turn.
-const TTL: Duration = Duration::from_millis(400);
+pub(crate) const TTL: Duration = Duration::from_millis(400);
 
 impl Bench {
-    fn new(vault: Arc<dyn Vault>) -> Bench {
+    pub(crate) fn new(vault: Arc<dyn Vault>) -> Bench {
         Bench { vault, now: Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 } }
     }
 
-    fn put_for(&self, key: Key, value: &str, ttl: Duration) -> Result<(), VaultError> {
+    pub(crate) fn put_for(&self, key: Key, value: &str, ttl: Duration) -> Result<(), VaultError> {
         let (sender, answer) = mpsc::channel();
         let value = Bytes::copy_from_slice(value.as_bytes());
         self.vault.put(key, value, ttl, self.now, Box::new(move |outcome| sender.send(outcome).unwrap()));
         answer.recv_timeout(PATIENCE).unwrap()
     }
 
-    fn put(&self, key: Key, value: &str) {
+    pub(crate) fn put(&self, key: Key, value: &str) {
         self.put_for(key, value, Duration::from_secs(30)).unwrap();
     }
 
-    fn take(&self, key: Key) -> Option<String> {
+    pub(crate) fn take(&self, key: Key) -> Option<String> {
         let (sender, answer) = mpsc::channel();
         self.vault.take(key, self.now, Box::new(move |outcome| sender.send(outcome).unwrap()));
         answer.recv_timeout(PATIENCE).unwrap().unwrap().map(|value| text(&value))
     }
 
-    fn get(&self, key: Key) -> Option<String> {
+    pub(crate) fn get(&self, key: Key) -> Option<String> {
         let (sender, answer) = mpsc::channel();
         self.vault.get(key, self.now, Box::new(move |outcome| sender.send(outcome).unwrap()));
         answer.recv_timeout(PATIENCE).unwrap().unwrap().map(|value| text(&value))
@@ -58,11 +56,11 @@ fn text(value: &Bytes) -> String {
 }
 
 /// A key of its own for each test and number, so that backends that outlive the suite are not confused by it.
-fn ticket(test: &str, number: usize) -> Key {
+pub(crate) fn ticket(test: &str, number: usize) -> Key {
     Key::Ticket(tidewire_auth::secret::digest(&format!("{test} {number} {}", std::process::id())))
 }
 
-fn session(test: &str, number: usize) -> Key {
+pub(crate) fn session(test: &str, number: usize) -> Key {
     match ticket(test, number) {
         Key::Ticket(digest) | Key::Session(digest) => Key::Session(digest),
     }
@@ -73,6 +71,7 @@ macro_rules! contract {
     ($backend:ident, $new:expr, $wait:expr) => {
         mod $backend {
             use super::*;
+            use $crate::contract::{self, Bench};
 
             fn bench() -> Bench {
                 Bench::new($new)
@@ -80,43 +79,44 @@ macro_rules! contract {
 
             #[test]
             fn s20_what_was_taken_is_gone() {
-                super::s20_what_was_taken_is_gone(&bench());
+                contract::s20_what_was_taken_is_gone(&bench());
             }
 
             #[test]
             fn s20_ten_thousand_tickets_raced_for_by_eight_have_ten_thousand_winners() {
-                super::s20_ten_thousand_tickets_raced_for_by_eight_have_ten_thousand_winners(&bench());
+                contract::s20_ten_thousand_tickets_raced_for_by_eight_have_ten_thousand_winners(&bench());
             }
 
             #[test]
             fn what_was_shown_is_still_there() {
-                super::what_was_shown_is_still_there(&bench());
+                contract::what_was_shown_is_still_there(&bench());
             }
 
             #[test]
             fn s19_what_has_expired_is_gone() {
-                super::s19_what_has_expired_is_gone(bench(), $wait);
+                contract::s19_what_has_expired_is_gone(bench(), $wait);
             }
 
             #[test]
             fn s28_a_ticket_is_never_taken_for_a_session() {
-                super::s28_a_ticket_is_never_taken_for_a_session(&bench());
+                contract::s28_a_ticket_is_never_taken_for_a_session(&bench());
             }
 
             #[test]
             fn what_is_put_again_is_replaced() {
-                super::what_is_put_again_is_replaced(&bench());
+                contract::what_is_put_again_is_replaced(&bench());
             }
 
             #[test]
             fn any_bytes_come_back_as_they_were() {
-                super::any_bytes_come_back_as_they_were(&bench());
+                contract::any_bytes_come_back_as_they_were(&bench());
             }
         }
     };
 }
+pub(crate) use contract;
 
-fn s20_what_was_taken_is_gone(bench: &Bench) {
+pub(crate) fn s20_what_was_taken_is_gone(bench: &Bench) {
     let key = ticket("taken", 0);
     assert_eq!(bench.take(key), None, "nothing was there");
     bench.put(key, "a");
@@ -125,7 +125,7 @@ fn s20_what_was_taken_is_gone(bench: &Bench) {
     assert_eq!(bench.get(key), None);
 }
 
-fn s20_ten_thousand_tickets_raced_for_by_eight_have_ten_thousand_winners(bench: &Bench) {
+pub(crate) fn s20_ten_thousand_tickets_raced_for_by_eight_have_ten_thousand_winners(bench: &Bench) {
     const TICKETS: usize = 10_000;
     for number in 0..TICKETS {
         bench.put(ticket("race", number), "a");
@@ -145,7 +145,7 @@ fn s20_ten_thousand_tickets_raced_for_by_eight_have_ten_thousand_winners(bench: 
     assert!(winners.iter().all(|winners| winners.load(Ordering::Relaxed) == 1));
 }
 
-fn what_was_shown_is_still_there(bench: &Bench) {
+pub(crate) fn what_was_shown_is_still_there(bench: &Bench) {
     let key = session("shown", 0);
     assert_eq!(bench.get(key), None);
     bench.put(key, "a");
@@ -154,7 +154,7 @@ fn what_was_shown_is_still_there(bench: &Bench) {
     assert_eq!(bench.take(key).as_deref(), Some("a"));
 }
 
-fn s19_what_has_expired_is_gone(mut bench: Bench, wait: fn(&mut Bench, Duration)) {
+pub(crate) fn s19_what_has_expired_is_gone(mut bench: Bench, wait: fn(&mut Bench, Duration)) {
     let keys = [ticket("expired", 0), ticket("expired", 1), session("expired", 2)];
     for key in keys {
         bench.put_for(key, "a", TTL).unwrap();
@@ -167,7 +167,7 @@ fn s19_what_has_expired_is_gone(mut bench: Bench, wait: fn(&mut Bench, Duration)
     }
 }
 
-fn s28_a_ticket_is_never_taken_for_a_session(bench: &Bench) {
+pub(crate) fn s28_a_ticket_is_never_taken_for_a_session(bench: &Bench) {
     bench.put(ticket("kinds", 0), "ticket");
     assert_eq!(bench.take(session("kinds", 0)), None);
     assert_eq!(bench.get(session("kinds", 0)), None);
@@ -176,7 +176,7 @@ fn s28_a_ticket_is_never_taken_for_a_session(bench: &Bench) {
     assert_eq!(bench.take(session("kinds", 0)).as_deref(), Some("session"));
 }
 
-fn what_is_put_again_is_replaced(bench: &Bench) {
+pub(crate) fn what_is_put_again_is_replaced(bench: &Bench) {
     let key = session("replaced", 0);
     bench.put(key, "a");
     bench.put(key, "b");
@@ -184,7 +184,7 @@ fn what_is_put_again_is_replaced(bench: &Bench) {
     assert_eq!(bench.take(key), None);
 }
 
-fn any_bytes_come_back_as_they_were(bench: &Bench) {
+pub(crate) fn any_bytes_come_back_as_they_were(bench: &Bench) {
     for (number, value) in
         ["", "{\"a\":\"\\u00e9\"}", "\0\r\n ", &"x".repeat(16 << 10)].into_iter().enumerate()
     {
@@ -193,39 +193,3 @@ fn any_bytes_come_back_as_they_were(bench: &Bench) {
         assert_eq!(bench.take(key).as_deref(), Some(value));
     }
 }
-
-/// Turns the clock of a backend that goes by the time it is told.
-fn turn(bench: &mut Bench, time: Duration) {
-    bench.now.monotonic_ms += u64::try_from(time.as_millis()).unwrap();
-}
-
-// What memory alone promises: how much it holds.
-
-fn small(count_max: usize, bytes_max: usize) -> Bench {
-    Bench::new(Arc::new(MemoryVault::new(Room { count_max, bytes_max })))
-}
-
-#[test]
-fn a_full_vault_says_so_and_throws_nothing_out() {
-    let mut bench = small(2, 1 << 20);
-    bench.put_for(ticket("full", 0), "a", TTL).unwrap();
-    bench.put_for(ticket("full", 1), "b", TTL).unwrap();
-    assert_eq!(bench.put_for(ticket("full", 2), "c", TTL), Err(VaultError::Full));
-    assert_eq!(bench.put_for(ticket("full", 1), "b2", TTL), Ok(()), "in its own place there is room");
-    assert_eq!(bench.put_for(session("full", 0), "s", TTL), Ok(()), "sessions have room of their own");
-    assert_eq!(bench.get(ticket("full", 0)).as_deref(), Some("a"));
-    turn(&mut bench, TTL);
-    assert_eq!(bench.put_for(ticket("full", 2), "c", TTL), Ok(()), "what has expired makes room");
-}
-
-#[test]
-fn a_vault_is_full_by_bytes_too_and_gives_them_back() {
-    let bench = small(1_000, 10_000);
-    let large = "x".repeat(5_000);
-    bench.put(ticket("heavy", 0), &large);
-    assert_eq!(bench.put_for(ticket("heavy", 1), &large, TTL), Err(VaultError::Full));
-    assert!(bench.take(ticket("heavy", 0)).is_some());
-    bench.put(ticket("heavy", 1), &large);
-}
-
-contract!(memory, Arc::new(MemoryVault::default()), turn);
