@@ -36,6 +36,7 @@ pub mod ready_box;
 pub mod refusals;
 pub mod reload;
 pub mod serve;
+pub mod shared;
 pub mod signals;
 pub mod ways;
 

@@ -1,0 +1,41 @@
+//! What is shared beside the log is called in Redis.
+//!
+//! ```text
+//! {tidewire:aside}:t:<64 hex>      a ticket
+//! {tidewire:aside}:s:<64 hex>      a session
+//! ```
+
+use std::fmt;
+
+use tidewire_auth::secret;
+use tidewire_auth::vault::Key;
+
+/// The names of one cluster. Nothing that a user chose stands in any of them (security rule S47).
+#[derive(Clone)]
+pub struct Names {
+    tag: Box<str>,
+}
+
+impl Names {
+    /// The names under `prefix`, as `broker.prefix` has it.
+    ///
+    /// The log's hash tags end in a number, and this one does not, so that in a cluster nothing of it weighs on a partition.
+    #[must_use]
+    pub fn new(prefix: &str) -> Names {
+        Names { tag: format!("{{{prefix}:aside}}").into() }
+    }
+
+    pub(super) fn of_vault(&self, key: Key) -> String {
+        let (kind, digest) = match &key {
+            Key::Ticket(digest) => ('t', digest),
+            Key::Session(digest) => ('s', digest),
+        };
+        format!("{}:{kind}:{}", self.tag, secret::hex(digest))
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Names({})", self.tag)
+    }
+}
