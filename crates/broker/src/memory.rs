@@ -107,9 +107,13 @@ impl Broker for Memory {
         let revocation = Arc::new(revocation);
         let outcome = self.revocations.record(&revocation).map_err(|_| Reason::Overloaded);
         if outcome.is_ok() {
-            self.sequencer().revoke(&revocation);
+            self.enforce(&revocation);
         }
         done(outcome);
+    }
+
+    fn enforce(&self, revocation: &Arc<Revocation>) {
+        self.sequencer().revoke(revocation);
     }
 
     fn retain(&self, retentions: Retentions) {

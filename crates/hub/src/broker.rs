@@ -59,6 +59,10 @@ pub trait Broker: Send + Sync {
     /// (security rule S26). `overloaded` where there is no room for another record; then nothing has changed.
     fn revoke(&self, revocation: Revocation, done: Done<Result<(), Reason>>);
 
+    /// Ends the connections of this node that `revocation` concerns. It has been recorded before, by whoever calls this
+    /// (decision 9).
+    fn enforce(&self, revocation: &Arc<Revocation>);
+
     /// Keeps messages by other rules from now on (a reload).
     fn retain(&self, retentions: Retentions);
 

@@ -96,6 +96,10 @@ impl Broker for Tap {
         self.broker.revoke(revocation, done);
     }
 
+    fn enforce(&self, revocation: &Arc<Revocation>) {
+        self.broker.enforce(revocation);
+    }
+
     fn retain(&self, retentions: Retentions) {
         self.broker.retain(retentions);
     }
