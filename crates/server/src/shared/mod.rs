@@ -3,9 +3,12 @@
 //! | file | what nodes share |
 //! |---|---|
 //! | `vault` | tickets and sessions, which any of them may redeem |
+//! | `revocations` | rights that were taken back |
 
 mod names;
+mod revocations;
 mod vault;
 
 pub use names::Names;
+pub use revocations::{Figures, Ledger, Unwritten};
 pub use vault::RedisVault;

@@ -3,6 +3,7 @@
 //! ```text
 //! {tidewire:aside}:t:<64 hex>      a ticket
 //! {tidewire:aside}:s:<64 hex>      a session
+//! {tidewire:aside}:revocations     the stream of revocations
 //! ```
 
 use std::fmt;
@@ -23,6 +24,10 @@ impl Names {
     #[must_use]
     pub fn new(prefix: &str) -> Names {
         Names { tag: format!("{{{prefix}:aside}}").into() }
+    }
+
+    pub(super) fn revocations(&self) -> String {
+        format!("{}:revocations", self.tag)
     }
 
     pub(super) fn of_vault(&self, key: Key) -> String {

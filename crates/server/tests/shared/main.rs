@@ -4,6 +4,8 @@
 
 #[path = "../../../auth/tests/vault/contract.rs"]
 mod contract;
+mod relay;
+mod revoking;
 #[path = "../../../broker/tests/redis_log/server.rs"]
 #[allow(dead_code)] // The log's tests ask more of it.
 mod server;

@@ -56,7 +56,7 @@ fn wait(_: &mut Bench, time: Duration) {
     thread::sleep(time + Duration::from_millis(5));
 }
 
-contract!(redis, Arc::new(Alone::new(&[], PATIENT)), super::wait);
+contract!(redis, Arc::new(Alone::new(&[], PATIENT)), wait);
 
 #[test]
 fn s20_three_nodes_race_for_one_ticket_and_exactly_one_of_eight_gets_it() {
