@@ -19,6 +19,8 @@ use tidewire_hub::reason::Reason;
 use tidewire_transport::forwarded::prefix;
 use tidewire_transport::refusal::Refusal;
 
+use crate::shared::rates::{Key, Limit, Meter, Rates as SharedRates, passes};
+
 /// Who is here, and how often they came. Addresses count by /32 and /64.
 pub struct Crowd {
     connections: Tally<IpAddr>,
@@ -26,6 +28,8 @@ pub struct Crowd {
     /// Addresses that may not try credentials again before this moment.
     locked_out: Mutex<HashMap<IpAddr, u64>>,
     rates: ArcSwap<Rates>,
+    /// Where nodes share rates. Connections and channels are counted by each node for itself.
+    meter: Option<Arc<Meter>>,
 }
 
 /// The limiters that hold to one set of limits. Made anew when those change, which forgets at most a minute.
@@ -51,7 +55,14 @@ impl Crowd {
             channels: Tally::default(),
             locked_out: Mutex::default(),
             rates: ArcSwap::from_pointee(Rates::new(limits)),
+            meter: None,
         }
+    }
+
+    /// The same, with rates that hold for all nodes together.
+    #[must_use]
+    pub fn sharing(self, rates: &SharedRates) -> Crowd {
+        Crowd { meter: Some(rates.meter()), ..self }
     }
 
     /// Holds to other limits from now on.
@@ -66,7 +77,9 @@ impl Crowd {
     /// this second than the node lets in (fault F23).
     pub fn arrive(self: &Arc<Self>, client: IpAddr) -> Result<Seat, Refusal> {
         let (rates, address) = (self.rates.load(), prefix(client));
-        if rates.arrivals.check_key(&address).is_err() {
+        let limit = Limit::per_second(rates.limits.address_arrivals_per_second_max);
+        let by_node = || rates.arrivals.check_key(&address).is_ok();
+        if !passes(self.meter.as_ref(), || Key::Arrivals(address), limit, by_node) {
             let detail = "this address opens connections faster than it may";
             return Err(Refusal::new(Reason::RateLimited, detail));
         }
@@ -98,7 +111,10 @@ impl Crowd {
     /// Counts wrong credentials against the address that sent them.
     pub fn failed(&self, client: IpAddr, now: Now) {
         let address = prefix(client);
-        if self.rates.load().failures.check_key(&address).is_err() {
+        let rates = self.rates.load();
+        let limit = Limit::per_minute(rates.limits.address_failures_per_minute_max);
+        let by_node = || rates.failures.check_key(&address).is_ok();
+        if !passes(self.meter.as_ref(), || Key::Failures(address), limit, by_node) {
             lock(&self.locked_out).insert(address, now.monotonic_ms.saturating_add(LOCK_OUT_MS));
         }
     }
@@ -109,12 +125,31 @@ impl Crowd {
     /// `rate_limited` where it has published enough for this second.
     pub fn may_publish(&self, holder: &Holder, publisher: &Arc<str>) -> Result<(), Reason> {
         let rates = self.rates.load();
-        let limiter = match holder {
+        let limits = &rates.limits;
+        let (limiter, per_second) = match holder {
             Holder::Developer => return Ok(()),
-            Holder::Key(_) => &rates.key_publishes,
-            Holder::Token(_) => &rates.subject_publishes,
+            Holder::Key(_) => (&rates.key_publishes, limits.key_publishes_per_second_max),
+            Holder::Token(_) => (&rates.subject_publishes, limits.subject_publishes_per_second_max),
         };
-        limiter.check_key(publisher).map_err(|_| Reason::RateLimited)
+        let by_node = || limiter.check_key(publisher).is_ok();
+        let key = || Key::Publisher(publisher.clone());
+        let passes = passes(self.meter.as_ref(), key, Limit::per_second(per_second), by_node);
+        passes.then_some(()).ok_or(Reason::RateLimited)
+    }
+
+    /// Counts one ticket that this holder buys, against what it may buy at all nodes together. What it may buy at this one
+    /// the office itself knows.
+    ///
+    /// # Errors
+    /// `rate_limited` where it has bought enough for this second.
+    pub fn may_buy(&self, holder: &Holder) -> Result<(), Reason> {
+        let per_second = self.rates.load().limits.tickets_per_second_max;
+        if per_second == 0 || matches!(holder, Holder::Developer) {
+            return Ok(());
+        }
+        let key = || Key::Tickets(holder.publisher());
+        let passes = passes(self.meter.as_ref(), key, Limit::per_second(per_second), || true);
+        passes.then_some(()).ok_or(Reason::RateLimited)
     }
 
     /// Forgets who is back at a full quota: as many entries at most are kept as came or failed within a minute.

@@ -16,12 +16,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::NamespaceSettings;
 use crate::config::namespace::Publishers;
+use crate::shared::rates::{Key, Limit, Meter, Rates, passes};
 
 /// Room for publishes of either kind, over HTTP and over WebSocket.
 #[derive(Debug)]
 pub struct Publishes {
     in_flight: Arc<Semaphore>,
     rules: ArcSwap<Rules>,
+    /// Where nodes share rates.
+    meter: Option<Arc<Meter>>,
 }
 
 /// What is set by namespace.
@@ -38,6 +41,7 @@ struct Rules {
 struct Rule {
     publishers: Publishers,
     message_bytes_max: usize,
+    rate: Limit,
     by_channel: DefaultKeyedRateLimiter<Channel>,
 }
 
@@ -47,7 +51,13 @@ impl Publishes {
     pub fn new(limits: &Limits, namespaces: &Namespaces) -> Publishes {
         let in_flight = Semaphore::new(limits.publishes_in_flight_max.min(Semaphore::MAX_PERMITS));
         let rules = ArcSwap::from_pointee(Rules::new(limits, namespaces));
-        Publishes { in_flight: Arc::new(in_flight), rules }
+        Publishes { in_flight: Arc::new(in_flight), rules, meter: None }
+    }
+
+    /// The same, with rates that hold for all nodes together.
+    #[must_use]
+    pub fn sharing(self, rates: &Rates) -> Publishes {
+        Publishes { meter: Some(rates.meter()), ..self }
     }
 
     /// Holds to other rules from now on. How many are answered at once stays as it was at the start.
@@ -71,7 +81,11 @@ impl Publishes {
             return Err(Reason::TooLarge);
         }
         let permit = self.in_flight.clone().try_acquire_owned().map_err(|_| Reason::Overloaded)?;
-        rule.by_channel.check_key(&publish.channel).map_err(|_| Reason::RateLimited)?;
+        let by_node = || rule.by_channel.check_key(&publish.channel).is_ok();
+        let key = || Key::Channel(publish.channel.clone());
+        if !passes(self.meter.as_ref(), key, rule.rate, by_node) {
+            return Err(Reason::RateLimited);
+        }
         Ok(permit)
     }
 
@@ -107,6 +121,7 @@ impl Rule {
         Rule {
             publishers: own.publish.unwrap_or(Publishers::Granted),
             message_bytes_max: own.message_bytes_max.unwrap_or(limits.message_bytes_max),
+            rate: Limit::per_second(per_second.get()),
             by_channel: DefaultKeyedRateLimiter::keyed(Quota::per_second(per_second)),
         }
     }

@@ -51,6 +51,13 @@ pub(super) async fn tickets(
             format!("`ttl` is a number of seconds from 1 to {TTL_S_MAX}"),
         ));
     }
+    let bought = parts.node.crowd.as_ref().map(|crowd| crowd.may_buy(&grant.holder));
+    if let Some(Err(reason)) = bought {
+        return Err(Problem::new(
+            reason,
+            "this subject buys more tickets a second than it may, at all nodes",
+        ));
+    }
     let (origin, client) = (visitor.caller.origin.clone(), visitor.way.client);
     let order = TicketOrder { grant, origin, client, channels, ttl_s: order.ttl };
     let (done, outcome) = oneshot::channel();

@@ -4,11 +4,14 @@
 //! |---|---|
 //! | `vault` | tickets and sessions, which any of them may redeem |
 //! | `revocations` | rights that were taken back |
+//! | `rates` | how often clients may do things, over all nodes |
 
 mod names;
+pub(crate) mod rates;
 mod revocations;
 mod vault;
 
 pub use names::Names;
+pub use rates::Rates;
 pub use revocations::{Figures, Ledger, Unwritten};
 pub use vault::RedisVault;

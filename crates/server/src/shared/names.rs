@@ -4,6 +4,7 @@
 //! {tidewire:aside}:t:<64 hex>      a ticket
 //! {tidewire:aside}:s:<64 hex>      a session
 //! {tidewire:aside}:revocations     the stream of revocations
+//! {tidewire:aside}:r:<32 hex>      what each node let through of one limit
 //! ```
 
 use std::fmt;
@@ -28,6 +29,10 @@ impl Names {
 
     pub(super) fn revocations(&self) -> String {
         format!("{}:revocations", self.tag)
+    }
+
+    pub(super) fn rate(&self, digest: &str) -> String {
+        format!("{}:r:{digest}", self.tag)
     }
 
     pub(super) fn of_vault(&self, key: Key) -> String {

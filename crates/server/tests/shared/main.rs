@@ -4,6 +4,7 @@
 
 #[path = "../../../auth/tests/vault/contract.rs"]
 mod contract;
+mod rating;
 mod relay;
 mod revoking;
 #[path = "../../../broker/tests/redis_log/server.rs"]
