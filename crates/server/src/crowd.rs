@@ -144,7 +144,7 @@ impl Crowd {
     /// `rate_limited` where it has bought enough for this second.
     pub fn may_buy(&self, holder: &Holder) -> Result<(), Reason> {
         let per_second = self.rates.load().limits.tickets_per_second_max;
-        if per_second == 0 || matches!(holder, Holder::Developer) {
+        if matches!(holder, Holder::Developer) {
             return Ok(());
         }
         let key = || Key::Tickets(holder.publisher());

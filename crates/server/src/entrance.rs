@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use tidewire_auth::jwt::{self, Jwks, Options, Verifier};
-use tidewire_auth::{MemoryVault, Rules, Tickets, TokenGate};
+use tidewire_auth::{MemoryVault, Rules, Tickets, TokenGate, Vault};
 use tidewire_hub::broker::Now;
 use tidewire_hub::revocation::Revocations;
 
@@ -20,15 +20,25 @@ pub struct Entrance {
 }
 
 impl Entrance {
-    /// Makes the gate that `settings` describe. Called on the runtime, which fetches key sets later.
+    /// Makes the gate that `settings` describe. Called on the runtime, which fetches key sets later. Tickets are kept in
+    /// `shared`, where other nodes redeem them, or in this process.
     ///
     /// # Errors
     /// What cannot be used, by its key.
-    pub fn open(settings: &Settings, revocations: Arc<Revocations>) -> Result<Entrance, Unusable> {
+    pub fn open(
+        settings: &Settings,
+        revocations: Arc<Revocations>,
+        shared: Option<Arc<dyn Vault>>,
+    ) -> Result<Entrance, Unusable> {
         let verifier = verifier(settings, None)?;
         let rules = rules(settings, verifier.clone())?;
-        let vault = Arc::new(MemoryVault::default());
+        let is_shared = shared.is_some();
+        let vault = shared.unwrap_or_else(|| Arc::new(MemoryVault::default()));
         let tickets = Tickets::new(vault).map_err(|error| Unusable::new("auth", error))?;
+        if is_shared {
+            // All nodes begin with the same, until the log's fence names the life that the store is in.
+            tickets.set_generation(0);
+        }
         let gate = TokenGate::new(rules, tickets, revocations).map_err(Unusable::from)?;
         Ok(Entrance { gate: Arc::new(gate), verifier: ArcSwapOption::new(verifier) })
     }

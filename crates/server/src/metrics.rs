@@ -11,6 +11,8 @@ use tidewire_engine::Counters;
 use tidewire_hub::broker::{Broker, Figure};
 
 use crate::census::Census;
+use crate::clock::Clock;
+use crate::shared::{Figures, Ledger};
 
 /// What `/metrics` shows.
 pub struct Metrics {
@@ -24,6 +26,13 @@ impl Metrics {
         let mut registry = Registry::with_prefix("tidewire");
         registry.register_collector(Box::new(Sources { outlets, broker, census }));
         Metrics { registry }
+    }
+
+    /// The same, with what this node hears of the revocations of others.
+    #[must_use]
+    pub fn watching(mut self, ledger: Ledger, clock: Clock) -> Metrics {
+        self.registry.register_collector(Box::new(Revoked { ledger, clock }));
+        self
     }
 
     /// The OpenMetrics text of this moment.
@@ -100,6 +109,27 @@ fn by_reason(encoder: &mut DescriptorEncoder<'_>, gaps: &[(&'static str, u64)]) 
         ConstCounter::new(*number).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
+}
+
+#[derive(Debug)]
+struct Revoked {
+    ledger: Ledger,
+    clock: Clock,
+}
+
+impl Collector for Revoked {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let Figures { records, malformed, dropped, reread, rewritten } = self.ledger.figures();
+        let encoder = &mut encoder;
+        gauge(encoder, "revocations", "Revocations in force", records as u64)?;
+        counter(encoder, "revocations_malformed", "Revocations in Redis that could not be read", malformed)?;
+        counter(encoder, "revocations_dropped", "Revocations for which there was no room", dropped)?;
+        counter(encoder, "revocations_reread", "Times that all revocations were read", reread)?;
+        counter(encoder, "revocations_rewritten", "Revocations that Redis had lost", rewritten)?;
+        let Some(silent_ms) = self.ledger.silent_ms(self.clock.now()) else { return Ok(()) };
+        let help = "Milliseconds since Redis was last heard of revocations";
+        gauge(encoder, "revocations_silent_ms", help, silent_ms)
+    }
 }
 
 fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, number: u64) -> std::fmt::Result {

@@ -18,7 +18,7 @@ use tidewire_hub::grant::{Asked, Denied, Entry, Gate, Grant, Tickets};
 use tidewire_hub::limits::Limits;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
-use tidewire_hub::revocation::Revocations;
+use tidewire_hub::revocation::{Revocation, Revocations};
 use tidewire_transport::refusal::Refusal;
 use tokio::sync::oneshot;
 
@@ -27,6 +27,7 @@ use crate::crowd::Crowd;
 use crate::health::{Health, Phase};
 use crate::publishes::{Namespaces, Publishes};
 use crate::refusals;
+use crate::shared::{Ledger, Unwritten};
 use crate::ways::Ways;
 
 /// One node. Built once by [`crate::serve`], shared by all.
@@ -49,6 +50,8 @@ pub struct Node {
     pub crowd: Option<Arc<Crowd>>,
     /// Rights that were taken back.
     pub revocations: Arc<Revocations>,
+    /// The revocations of all nodes; nothing where there is one.
+    pub ledger: Option<Ledger>,
     /// Knows the proxies that are believed.
     pub ways: Ways,
     /// Whether the node is not ready while its broker is away for everybody (`readyz.strict`).
@@ -80,6 +83,7 @@ impl Node {
             publishes,
             crowd: None,
             revocations: Arc::default(),
+            ledger: None,
             ways: Ways::default(),
             strict_readiness: false,
             runtime: None,
@@ -200,6 +204,33 @@ impl Node {
                 Err(Refusal::new(Reason::Internal, "the broker gave no answer; the outcome is unknown"))
             }
         }
+    }
+
+    /// Takes back rights, on this node or on all of them, and waits until it is certain.
+    ///
+    /// # Errors
+    /// `overloaded` where there is no room, or the other nodes may not hear of it; the detail says what is in force.
+    pub async fn revoke(&self, revocation: Revocation) -> Result<(), Refusal> {
+        let full = |_| Refusal::new(Reason::Overloaded, "as many revocations are remembered as may be");
+        let (done, outcome) = oneshot::channel();
+        // Whoever stops waiting takes nothing back: what was revoked stays so.
+        match &self.ledger {
+            Some(ledger) => ledger.revoke(
+                revocation,
+                Box::new(move |outcome: Result<(), Unwritten>| {
+                    let refusal = |error: Unwritten| Refusal::new(Reason::Overloaded, error.to_string());
+                    let _ = done.send(outcome.map_err(refusal));
+                }),
+            ),
+            None => self.broker.revoke(
+                revocation,
+                Box::new(move |outcome: Result<(), Reason>| {
+                    let _ = done.send(outcome.map_err(full));
+                }),
+            ),
+        }
+        let lost = |_| Refusal::new(Reason::Internal, "the outcome is unknown; revoke again");
+        outcome.await.map_err(lost)?
     }
 
     /// Takes one publish's place among those of its publisher, of its channel and of the node.

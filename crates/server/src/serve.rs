@@ -29,6 +29,7 @@ use crate::node::Node;
 use crate::outlets::{Loops, Seat};
 use crate::ready_box::ReadyBox;
 use crate::reload::{self, Reloader, Surroundings};
+use crate::shared::Beside;
 use crate::signals::{Asked, Signals};
 use crate::ways::Ways;
 
@@ -111,13 +112,15 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let sockets: Vec<Seat> = (0..loops).map(|_| Seat::new(&*broker, &share, settings.dev)).collect();
     let pipes = Seat::new(&*broker, &share, settings.dev);
 
-    // Who decides.
+    // Who decides, and what nodes share.
+    let beside = Beside::open(&settings.broker)?;
     let ways = Ways::new(settings.trusted_proxies.clone());
     let (mut node, entrance) = if settings.dev {
         let gate = Arc::new(DevGate::new(settings.dev_public));
         (Node::new(gate, broker.clone(), limits.clone()), None)
     } else {
-        let entrance = Arc::new(Entrance::open(settings, revocations.clone())?);
+        let vault = beside.as_ref().map(Beside::vault);
+        let entrance = Arc::new(Entrance::open(settings, revocations.clone(), vault)?);
         let mut node = Node::new(entrance.gate.clone(), broker.clone(), limits.clone());
         node.crowd = Some(Arc::new(Crowd::new(limits.clone())));
         node.runtime = Some(tokio::runtime::Handle::current());
@@ -128,6 +131,12 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     node.ways = ways;
     node.strict_readiness = settings.strict_readiness;
     node.revocations = revocations.clone();
+    if let Some(beside) = &beside {
+        node.ledger = Some(beside.ledger(revocations.clone(), broker.clone(), node.clock.clone()));
+        let rates = beside.rates(node.clock.clone())?;
+        node.publishes = node.publishes.sharing(&rates);
+        node.crowd = node.crowd.is_some().then(|| Arc::new(Crowd::new(limits.clone()).sharing(&rates)));
+    }
     node.publishes.limit(&limits, &settings.namespaces);
     let node = Arc::new(node);
     // Machines that watch us are no clients: they come by an address of their own, and bring no credentials.
@@ -146,7 +155,11 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     // What is answered to requests that are no subscriptions.
     let pipe_counters = pipes.counters();
     let counters = sockets.iter().chain([&pipes]).map(Seat::counters).collect();
-    let metrics = Arc::new(Metrics::new(counters, broker, census.clone()));
+    let metrics = Metrics::new(counters, broker, census.clone());
+    let metrics = Arc::new(match &node.ledger {
+        Some(ledger) => metrics.watching(ledger.clone(), node.clock.clone()),
+        None => metrics,
+    });
     let pipes = pipes.run_pipes(control.clone(), share.clone())?;
     let parts = Parts { node: node.clone(), pipes, metrics, demo: settings.demo };
     let (closing, closes) = watch::channel(false);
@@ -156,6 +169,20 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let public = if settings.proxy_protocol { public.behind(node.clone()) } else { public };
     let public = if handed { public.yielding() } else { public };
 
+    // Who watches us comes first, and nobody else before it is known who was thrown out.
+    if let (Some(admin), Some(node)) = (admin, watched.clone()) {
+        let parts = Parts { node, ..parts };
+        tokio::spawn(
+            http(api::admin_router(parts)).watched().accept(tokio::net::TcpListener::from_std(admin)?),
+        );
+    }
+    if let Some(ledger) = &node.ledger {
+        tokio::select! {
+            () = ledger.ready() => {}
+            () = signals.end() => return Ok(Ending::CutShort),
+        }
+    }
+
     // Now they may come.
     let running = Loops::default();
     if settings.engine_listens() {
@@ -163,12 +190,6 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     }
     for listener in listeners {
         tokio::spawn(public.clone().accept(tokio::net::TcpListener::from_std(listener)?));
-    }
-    if let (Some(admin), Some(node)) = (admin, watched.clone()) {
-        let parts = Parts { node, ..parts };
-        tokio::spawn(
-            http(api::admin_router(parts)).watched().accept(tokio::net::TcpListener::from_std(admin)?),
-        );
     }
     tokio::spawn(tick(plane.clone(), revocations, entrance.clone()));
     if settings.demo {

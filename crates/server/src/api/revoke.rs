@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use tidewire_hub::grant::Grant;
 use tidewire_hub::reason::Reason;
 use tidewire_hub::revocation::{Revocation, Revoked};
-use tokio::sync::oneshot;
 
 use super::Parts;
 use super::body;
@@ -48,17 +47,7 @@ pub(super) async fn revoke(
     let now = parts.node.clock.now();
     let until_ms = now.monotonic_ms.saturating_add(ttl_s * 1_000);
     let revocation = Revocation { what, at_s: now.wall_ms / 1_000, until_ms };
-    let (done, outcome) = oneshot::channel();
-    let done = Box::new(move |outcome| {
-        // Nobody waits any more; what was revoked stays so.
-        let _ = done.send(outcome);
-    });
-    parts.node.broker.revoke(revocation, done);
-    match outcome.await {
-        Ok(Ok(())) => {}
-        Ok(Err(reason)) => return Err(Problem::new(reason, "as many revocations are remembered as may be")),
-        Err(_) => return Err(Problem::new(Reason::Internal, "the outcome is unknown; revoke again")),
-    }
+    parts.node.revoke(revocation).await.map_err(Problem)?;
     tracing::info!(kind = asked.kind(), "rights revoked");
     let mut response = Json(Answer { expires_in: ttl_s }).into_response();
     no_store(response.headers_mut());

@@ -6,11 +6,13 @@
 //! | `revocations` | rights that were taken back |
 //! | `rates` | how often clients may do things, over all nodes |
 
+mod beside;
 mod names;
 pub(crate) mod rates;
 mod revocations;
 mod vault;
 
+pub use beside::Beside;
 pub use names::Names;
 pub use rates::Rates;
 pub use revocations::{Figures, Ledger, Unwritten};

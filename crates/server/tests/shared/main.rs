@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // The words of a test outside its functions; a panic is their report too.
 
+mod allowed;
 #[path = "../../../auth/tests/vault/contract.rs"]
 mod contract;
 mod rating;

@@ -23,13 +23,13 @@ use crate::server::{Server, pair};
 const KEY: &str = "{tidewire:aside}:revocations";
 
 /// How soon everybody knows.
-const KICK: Duration = Duration::from_secs(1);
+pub(crate) const KICK: Duration = Duration::from_secs(1);
 const HEALED: Duration = Duration::from_secs(5);
 
 /// As a node has them.
 const TIMEOUTS: Timeouts = Timeouts { dial: Duration::from_secs(1), answer: Duration::from_secs(1) };
 
-struct Node {
+pub(crate) struct Node {
     ledger: Ledger,
     revocations: Arc<Revocations>,
     ended: Arc<Ended>,
@@ -70,7 +70,7 @@ impl Node {
         Node { ledger, revocations, ended, clock, task }
     }
 
-    async fn ready(url: &str) -> Node {
+    pub(crate) async fn ready(url: &str) -> Node {
         let node = Node::start(url);
         tokio::time::timeout(HEALED, node.ledger.ready()).await.unwrap();
         node
@@ -86,12 +86,12 @@ impl Node {
         outcome.await.unwrap()
     }
 
-    async fn revoke(&self, subject: &str) -> Result<(), Unwritten> {
+    pub(crate) async fn revoke(&self, subject: &str) -> Result<(), Unwritten> {
         self.revoke_for(subject, Duration::from_secs(3_600)).await
     }
 
     /// Whether whoever comes now as `subject` is turned away.
-    fn bars(&self, subject: &str) -> bool {
+    pub(crate) fn bars(&self, subject: &str) -> bool {
         let token = Token { subject: subject.into(), id: None, issued_at_s: 0 };
         self.revocations.ends(&Grant { holder: Holder::Token(Arc::new(token)), ..Grant::everything() })
     }
@@ -110,7 +110,7 @@ impl Drop for Node {
 }
 
 /// Waits until `holds`, `within` from now.
-async fn until(within: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(within: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let since = Instant::now();
     while !holds() {
         assert!(since.elapsed() < within, "{what}: not within {within:?}");
@@ -122,7 +122,7 @@ async fn entries(server: &Server) -> usize {
     server.text(&["XLEN", KEY]).await.parse().unwrap()
 }
 
-async fn holds(server: &Server, count: usize) {
+pub(crate) async fn holds(server: &Server, count: usize) {
     let since = Instant::now();
     while entries(server).await != count {
         assert!(since.elapsed() < HEALED, "{} entries, not {count}", entries(server).await);

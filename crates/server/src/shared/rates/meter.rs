@@ -146,8 +146,8 @@ pub(crate) fn passes(
     by_node: impl FnOnce() -> bool,
 ) -> bool {
     match meter {
-        Some(meter) => meter.take(key(), limit, by_node),
-        None => by_node(),
+        Some(meter) if limit.is_bound() => meter.take(key(), limit, by_node),
+        _ => by_node(),
     }
 }
 

@@ -68,10 +68,9 @@ impl Rates {
         let answers = aside.ask(&commands).await?;
         let now = clock.now();
         for (line, answers) in lines.iter().zip(answers.chunks_exact(COMMANDS)) {
-            match &answers[COMMANDS - 1] {
-                Value::Map(fields) => rounds.hear(&self.meter, &line.key, others(fields, node), now),
-                // It is full, or something else has this name: this key has the node's own limit.
-                _ => {}
+            // Otherwise something else has this name: this key has the node's own limit.
+            if let Value::Map(fields) = &answers[COMMANDS - 1] {
+                rounds.hear(&self.meter, &line.key, others(fields, node), now);
             }
         }
         Ok(())

@@ -27,6 +27,11 @@ impl Limit {
         Limit { count: count.max(1), period_ms: 60_000 }
     }
 
+    /// Whether it is one at all: a configuration has `u32::MAX` for none.
+    pub(super) fn is_bound(self) -> bool {
+        self.count < u32::MAX
+    }
+
     /// What flows in while `ms` pass.
     pub(super) fn inflow(self, ms: u64) -> f64 {
         f64::from(self.count) * ms as f64 / f64::from(self.period_ms)
