@@ -69,6 +69,11 @@ pub trait Broker: Send + Sync {
     /// Refuses new publishes from now on (rule R23).
     fn drain(&self);
 
+    /// The node leaves: nothing is published and nobody listens any more. `done` once whoever has to know does.
+    fn part(&self, done: Done<()>) {
+        done(());
+    }
+
     /// The channels that exist, in name order, at most `count_max` of them, with what they hold.
     fn channels(&self, count_max: usize) -> Vec<ChannelInfo>;
 

@@ -15,6 +15,12 @@ impl Gen {
         Gen((random & 0xffff_ffff_ffff).max(1))
     }
 
+    /// As a number: it says nothing but whether two are the same.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     /// Reads what [`Display`](fmt::Display) writes: base 36, one spelling each; nothing otherwise.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Gen> {

@@ -12,6 +12,7 @@ use tidewire_hub::broker::Broker;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::position::Gen;
 use tidewire_hub::revocation::Revocations;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::broker::Ack;
@@ -27,6 +28,8 @@ pub struct Brokers {
     pub broker: Arc<dyn Broker>,
     /// Takes those of bridged channels; nothing where none is bridged.
     pub bridge: Option<Arc<dyn Outward>>,
+    /// The generation of a log that nodes share, as it changes.
+    pub generations: Option<watch::Receiver<Option<Gen>>>,
 }
 
 /// Starts the broker that `settings` ask for, and the bridge beside it.
@@ -45,7 +48,7 @@ pub fn start(
     let Some(url) = &settings.broker.url else {
         let generation = Gen::from_random(seed);
         let options = memory::Options { limits, retentions, generation, revocations };
-        return Ok(Brokers { broker: Arc::new(Memory::new(&options)), bridge: None });
+        return Ok(Brokers { broker: Arc::new(Memory::new(&options)), bridge: None, generations: None });
     };
     let address = address(url, settings.broker.ca.as_deref()).map_err(Fatal::Broker)?;
     let timeouts = Timeouts::default();
@@ -76,7 +79,8 @@ pub fn start(
     let is_bridged = !settings.broker.bridge.is_empty();
     let bridge =
         is_bridged.then(|| Arc::new(Bridge::start(crossing, broker.clone(), clock)) as Arc<dyn Outward>);
-    Ok(Brokers { broker, bridge })
+    let generations = Some(broker.generations());
+    Ok(Brokers { broker, bridge, generations })
 }
 
 /// Reads where Redis is.

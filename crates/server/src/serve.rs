@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tidewire_auth::dev::DevGate;
 use tidewire_engine::Control;
+use tidewire_hub::position::Gen;
 use tidewire_hub::revocation::Revocations;
-use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::api::{self, Parts};
 use crate::brokers::{self, Brokers};
@@ -105,7 +106,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     // Where messages are kept, and who listens to them.
     let revocations: Arc<Revocations> = Arc::default();
     let clock = Clock::start();
-    let Brokers { broker, bridge } = brokers::start(settings, &limits, &revocations, &clock)?;
+    let Brokers { broker, bridge, generations } = brokers::start(settings, &limits, &revocations, &clock)?;
     let loops = if settings.engine_listens() { listeners.len() } else { 0 };
     let outlets = loops + 1;
     let share = reload::share(&limits, outlets);
@@ -176,7 +177,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
             http(api::admin_router(parts)).watched().accept(tokio::net::TcpListener::from_std(admin)?),
         );
     }
-    if let Some(ledger) = &node.ledger {
+    if let Some(ledger) = node.ledger.as_ref().filter(|_| !settings.dev) {
         tokio::select! {
             () = ledger.ready() => {}
             () = signals.end() => return Ok(Ending::CutShort),
@@ -192,6 +193,9 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         tokio::spawn(public.clone().accept(tokio::net::TcpListener::from_std(listener)?));
     }
     tokio::spawn(tick(plane.clone(), revocations, entrance.clone()));
+    if let (Some(entrance), Some(generations)) = (entrance.clone(), generations) {
+        tokio::spawn(follow(generations, entrance));
+    }
     if settings.demo {
         tokio::spawn(demo::publish(node.clone()));
     }
@@ -209,8 +213,35 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let within = settings.drain_within();
     tracing::info!(?within, "draining");
     tokio::select! {
-        ending = drain::drain(&node, &plane, &census, &running, &pipe_counters, &closing, within) => Ok(ending),
+        ending = drain::drain(&node, &plane, &census, &running, &pipe_counters, &closing, within) => {
+            say_goodbye(&node).await;
+            Ok(ending)
+        }
         () = signals.end() => Ok(Ending::CutShort),
+    }
+}
+
+/// How long the broker has for being told that this node leaves.
+const GOODBYE_MAX: Duration = Duration::from_millis(500);
+
+async fn say_goodbye(node: &Node) {
+    let (done, said) = oneshot::channel();
+    // Whoever stops waiting has left.
+    node.broker.part(Box::new(move |()| {
+        let _ = done.send(());
+    }));
+    let _ = timeout(GOODBYE_MAX, said).await;
+}
+
+/// Tickets are good for one life of the store that they are in (security rule S21).
+async fn follow(mut generations: watch::Receiver<Option<Gen>>, entrance: Arc<Entrance>) {
+    loop {
+        if let Some(generation) = *generations.borrow_and_update() {
+            entrance.gate.tickets().set_generation(generation.number());
+        }
+        if generations.changed().await.is_err() {
+            return;
+        }
     }
 }
 

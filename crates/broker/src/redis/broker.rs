@@ -14,7 +14,7 @@ use tidewire_hub::position::{Gen, Start};
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
 use tidewire_hub::revocation::{Revocation, Revocations};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::address::Address;
@@ -95,6 +95,11 @@ pub(super) struct Shared {
     pub(super) to_read: Notify,
     /// Somebody wants to know where the log is.
     pub(super) to_probe: Notify,
+    /// The node leaves, and somebody waits for it to be known.
+    pub(super) parting: Mutex<Option<Done<()>>>,
+    pub(super) to_part: Notify,
+    /// The generation that the node came into last.
+    pub(super) generations: watch::Sender<Option<Gen>>,
     /// The link has to be given up.
     pub(super) astray: Notify,
     pub(super) watched: Mutex<Watched>,
@@ -125,11 +130,20 @@ impl Redis {
             to_hear: Notify::new(),
             to_read: Notify::new(),
             to_probe: Notify::new(),
+            parting: Mutex::default(),
+            to_part: Notify::new(),
+            generations: watch::Sender::default(),
             astray: Notify::new(),
             watched: Mutex::new(Watched { not_live_since: Some(Instant::now()), ..Watched::default() }),
         });
         let keeper = tokio::spawn(keep(shared.clone()));
         Redis { shared, keeper }
+    }
+
+    /// The generation of the log, as it changes: what is promised for the life of a store is promised for one of them.
+    #[must_use]
+    pub fn generations(&self) -> watch::Receiver<Option<Gen>> {
+        self.shared.generations.subscribe()
     }
 
     /// How the link is.
@@ -161,6 +175,10 @@ impl Shared {
 
     pub(super) fn watched(&self) -> MutexGuard<'_, Watched> {
         self.watched.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(super) fn parting(&self) -> MutexGuard<'_, Option<Done<()>>> {
+        self.parting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(super) fn now(&self) -> Now {
@@ -263,12 +281,21 @@ impl Broker for Redis {
         done(outcome);
     }
 
+    fn enforce(&self, revocation: &Arc<Revocation>) {
+        self.shared.lock().revoke(revocation);
+    }
+
     fn retain(&self, retentions: Retentions) {
         self.shared.lock().retain(retentions);
     }
 
     /// What is published now can be read on other nodes, so nothing is refused.
     fn drain(&self) {}
+
+    fn part(&self, done: Done<()>) {
+        *self.shared.parting() = Some(done);
+        self.shared.to_part.notify_one();
+    }
 
     fn channels(&self, count_max: usize) -> Vec<ChannelInfo> {
         self.shared.lock().channels(count_max)

@@ -42,6 +42,10 @@ pub(super) async fn keep(shared: Arc<Shared>) {
     let _ends_with_us = Abort(passing);
     let mut wait = BACKOFF.0;
     loop {
+        // Whether others know is no longer this node's business: a promotion waits for its lease at most.
+        if let Some(done) = shared.parting().take() {
+            return done(());
+        }
         let began = Instant::now();
         let error = match come_in(&shared).await {
             Ok(links) => {
@@ -64,6 +68,9 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         }
         if began.elapsed() > BACKOFF.1 {
             wait = BACKOFF.0;
+        }
+        if shared.parting().is_some() {
+            continue;
         }
         let jitter = (shared.options.random)() % 1_000;
         sleep(wait / 2 + wait * u32::try_from(jitter).unwrap_or(0) / 2_000).await;
@@ -122,7 +129,9 @@ async fn come_in(shared: &Arc<Shared>) -> Result<Links, Error> {
     if fence.evicts {
         tracing::warn!("Redis throws keys away when memory is full: set maxmemory-policy to noeviction");
     }
+    let generation = fence.generation;
     let session = shared.with(|sequencer, now| sequencer.entered(fence, now));
+    shared.generations.send_if_modified(|known| known.replace(generation) != Some(generation));
     shared.watched().entered = Some(Instant::now());
     match dial_others(shared, &endpoint, session).await {
         Ok((reader, ear)) => Ok(Links { session, log, reader, ear }),
@@ -168,6 +177,7 @@ async fn stay(shared: &Arc<Shared>, links: Links) -> Error {
         error = probe(shared, &ear) => error,
         error = renew(shared, session, &reader) => error,
         () = astray(shared, session) => Error::Fenced,
+        () = part(shared, &reader) => Error::Fenced,
     }
 }
 
@@ -178,6 +188,20 @@ async fn astray(shared: &Shared, session: Session) {
         if shared.lock().session() == Some(session) {
             return;
         }
+    }
+}
+
+/// Says goodbye once that is asked for.
+async fn part(shared: &Shared, log: &Log) {
+    shared.to_part.notified().await;
+    let (fence, node) = {
+        let sequencer = shared.lock();
+        (sequencer.fence(), sequencer.past().node())
+    };
+    if let Some(fence) = fence
+        && let Err(error) = log.farewell(&fence, node).await
+    {
+        tracing::debug!(%error, "Redis was not told that this node leaves");
     }
 }
 

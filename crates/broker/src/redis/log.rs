@@ -254,6 +254,17 @@ impl Log {
         reply::lease(self.link.ask(&script::LEASE, call).await?)
     }
 
+    /// Takes the node off the list of those that a promotion waits for: it leaves in good order, and neither publishes nor
+    /// hears anything afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] where it is not on the list, and what every call may say.
+    pub async fn farewell(&self, fence: &Fence, node: NodeId) -> Result<(), Error> {
+        let mut call = script::FAREWELL.call(&[self.link.names().fence()]);
+        call.arg(fence.generation.to_string()).arg(fence.replication.as_str()).arg(node.to_string());
+        reply::out(self.link.ask(&script::FAREWELL, call).await?)
+    }
+
     /// Looks at the fence. Works on replicas too.
     ///
     /// # Errors

@@ -144,6 +144,10 @@ pub(super) fn lease(value: Value) -> Result<Lease, Error> {
     Ok(Lease { seq: parts.seq()?, nodes: parts.count()?, awaited: parts.count()? })
 }
 
+pub(super) fn out(value: Value) -> Result<(), Error> {
+    Parts::after(value, b"OUT").map(drop)
+}
+
 pub(super) fn probe(value: Value) -> Result<Probe, Error> {
     let mut parts = Parts::of(value)?;
     let (generation, seq) = (parts.bytes()?, parts.bytes()?);

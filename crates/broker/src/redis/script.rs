@@ -18,6 +18,8 @@ pub(super) static HANDSHAKE: LazyLock<Script> =
     LazyLock::new(|| Script::new("EVALSHA", include_str!("scripts/handshake.lua")));
 pub(super) static LEASE: LazyLock<Script> =
     LazyLock::new(|| Script::new("EVALSHA", include_str!("scripts/lease.lua")));
+pub(super) static FAREWELL: LazyLock<Script> =
+    LazyLock::new(|| Script::new("EVALSHA", include_str!("scripts/farewell.lua")));
 pub(super) static HISTORY: LazyLock<Script> =
     LazyLock::new(|| Script::new("EVALSHA_RO", include_str!("scripts/history.lua")));
 pub(super) static TAIL: LazyLock<Script> =

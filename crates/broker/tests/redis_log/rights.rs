@@ -12,8 +12,22 @@ use crate::server::{Server, pair};
 const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
 
 /// What is sent other than from scripts.
-const COMMANDS: [&str; 9] =
-    ["hello", "select", "evalsha", "evalsha_ro", "script|load", "subscribe", "unsubscribe", "wait", "info"];
+const COMMANDS: [&str; 13] = [
+    "hello",
+    "select",
+    "evalsha",
+    "evalsha_ro",
+    "script|load",
+    "subscribe",
+    "unsubscribe",
+    "wait",
+    "info",
+    // Of tickets and revocations.
+    "getdel",
+    "xdel",
+    "xinfo|stream",
+    "xread",
+];
 
 /// The words of the line as the document has it.
 fn line() -> Vec<&'static str> {

@@ -23,8 +23,9 @@ use crate::server::Server;
 async fn s53_a_user_with_the_commands_of_the_manual_and_no_others_is_enough() {
     let server = Server::start(&[]).await;
     let manual = include_str!("../../../../docs/operations.md");
-    let commands = manual.lines().find(|line| line.starts_with("set get getdel ")).unwrap();
-    let commands: Vec<String> = commands.split(' ').map(|command| format!("+{command}")).collect();
+    let line = manual.lines().find(|line| line.starts_with("ACL SETUSER tidewire ")).unwrap();
+    let commands: Vec<String> =
+        line.split(' ').filter(|word| word.starts_with('+')).map(ToOwned::to_owned).collect();
     let user = ["ACL", "SETUSER", "app", "on", ">secret", "~{tidewire:aside}:*", "-@all"];
     server.ask(&user.into_iter().chain(commands.iter().map(String::as_str)).collect::<Vec<_>>()).await;
     let url = server.url_as("app", "secret");

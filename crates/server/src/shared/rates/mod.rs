@@ -8,7 +8,7 @@
 //! ```
 //!
 //! What a client gets by going to many nodes at once is bounded by what they let through until they know of each other: two
-//! intervals or so. It is owed from then on, so that on average the limit holds (decision 16). Where Redis is away, each node
+//! intervals or so. It is owed from then on, so that on average the limit holds (decision 17). Where Redis is away, each node
 //! has its own limits, and shares end by themselves.
 
 mod meter;
