@@ -98,6 +98,17 @@ impl Grant {
         self.may_subscribe(channel) && self.history.holds(channel)
     }
 
+    /// Whether it allows to see who is connected to `channel`. Of the channels of a subject, tokens see their own;
+    /// backends see all that their keys allow.
+    #[must_use]
+    pub fn may_see_presence(&self, channel: &Channel) -> bool {
+        let is_near = match (owner(channel), &self.holder) {
+            (Some(owner), Holder::Token(token)) => is_subject(owner, &token.subject),
+            (_, Holder::Token(_) | Holder::Key(_) | Holder::Developer) => true,
+        };
+        is_near && self.presence.holds(channel) && self.reaches(channel)
+    }
+
     /// How long its rights still last; nothing where they do not end.
     #[must_use]
     pub fn lasts_ms(&self, now: Now) -> Option<u64> {
@@ -403,6 +414,19 @@ mod tests {
         let forgetful = Grant { history: Scope::none(), ..bearer("alice") };
         assert!(forgetful.may_subscribe(&prices) && !forgetful.may_read_history(&prices));
         assert!(!bearer("alice").may_read_history(&channel("user:bob")));
+    }
+
+    #[test]
+    fn s27_presence_needs_a_right_of_its_own_and_is_no_way_to_other_subjects() {
+        let (chat, alice) = (channel("chat"), bearer("alice"));
+        assert!(alice.may_see_presence(&chat) && alice.may_see_presence(&channel("user:alice:inbox")));
+        assert!(!alice.may_see_presence(&channel("user:bob")));
+        let blind = Grant { presence: Scope::none(), ..bearer("alice") };
+        assert!(blind.may_subscribe(&chat) && !blind.may_see_presence(&chat));
+        let confined = Grant { only: Some(Scope::none()), ..bearer("alice") };
+        assert!(!confined.may_see_presence(&chat));
+        let key = Grant { holder: Holder::Key("billing".into()), ..Grant::everything() };
+        assert!(key.may_see_presence(&channel("user:alice")));
     }
 
     #[test]

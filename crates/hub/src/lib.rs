@@ -27,6 +27,7 @@ mod order;
 pub mod partition;
 pub mod pattern;
 pub mod position;
+pub mod presence;
 pub mod publish;
 pub mod reason;
 mod resume;
