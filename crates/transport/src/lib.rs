@@ -19,6 +19,7 @@ pub mod framing;
 pub mod head;
 pub mod http1;
 pub mod poll;
+pub mod presence;
 pub mod proxy_protocol;
 pub mod refusal;
 pub mod request;

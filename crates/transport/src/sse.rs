@@ -79,7 +79,7 @@ pub fn heartbeat(body: Body, position: Position, out: &mut Vec<u8>) {
     Block { event: None, data: Data::None, id: Some(Id::of(position)) }.append(body, out);
 }
 
-/// Appends an event of the server's own without an id: `$expired`, `$refused`.
+/// Appends an event of the server's own without an id: `$presence`, `$expired`, `$refused`.
 ///
 /// The name is `'static` because a name from the network could break the line and with it the stream.
 pub fn control(body: Body, event: &'static str, data: &str, out: &mut Vec<u8>) {

@@ -4,11 +4,12 @@ use tidewire_hub::admit::{Gap, Page};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::message::Message;
 use tidewire_hub::position::Position;
+use tidewire_hub::presence::{Members, News};
 use tidewire_hub::publish::Receipt;
 use tidewire_hub::reason::Reason;
 
 use super::client::ID_BYTES_MAX;
-use crate::envelope;
+use crate::{envelope, presence as list};
 
 /// `message`: one message, as an envelope.
 #[must_use]
@@ -34,6 +35,15 @@ pub fn gap(gap: &Gap) -> String {
     frame("gap", 96, |out| {
         out.push(b',');
         envelope::write_gap_fields(gap, out);
+    })
+}
+
+/// `presence`: who has come to a channel, or gone.
+#[must_use]
+pub fn presence(news: &News) -> String {
+    frame("presence", 256, |out| {
+        out.push(b',');
+        list::write_news_fields(news, out);
     })
 }
 
@@ -110,6 +120,16 @@ pub fn ack_subscribe(id: Option<&str>, page: &Page, joined: bool) -> String {
     })
 }
 
+/// `ack` of a presence: who is connected to the channel.
+#[must_use]
+pub fn ack_presence(id: Option<&str>, channel: &Channel, members: &Members) -> String {
+    frame("ack", 256 + members.listed.len() * 64, |out| {
+        write_id(id, out);
+        out.push(b',');
+        list::write_members_fields(channel, members, out);
+    })
+}
+
 /// `error`: it is not done, and why. `detail` must hold no secret.
 #[must_use]
 pub fn error(id: Option<&str>, reason: Reason, detail: &str) -> String {
@@ -150,6 +170,7 @@ mod tests {
     use serde_json::{Value, json};
     use std::sync::Arc;
     use tidewire_hub::admit::GapReason;
+    use tidewire_hub::presence::{Change, Subject};
     use tidewire_hub::publish::Receivers;
 
     fn read(frame: &str) -> Value {
@@ -207,6 +228,17 @@ mod tests {
         assert_eq!(expired_channels(&channels), r#"{"type":"expired","channels":["a"]}"#);
         let refused = json!({"type": "error", "id": 7, "code": "forbidden", "detail": "not \"a\""});
         assert_eq!(read(&error(Some("7"), Reason::Forbidden, "not \"a\"")), refused);
+    }
+
+    #[test]
+    fn presence_is_told_and_listed() {
+        let (channel, members) = (list::tests::chat(), list::tests::two_of_three());
+        let news = News { channel: channel.clone(), change: Change::Leave(Subject::told("b")) };
+        let told = json!({"type": "presence", "channel": "chat:1", "event": "leave", "subject": "b"});
+        assert_eq!(read(&presence(&news)), told);
+        let ack = read(&ack_presence(Some("1"), &channel, &members));
+        assert_eq!((&ack["type"], &ack["id"], &ack["count"]), (&json!("ack"), &json!(1), &json!(3)));
+        assert_eq!(ack["members"][1], json!({"subject": "b", "sessions": 0}));
     }
 
     #[test]
