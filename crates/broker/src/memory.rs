@@ -11,6 +11,7 @@ use tidewire_hub::limits::{Limits, PageLimit, Retentions};
 use tidewire_hub::message::Payload;
 use tidewire_hub::partition::Partition;
 use tidewire_hub::position::{Gen, Start};
+use tidewire_hub::presence::Attendance;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
 use tidewire_hub::revocation::{Revocation, Revocations};
@@ -51,6 +52,13 @@ impl Memory {
     pub fn bridging(self, bridged: Bridged) -> Memory {
         let partition = self.partition.into_inner().expect("nobody has used it yet").bridging(bridged);
         Memory { partition: Mutex::new(partition), ..self }
+    }
+
+    /// Has joins told from now on, each in its step of the sequencer.
+    #[must_use]
+    pub fn attended_by(self, attendance: Arc<dyn Attendance>) -> Memory {
+        self.sequencer().attend(attendance);
+        self
     }
 
     /// A panic while the log was being changed leaves it in doubt, and there is no honest way on: the process ends

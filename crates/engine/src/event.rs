@@ -58,6 +58,10 @@ pub enum Event<'a> {
     Departed {
         /// Whose interest ends.
         outlet: OutletId,
+        /// Which connection.
+        conn: ConnId,
+        /// What it might do; since it joined, at most its rights have changed, never its holder.
+        grant: &'a Arc<Grant>,
         /// How it received.
         transport: Transport,
         /// What it leaves.

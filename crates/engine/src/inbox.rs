@@ -10,6 +10,9 @@ use crate::sync::Mutex;
 /// Messages that an inbox holds at most. A shard that falls this far behind re-reads the log instead.
 const MESSAGES_MAX: usize = 16_384;
 
+/// Changes of presence that an inbox holds at most. Beyond: they are lost, and told as missed.
+const CHANGES_MAX: usize = 16_384;
+
 /// Room for commands that an inbox keeps between two turns.
 const IDLE_COMMANDS: usize = 1_024;
 
@@ -18,8 +21,8 @@ pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
 
 /// Commands for one outlet, in the order they came.
 ///
-/// Messages are bounded by count and bytes, beyond which [`Outlet::send`] answers [`Full`]; every other command
-/// answers one event of the outlet's own, which bounds them by its connections.
+/// Messages are bounded by count and bytes and changes of presence by count, beyond which [`Outlet::send`] answers
+/// [`Full`]; every other command answers one event of the outlet's own, which bounds them by its connections.
 pub struct Inbox {
     waiting: Mutex<Waiting>,
     wake: OnceLock<Wake>,
@@ -32,6 +35,7 @@ struct Waiting {
     commands: Vec<Command>,
     messages: usize,
     bytes: usize,
+    changes: usize,
     /// A message found no room since the outlet last took everything.
     overflowed: bool,
     /// The outlet waits, or is about to, and has seen no command.
@@ -61,7 +65,8 @@ impl Inbox {
         let mut waiting = self.waiting();
         std::mem::swap(&mut waiting.commands, commands);
         waiting.commands.shrink_to(IDLE_COMMANDS);
-        (waiting.messages, waiting.bytes, waiting.sleeping) = (0, 0, false);
+        (waiting.messages, waiting.bytes, waiting.changes) = (0, 0, 0);
+        waiting.sleeping = false;
         std::mem::take(&mut waiting.overflowed)
     }
 
@@ -93,6 +98,12 @@ impl Outlet for Inbox {
             }
             waiting.messages += 1;
             waiting.bytes += bytes;
+        }
+        if let Command::Presence(_) = &command {
+            if waiting.changes >= CHANGES_MAX {
+                return Err(Full);
+            }
+            waiting.changes += 1;
         }
         waiting.commands.push(command);
         let was_sleeping = std::mem::take(&mut waiting.sleeping);

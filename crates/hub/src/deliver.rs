@@ -8,6 +8,7 @@ use crate::grant::Grant;
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::position::Position;
+use crate::presence::News;
 use crate::reason::Reason;
 use crate::revocation::Revocation;
 
@@ -41,6 +42,8 @@ pub enum Command {
         /// The seq up to which the two are the same.
         survived: u64,
     },
+    /// Tell the subscribers of a channel who may see its presence. One that finds the inbox full is not told.
+    Presence(Arc<News>),
     /// Send a control frame to a `tidewire.v1` WebSocket.
     Reply {
         /// Which connection.
@@ -95,8 +98,9 @@ pub trait Outlet: Send + Sync {
     /// Puts a command into the inbox and wakes the outlet. Never blocks.
     ///
     /// # Errors
-    /// Only a [`Command::Deliver`] can find the inbox full; the sequencer then raises a barrier for this outlet
-    /// (delivery rule R13). Other commands answer one event of the outlet's own each, which bounds them.
+    /// Only a [`Command::Deliver`] can find the inbox full, where the sequencer raises a barrier for this outlet
+    /// (delivery rule R13), and a [`Command::Presence`], which is lost. Other commands answer one event of the outlet's
+    /// own each, which bounds them.
     fn send(&self, command: Command) -> Result<(), Full>;
 }
 

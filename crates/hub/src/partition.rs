@@ -25,6 +25,7 @@ use crate::lineage::Lineage;
 use crate::message::{Message, Payload};
 use crate::order::{Order, Placed};
 use crate::position::{Gen, Position, Start};
+use crate::presence::Attendance;
 use crate::publish::{Publish, Receipt, Receivers};
 use crate::reason::Reason;
 use crate::resume::{Log, with_records};
@@ -51,6 +52,8 @@ pub struct Partition {
     bridge: Bridge,
     /// Rights that were taken back. Whoever joins is looked up here, in the joining step (delivery rule R12).
     revocations: Arc<Revocations>,
+    /// Who is told of joins, where anybody is.
+    attendance: Option<Arc<dyn Attendance>>,
     retentions: Retentions,
     bytes_max: usize,
     channels_max: usize,
@@ -89,6 +92,7 @@ impl Partition {
             feeds: Feeds::default(),
             bridge: Bridge::default(),
             revocations,
+            attendance: None,
             retentions,
             bytes_max: limits.memory_budget / 4 * 3,
             channels_max: limits.channels_max,
@@ -120,6 +124,11 @@ impl Partition {
             self.feeds.hold_at(index, self.seq);
         }
         OutletId(u16::try_from(index).expect("a node has a handful of outlets"))
+    }
+
+    /// Has joins told from now on, each in its step (see [`crate::presence`]).
+    pub fn attend(&mut self, attendance: Arc<dyn Attendance>) {
+        self.attendance = Some(attendance);
     }
 
     /// Places a message, keeps it, and puts it into every interested inbox before the next one is looked at.
@@ -174,6 +183,9 @@ impl Partition {
         let Subscribe { outlet, conn, transport, grant, channels, cause, .. } = subscribe;
         self.joined_max = self.joined_max.max(if joined { page.cursor.seq } else { 0 });
         let refused = joined.then(|| self.join(outlet, transport, &channels, now)).and_then(Result::err);
+        if let (Some(attendance), true) = (&self.attendance, joined && refused.is_none()) {
+            attendance.joined(outlet, conn, &grant, &channels);
+        }
         let command = match refused {
             None => Command::Admit(Box::new(Admit { conn, transport, grant, channels, page, joined, cause })),
             Some(reason) => Command::Refuse { conn, reason, detail: reason.hint().into(), cause },

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewire_hub::admit::{Admit, Cause, HeadFields, Page, Terms, Transport};
+use tidewire_hub::admit::{Admit, Cause, ConnId, HeadFields, Page, Terms, Transport};
 use tidewire_hub::channel::{Channel, ChannelSet};
+use tidewire_hub::grant::Grant;
 use tidewire_hub::limits::{POLL_PAGE, PageLimit};
 use tidewire_hub::message::Message;
 use tidewire_hub::position::Position;
@@ -37,7 +38,9 @@ impl<K: Kernel> Shard<K> {
                 self.add_channels(index, &admit);
             }
             // It is gone: what joining counted is taken back, one for one (delivery rule R12).
-            _ if admit.joined => self.depart_unseated(admit.transport, admit.channels.to_vec()),
+            _ if admit.joined => {
+                self.depart_unseated(admit.conn, &admit.grant, admit.transport, admit.channels.to_vec());
+            }
             _ => {}
         }
     }
@@ -139,7 +142,7 @@ impl<K: Kernel> Shard<K> {
             // Raw cannot say it inside the stream, so it says it with the close.
             self.counters.gap(gap.reason);
             if admit.joined {
-                self.depart_unseated(admit.transport, admit.channels.to_vec());
+                self.depart_unseated(admit.conn, &admit.grant, admit.transport, admit.channels.to_vec());
             }
             self.slots.at(index).phase = Phase::Live;
             return self.end_at(index, Reason::Gap, admit.page.whole);
@@ -169,7 +172,7 @@ impl<K: Kernel> Shard<K> {
             let form = self.slots.at(index).form;
             if form == Form::Ws(Protocol::Raw) {
                 if admit.joined {
-                    self.depart_unseated(admit.transport, admit.channels.to_vec());
+                    self.depart_unseated(admit.conn, &admit.grant, admit.transport, admit.channels.to_vec());
                 }
                 return self.end_at(index, Reason::Gap, admit.page.whole);
             }
@@ -241,7 +244,7 @@ impl<K: Kernel> Shard<K> {
         let mut bytes = Vec::with_capacity(answer.len() + 10);
         frame::write(Opcode::Text, answer.as_bytes(), &mut bytes);
         self.queue(index, bytes, Kind::History);
-        self.depart_unseated(admit.transport, back);
+        self.depart_unseated(admit.conn, &admit.grant, admit.transport, back);
         self.seat(index, &new);
     }
 
@@ -348,6 +351,7 @@ impl<K: Kernel> Shard<K> {
     pub(super) fn depart_from(&mut self, index: u32, leaves: impl Fn(&Channel) -> bool) {
         let slot = self.slots.at(index);
         let Some(transport) = slot.form.transport().filter(|_| !slot.seats.is_empty()) else { return };
+        let grant = slot.grant.clone().expect("who has a seat was let in with a grant");
         let seats = std::mem::take(&mut slot.seats);
         let (gone, kept) =
             seats.into_iter().partition::<Vec<_>, _>(|seat| leaves(self.members.channel(*seat)));
@@ -366,12 +370,20 @@ impl<K: Kernel> Shard<K> {
                 }
             }
         }
-        self.depart_unseated(transport, channels);
+        let conn = self.slots.conn(index);
+        self.depart_unseated(conn, &grant, transport, channels);
     }
 
-    fn depart_unseated(&mut self, transport: Transport, channels: Vec<Channel>) {
+    fn depart_unseated(
+        &mut self,
+        conn: ConnId,
+        grant: &Arc<Grant>,
+        transport: Transport,
+        channels: Vec<Channel>,
+    ) {
         if !channels.is_empty() {
-            self.control.handle(Event::Departed { outlet: self.outlet, transport, channels });
+            let outlet = self.outlet;
+            self.control.handle(Event::Departed { outlet, conn, grant, transport, channels });
         }
     }
 

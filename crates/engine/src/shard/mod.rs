@@ -18,6 +18,7 @@ mod introduction;
 mod inward;
 mod members;
 mod obey;
+mod presence;
 mod queue;
 mod rights;
 mod run;

@@ -52,6 +52,7 @@ impl<K: Kernel> Shard<K> {
                     self.refuse_asked(conn, &Refusal { reason, detail }, cause);
                 }
                 Command::Lost(loss) => self.tell_loss(&loss),
+                Command::Presence(news) => self.tell_presence(&news),
                 Command::Reply { conn, text } => self.reply(conn, &text),
                 Command::Leave { conn, channels } => self.leave(conn, &channels),
                 Command::Continue { conn } => self.go_on(conn),

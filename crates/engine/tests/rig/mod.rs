@@ -458,7 +458,7 @@ impl Control for Plane {
                     cause,
                 });
             }
-            Event::Departed { outlet, transport, channels } => {
+            Event::Departed { outlet, transport, channels, .. } => {
                 self.partition.lock().unwrap().leave(outlet, transport, &channels);
             }
             Event::Emptied { outlet } => self.partition.lock().unwrap().catch_up(outlet),

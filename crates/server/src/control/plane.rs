@@ -96,7 +96,7 @@ impl Control for Plane {
                 };
                 self.node.broker.subscribe(next, now);
             }
-            Event::Departed { outlet, transport, channels } => {
+            Event::Departed { outlet, transport, channels, .. } => {
                 self.node.broker.leave(outlet, transport, &channels, now);
             }
             Event::Emptied { outlet } => self.node.broker.catch_up(outlet, now),
