@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Sub(Subscribe),
     /// Show what a channel keeps.
     History(History),
+    /// Show who is connected to a channel.
+    Presence(Presence),
     /// Make a key: a secret, a pair of keys, or an API key.
     Keygen(crate::keygen::Keygen),
     /// Make, read and check tokens.
@@ -208,6 +210,17 @@ pub(crate) struct History {
     /// Begin after this id
     #[arg(long)]
     pub cursor: Option<String>,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Presence {
+    /// Whose; presence is kept where its namespace has `presence = true`
+    pub channel: String,
+    /// One JSON object a line, with how many connections each has
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub server: Server,
 }

@@ -14,6 +14,7 @@ mod history;
 mod http;
 mod init;
 mod keygen;
+mod presence;
 mod proxy_config;
 mod publish;
 mod serve;
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
         Some(Command::Pub(publish)) => exit::block_on(publish::run(publish)),
         Some(Command::Sub(subscribe)) => exit::block_on(subscribe::run(subscribe)),
         Some(Command::History(history)) => exit::block_on(history::run(history)),
+        Some(Command::Presence(presence)) => exit::block_on(presence::run(presence)),
         Some(Command::Keygen(keygen)) => keygen::run(&keygen),
         Some(Command::Token(token)) => token::run(token),
         Some(Command::Ticket(ticket)) => exit::block_on(ticket::run(ticket)),

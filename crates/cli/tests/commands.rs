@@ -91,6 +91,23 @@ fn what_is_published_is_followed_over_every_transport_and_kept() {
 }
 
 #[test]
+fn who_is_connected_is_shown_by_name() {
+    let server = Server::start(&["--set", "namespace.chat.presence=true"]);
+    assert!(server.ask(&["presence", "chat:1"]).stdout.is_empty(), "nobody");
+    let (mut child, mut lines) = server.follow(&["sub", "chat:1", "--cursor", "earliest"]);
+    server.ask(&["pub", "chat:1", "in"]);
+    assert_eq!(lines.next().as_deref(), Some("in"));
+    let plain = server.ask(&["presence", "chat:1"]);
+    assert!(plain.stdout.starts_with(b"guest-") && plain.stdout.len() == 15, "{plain:?}");
+    let json = server.ask(&["presence", "chat:1", "--json"]);
+    assert!(String::from_utf8_lossy(&json.stdout).ends_with("\"sessions\":1}\n"), "{json:?}");
+    let none = server.ask(&["presence", "news"]);
+    assert!(stderr(&none).contains("[namespace.news]"), "{none:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn standard_input_and_files_are_published_whole() {
     let server = Server::start(&[]);
     let mut publish = tidewire(&["pub", "a", "-", "--binary"])

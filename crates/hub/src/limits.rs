@@ -91,6 +91,8 @@ pub struct Limits {
     pub retry: Duration,
     /// How long an orderly end may take after our last byte. Default 2 s (R29).
     pub linger_max: Duration,
+    /// How long a member without a connection stays one, for those who come back at once. Then it leaves. Default 5 s.
+    pub presence_grace: Duration,
     /// Namespaces whose slow readers skip to the newest message of each channel, with a gap in place of the others,
     /// rather than being ended: for tickers and cursors. A connection is spared only if all of its channels are in
     /// one. Default none.
@@ -158,6 +160,7 @@ impl Default for Limits {
             poll_wait_max: Duration::from_secs(60),
             retry: Duration::from_secs(2),
             linger_max: Duration::from_secs(2),
+            presence_grace: Duration::from_secs(5),
             conflate: Vec::new(),
         }
     }

@@ -11,6 +11,7 @@ use tidewire_hub::bridge::{Bridged, Outward};
 use tidewire_hub::broker::Broker;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::position::Gen;
+use tidewire_hub::presence::Attendance;
 use tidewire_hub::revocation::Revocations;
 use tokio::sync::watch;
 
@@ -41,6 +42,7 @@ pub fn start(
     limits: &Arc<Limits>,
     revocations: &Arc<Revocations>,
     clock: &Clock,
+    attendance: Arc<dyn Attendance>,
 ) -> Result<Brokers, Fatal> {
     let (limits, revocations) = (limits.clone(), revocations.clone());
     let retentions = settings.retentions();
@@ -48,7 +50,7 @@ pub fn start(
     let Some(url) = &settings.broker.url else {
         let generation = Gen::from_random(seed);
         let options = memory::Options { limits, retentions, generation, revocations };
-        return Ok(Brokers { broker: Arc::new(Memory::new(&options)), bridge: None, generations: None });
+        return Ok(Brokers { broker: Arc::new(Memory::new(&options).attended_by(attendance)), bridge: None, generations: None });
     };
     let address = address(url, settings.broker.ca.as_deref()).map_err(Fatal::Broker)?;
     let timeouts = Timeouts::default();
@@ -74,6 +76,7 @@ pub fn start(
         timeouts,
         durability,
         bridged,
+        attendance,
     };
     let broker = Arc::new(Redis::start(options));
     let is_bridged = !settings.broker.bridge.is_empty();

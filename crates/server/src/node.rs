@@ -16,6 +16,7 @@ use tidewire_hub::broker::{Broker, Done, Now};
 use tidewire_hub::channel::Channel;
 use tidewire_hub::grant::{Asked, Denied, Entry, Gate, Grant, Tickets};
 use tidewire_hub::limits::Limits;
+use tidewire_hub::presence::Members;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
 use tidewire_hub::revocation::{Revocation, Revocations};
@@ -25,6 +26,7 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use crate::crowd::Crowd;
 use crate::health::{Health, Phase};
+use crate::presence::Keeper;
 use crate::publishes::{Namespaces, Publishes};
 use crate::refusals;
 use crate::shared::{Ledger, Unwritten};
@@ -52,6 +54,8 @@ pub struct Node {
     pub revocations: Arc<Revocations>,
     /// The revocations of all nodes; nothing where there is one.
     pub ledger: Option<Ledger>,
+    /// Counts who is connected, where presence is kept.
+    pub presence: Arc<Keeper>,
     /// Knows the proxies that are believed.
     pub ways: Ways,
     /// Whether the node is not ready while its broker is away for everybody (`readyz.strict`).
@@ -84,6 +88,7 @@ impl Node {
             crowd: None,
             revocations: Arc::default(),
             ledger: None,
+            presence: Arc::default(),
             ways: Ways::default(),
             strict_readiness: false,
             runtime: None,
@@ -179,6 +184,22 @@ impl Node {
             }
             _ => done(Err(refusal)),
         }
+    }
+
+    /// Asks who is connected to `channel`. `done` is called once, possibly before this returns.
+    pub fn members(&self, grant: &Grant, channel: Channel, done: Done<Result<Members, Refusal>>) {
+        if let Err(refusal) = refusals::may_see_presence(grant, &channel) {
+            return done(Err(refusal));
+        }
+        if !self.presence.keeps(&channel) {
+            return done(Err(refusals::no_presence(&channel)));
+        }
+        let finish = move |outcome: Result<Members, Reason>| {
+            done(
+                outcome.map_err(|reason| Refusal::new(reason, "who is connected is not known at the moment")),
+            );
+        };
+        self.presence.list(channel, Box::new(finish));
     }
 
     /// Publishes and waits for the receipt.

@@ -56,6 +56,23 @@ pub fn may_read_history(grant: &Grant, channel: &Channel) -> Result<(), Refusal>
     allowed(grant.may_read_history(channel), "read the history of", &grant.history, channel)
 }
 
+/// Whether `grant` allows to see who is connected to `channel`.
+///
+/// # Errors
+/// Names the right that is missing, and what the grant has instead.
+pub fn may_see_presence(grant: &Grant, channel: &Channel) -> Result<(), Refusal> {
+    allowed(grant.may_see_presence(channel), "see the presence of", &grant.presence, channel)
+}
+
+/// There is nobody to be seen on `channel`, whoever is connected to it.
+#[must_use]
+pub fn no_presence(channel: &Channel) -> Refusal {
+    let namespace = channel.namespace();
+    let detail =
+        format!("no presence is kept on `{channel}`: set `presence = true` in `[namespace.{namespace}]`");
+    Refusal::new(Reason::BadRequest, detail)
+}
+
 /// Whether `grant` allows to listen to all of these channels, beginning at `start`. Resuming from a cursor needs the
 /// right to subscribe; beginning in the past by count or from its start needs another.
 ///

@@ -28,6 +28,7 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::outlets::{Loops, Seat};
+use crate::presence::{Keeper, Teller};
 use crate::ready_box::ReadyBox;
 use crate::reload::{self, Reloader, Surroundings};
 use crate::shared::Beside;
@@ -106,7 +107,10 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     // Where messages are kept, and who listens to them.
     let revocations: Arc<Revocations> = Arc::default();
     let clock = Clock::start();
-    let Brokers { broker, bridge, generations } = brokers::start(settings, &limits, &revocations, &clock)?;
+    let teller: Arc<Teller> = Arc::default();
+    let keeper = Arc::new(brokers::keeper(settings, &teller)?);
+    let Brokers { broker, bridge, generations } =
+        brokers::start(settings, &limits, &revocations, &clock, keeper.clone())?;
     let loops = if settings.engine_listens() { listeners.len() } else { 0 };
     let outlets = loops + 1;
     let share = reload::share(&limits, outlets);
@@ -138,6 +142,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         node.publishes = node.publishes.sharing(&rates);
         node.crowd = node.crowd.is_some().then(|| Arc::new(Crowd::new(limits.clone()).sharing(&rates)));
     }
+    node.presence = keeper;
     node.publishes.limit(&limits, &settings.namespaces);
     let node = Arc::new(node);
     // Machines that watch us are no clients: they come by an address of their own, and bring no credentials.
@@ -150,7 +155,9 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         Arc::new(watched)
     });
     let census = Census::new(sockets.iter().map(Seat::counters).collect(), limits.connections_max);
-    let plane = Plane::new(node.clone(), census.clone(), Seat::inboxes(sockets.iter().chain([&pipes])));
+    let inboxes = Seat::inboxes(sockets.iter().chain([&pipes]));
+    teller.tell_to(inboxes.values().cloned());
+    let plane = Plane::new(node.clone(), census.clone(), inboxes);
     let control: Arc<dyn Control> = Arc::new(plane.clone());
 
     // What is answered to requests that are no subscriptions.

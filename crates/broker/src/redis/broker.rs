@@ -11,6 +11,7 @@ use tidewire_hub::deliver::Outlet;
 use tidewire_hub::limits::{Limits, PageLimit, Retentions};
 use tidewire_hub::message::Payload;
 use tidewire_hub::position::{Gen, Start};
+use tidewire_hub::presence::Attendance;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
 use tidewire_hub::revocation::{Revocation, Revocations};
@@ -46,6 +47,8 @@ pub struct Options {
     pub timeouts: Timeouts,
     /// When a message counts as placed.
     pub durability: Durability,
+    /// Is told who joins, in the step that joins.
+    pub attendance: Arc<dyn Attendance>,
     /// Channels that are bridged, which the log knows nothing of.
     pub bridged: Bridged,
 }
@@ -121,8 +124,9 @@ impl Redis {
         let node = NodeId::from_random((options.random)());
         let now = (options.clock)();
         let Options { limits, retentions, revocations, .. } = &options;
-        let sequencer = Sequencer::new(node, limits, retentions.clone(), revocations.clone(), now)
+        let mut sequencer = Sequencer::new(node, limits, retentions.clone(), revocations.clone(), now)
             .bridging(options.bridged.clone());
+        sequencer.attend(options.attendance.clone());
         let shared = Arc::new(Shared {
             options,
             sequencer: Mutex::new(sequencer),

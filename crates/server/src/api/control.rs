@@ -1,4 +1,4 @@
-//! The control API's reading half: which channels there are, and what they keep (`docs/protocol.md`, "Control API").
+//! The control API's reading half: which channels there are, what they keep, and who is there (`docs/protocol.md`, "Control API").
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tidewire_hub::grant::Grant;
 use tidewire_hub::limits::{POLL_PAGE, PageLimit};
 use tidewire_hub::position::{Cursor, Start};
 use tidewire_hub::reason::Reason;
-use tidewire_transport::poll;
+use tidewire_transport::{poll, presence};
 use tokio::sync::oneshot;
 
 use super::Parts;
@@ -107,10 +107,27 @@ pub(super) async fn history(
     };
     let mut json = Vec::new();
     poll::body(&page, &mut json);
-    let mut response = Response::new(Body::from(json));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    no_store(response.headers_mut());
-    Ok(response)
+    Ok(self::json(json))
+}
+
+/// `GET /v1/channels/{channel}/presence`: who is connected.
+pub(super) async fn presence(
+    State(parts): State<Parts>,
+    Extension(grant): Extension<Arc<Grant>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response<Body>, Problem> {
+    let Path(name) = path.map_err(|_| Problem::new(Reason::ChannelInvalid, "the path cannot be decoded"))?;
+    let channel = refusals::channel(&name)?;
+    let (done, outcome) = oneshot::channel();
+    let done = Box::new(move |members| {
+        let _ = done.send(members);
+    });
+    parts.node.members(&grant, channel.clone(), done);
+    let members = match outcome.await {
+        Ok(members) => members?,
+        Err(_) => return Err(Problem::new(Reason::Internal, "nobody answered who is connected")),
+    };
+    Ok(json(presence::members(&channel, &members)))
 }
 
 /// Unlike a stream, history begins at its beginning unless told otherwise.
@@ -120,6 +137,13 @@ fn start(query: &HistoryQuery) -> Start {
         (None | Some("" | "earliest"), _) => Start::Earliest,
         (Some(cursor), _) => Start::After(Cursor::parse(cursor.as_bytes())),
     }
+}
+
+fn json(body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    no_store(response.headers_mut());
+    response
 }
 
 fn limit_is_a_number() -> Problem {

@@ -41,6 +41,7 @@ pub fn router(parts: Parts, admin: bool) -> Router {
         .route("/v1/revoke", post(revoke::revoke))
         .route("/v1/channels", get(control::channels))
         .route("/v1/channels/{channel}/history", get(control::history))
+        .route("/v1/channels/{channel}/presence", get(control::presence))
         .route("/inspector/{file}", get(assets::inspector_file));
     if parts.demo {
         routes = routes.route("/", get(assets::demo_page)).route("/demo/{file}", get(assets::demo_file));

@@ -164,11 +164,6 @@ impl Settings {
         for (key, _) in alone.into_iter().filter(|(_, set)| *set && auth.jwks_url.is_none()) {
             found.add(&[key], format!("`{key}` is without effect while there is no `auth.jwks_url`"));
         }
-        for name in self.namespaces.iter().filter(|(_, own)| own.presence == Some(true)).map(|(name, _)| name)
-        {
-            let key = format!("namespace.{name}.presence");
-            found.add(&[&key], format!("`{key}` is without effect yet"));
-        }
         found.0
     }
 }

@@ -216,6 +216,7 @@ keys! {
     "limits.poll_wait_max", limits.poll_wait_max: Plain, "60s", Live, "The longest wait of a long poll.";
     "limits.retry", limits.retry: Plain, "2s", Live, "The `retry:` that streams advise, give or take 50 %.";
     "limits.linger_max", limits.linger_max: Plain, "2s", Live, "How long an orderly end may take after our last byte.";
+    "limits.presence_grace", limits.presence_grace: Plain, "5s", Live, "How long a member without a connection stays one.";
 }
 
 keys! {
@@ -227,7 +228,7 @@ keys! {
     "publish", publish: Inherited<Publishers>, "auto", Live, "Who may publish: whoever has a grant that says so, or API keys alone. Default: `granted`.";
     "publishes_per_second_max", publishes_per_second_max: Inherited<Rate>, "auto", Live, "Messages a second on one channel. Default: `limits.channel_publishes_per_second_max`.";
     "message_bytes_max", message_bytes_max: Inherited<Size>, "auto", Live, "The largest payload. Default, and the most: `limits.message_bytes_max`.";
-    "presence", presence: Inherited<Boolean>, "auto", Live, "Whether presence is kept. Without effect yet. Default: false.";
+    "presence", presence: Inherited<Boolean>, "auto", Restart, "Whether presence is kept: who is connected to a channel. Default: false.";
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub struct NamespaceSettings {
     pub publishes_per_second_max: Option<u32>,
     /// The largest payload in bytes; at most `limits.message_bytes_max`.
     pub message_bytes_max: Option<usize>,
-    /// Whether presence is kept. Without effect yet.
+    /// Whether presence is kept.
     pub presence: Option<bool>,
 }
 

@@ -2,10 +2,11 @@
 
 use tidewire_engine::Inbound;
 use tidewire_hub::admit::{Cause, Join, Subscribe, Transport};
-use tidewire_hub::channel::ChannelSet;
+use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Command;
 use tidewire_hub::limits::POLL_PAGE;
 use tidewire_hub::position::Start;
+use tidewire_hub::presence::Members;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
 use tidewire_transport::refusal::Refusal;
@@ -49,7 +50,7 @@ impl Turn {
                 self.reply(v1::pong(tag));
                 Ok(())
             }
-            ClientFrame::Presence { .. } => Err(unsupported("presence")),
+            ClientFrame::Presence { channel } => self.presence(id.clone(), channel),
             ClientFrame::Refresh { token } => {
                 self.refresh(id.clone(), token.as_str());
                 Ok(())
@@ -110,6 +111,21 @@ impl Turn {
         Ok(())
     }
 
+    /// Answers who is connected to a channel. It counts among joins and leaves, since a list may be long.
+    fn presence(&self, id: Option<Box<str>>, channel: Channel) -> Result<(), Refusal> {
+        self.count(&ChannelSet::new([channel.clone()]))?;
+        let (plane, outlet, conn, asked) = (self.plane.clone(), self.outlet, self.conn, channel.clone());
+        let done = Box::new(move |outcome: Result<Members, Refusal>| {
+            let text = match outcome {
+                Ok(members) => v1::ack_presence(id.as_deref(), &asked, &members),
+                Err(Refusal { reason, detail }) => v1::error(id.as_deref(), reason, &detail),
+            };
+            plane.send(outlet, Command::Reply { conn, text: text.into() });
+        });
+        self.plane.node.members(&self.grant, channel, done);
+        Ok(())
+    }
+
     /// Takes a new token: the same subject, until another moment, with the rights that this one names (security rule
     /// S25). What the connection listens to and may not any more is left by the outlet.
     fn refresh(&self, id: Option<Box<str>>, token: &str) {
@@ -160,10 +176,6 @@ impl Turn {
     fn reply(&self, text: String) {
         self.plane.send(self.outlet, Command::Reply { conn: self.conn, text: text.into() });
     }
-}
-
-fn unsupported(frame: &str) -> Refusal {
-    Refusal::new(Reason::Unsupported, format!("`{frame}` is not supported by this version"))
 }
 
 #[cfg(test)]
@@ -251,10 +263,15 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_does_not_do_is_said_to_be_unsupported() {
+    fn where_no_presence_is_kept_nobody_can_ask_for_it() {
         let rig = Rig::new();
-        rig.receive(&v1("a"), text(r#"{"type":"presence","channel":"a"}"#));
-        assert!(rig.commands()[0].contains(r#""code":"unsupported""#));
+        rig.receive(&v1("a"), text(r#"{"type":"presence","channel":"a","id":1}"#));
+        let commands = rig.commands();
+        assert!(
+            commands[0].starts_with(r#"reply {"type":"error","id":1,"code":"bad_request""#),
+            "{commands:?}"
+        );
+        assert!(commands[0].contains("[namespace.a]"), "{commands:?}");
     }
 
     #[test]

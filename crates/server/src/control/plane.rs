@@ -39,6 +39,7 @@ impl Plane {
             crowd.forget_the_idle(now);
         }
         self.node.broker.tick(now);
+        self.node.presence.tick(self.node.limits().presence_grace, now);
     }
 
     /// The moment that it is.
@@ -96,8 +97,9 @@ impl Control for Plane {
                 };
                 self.node.broker.subscribe(next, now);
             }
-            Event::Departed { outlet, transport, channels, .. } => {
+            Event::Departed { outlet, conn, grant, transport, channels } => {
                 self.node.broker.leave(outlet, transport, &channels, now);
+                self.node.presence.departed(outlet, conn, grant, &channels, now);
             }
             Event::Emptied { outlet } => self.node.broker.catch_up(outlet, now),
         }

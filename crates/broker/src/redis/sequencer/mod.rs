@@ -38,6 +38,7 @@ use tidewire_hub::limits::{Limits, PageLimit, Retentions};
 use tidewire_hub::message::Payload;
 use tidewire_hub::partition::Partition;
 use tidewire_hub::position::Start;
+use tidewire_hub::presence::Attendance;
 use tidewire_hub::reason::Reason;
 use tidewire_hub::revocation::{Revocation, Revocations};
 
@@ -207,6 +208,11 @@ impl Sequencer {
     #[must_use]
     pub fn bridging(self, bridged: Bridged) -> Sequencer {
         Sequencer { partition: self.partition.bridging(bridged), ..self }
+    }
+
+    /// See [`Partition::attend`].
+    pub fn attend(&mut self, attendance: Arc<dyn Attendance>) {
+        self.partition.attend(attendance);
     }
 
     /// Makes an outlet known.
