@@ -100,6 +100,16 @@ impl Address {
     }
 }
 
+impl Address {
+    /// The number of the database.
+    pub(super) fn database(&self) -> u32 {
+        match &self.place {
+            Place::Server(endpoint) => endpoint.database(),
+            Place::Sentinels(sentinels) => sentinels.database(),
+        }
+    }
+}
+
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Address({self})")

@@ -17,6 +17,7 @@
 //!
 //! aside      a client for what is not the log's
 //! bridge     plain channels of others, relayed
+//! presence   who is connected to a channel of any node
 //! ```
 //!
 //! Down to `hear` nothing decides when: no task, no timer, no repetition but that of a script that Redis has forgotten. A
@@ -36,6 +37,7 @@ mod keep;
 mod keys;
 mod link;
 mod log;
+mod presence;
 mod reply;
 mod script;
 mod sentinel;
@@ -55,3 +57,4 @@ pub use link::{Probe, Timeouts};
 pub use log::{
     Durability, FLUSH_MESSAGES_MAX, Lease, Log, Placing, READ_CHANNELS_MAX, Request, TAIL_MESSAGES_MAX,
 };
+pub use presence::{PresenceTimes, Roster};

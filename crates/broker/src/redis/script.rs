@@ -26,6 +26,14 @@ pub(super) static TAIL: LazyLock<Script> =
     LazyLock::new(|| Script::new("EVALSHA_RO", include_str!("scripts/tail.lua")));
 pub(super) static PROBE: LazyLock<Script> =
     LazyLock::new(|| Script::new("EVALSHA_RO", include_str!("scripts/probe.lua")));
+pub(super) static PRESENCE_RENEW: LazyLock<Script> =
+    LazyLock::new(|| Script::new("EVALSHA", include_str!("scripts/presence_renew.lua")));
+pub(super) static PRESENCE_WRITE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("EVALSHA", include_str!("scripts/presence_write.lua")));
+pub(super) static PRESENCE_REAP: LazyLock<Script> =
+    LazyLock::new(|| Script::new("EVALSHA", include_str!("scripts/presence_reap.lua")));
+pub(super) static PRESENCE_LIST: LazyLock<Script> =
+    LazyLock::new(|| Script::new("EVALSHA_RO", include_str!("scripts/presence_list.lua")));
 
 impl Script {
     fn new(call: &'static str, source: &'static str) -> Script {
@@ -61,6 +69,11 @@ mod tests {
             ("history 1", &HISTORY),
             ("tail 1", &TAIL),
             ("probe 1", &PROBE),
+            ("farewell 1", &FAREWELL),
+            ("presence-renew 1", &PRESENCE_RENEW),
+            ("presence-write 1", &PRESENCE_WRITE),
+            ("presence-reap 1", &PRESENCE_REAP),
+            ("presence-list 1", &PRESENCE_LIST),
         ];
         for (name, script) in all {
             assert!(script.source.starts_with(&format!("-- tidewire {name}\n")), "{name}");

@@ -32,6 +32,11 @@ impl Sentinels {
         Sentinels { places, master: master.into(), reach, settings, believed: Arc::default() }
     }
 
+    /// The number of the master's database.
+    pub(super) fn database(&self) -> u32 {
+        u32::try_from(self.settings.db()).expect("a database was read from a u16")
+    }
+
     pub(super) async fn master(&self, timeouts: Timeouts) -> Result<Endpoint, Error> {
         let (count, first) = (self.places.len(), self.believed.load(Ordering::Relaxed));
         let mut refusal = None;

@@ -11,6 +11,7 @@ mod hearing;
 mod history;
 mod hostile;
 mod node;
+mod presence;
 mod publishing;
 mod replicating;
 mod rights;
