@@ -14,6 +14,7 @@ use tidewire_hub::grant::Grant;
 use tidewire_hub::limits::{Limits, POLL_PAGE, PageLimit, Retention, Retentions, STREAM_PAGE};
 use tidewire_hub::message::Payload;
 use tidewire_hub::position::{Cursor, Gen, Position, Start};
+use tidewire_hub::presence::Attendance;
 use tidewire_hub::publish::{Key, Publish, Receipt};
 use tidewire_hub::reason::Reason;
 
@@ -22,6 +23,7 @@ use tidewire_hub::reason::Reason;
 struct Setting {
     limits: Limits,
     retentions: Retentions,
+    attendance: Option<Arc<dyn Attendance>>,
 }
 
 /// A broker with one outlet and a clock turned by hand.
@@ -308,6 +310,44 @@ fn r12_interest_ends_when_as_many_have_left_as_joined(make: fn(Setting) -> Bench
     assert!(bench.delivered().is_empty());
 }
 
+fn s6_only_who_joins_is_told_of_and_before_the_admit_is_there(make: fn(Setting) -> Bench) {
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<String>>);
+    impl Attendance for Notes {
+        fn joined(&self, _: OutletId, conn: ConnId, _: &Grant, channels: &ChannelSet) {
+            let names: Vec<_> = channels.iter().map(Channel::as_str).collect();
+            self.0.lock().unwrap().push(format!("{} {}", conn.0, names.join(",")));
+        }
+    }
+    let notes = Arc::new(Notes::default());
+    let told = || std::mem::take(&mut *notes.0.lock().unwrap());
+    let limits = Limits { channels_max: 3, ..Limits::default() };
+    let bench = make(Setting { limits, attendance: Some(notes.clone()), ..Setting::default() });
+    bench.stream("a,b", Start::Live);
+    assert_eq!(told(), ["7 a,b"]);
+    bench.publish("a", "1");
+    bench.publish("a", "2");
+    bench.read("a", Start::Earliest);
+    let page = PageLimit { messages_max: 1, ..STREAM_PAGE };
+    bench.subscribe("a", Start::Earliest, Join::WhenCaughtUp, page);
+    bench.subscribe("a", Start::Earliest, Join::WhenEmpty, POLL_PAGE);
+    assert!(told().is_empty(), "short polls, pages and polls with news do not join");
+    let subscribe = Subscribe {
+        outlet: bench.outlet,
+        conn: ConnId(8),
+        transport: Transport::Sse,
+        grant: Arc::new(Grant::everything()),
+        channels: ChannelSet::parse("c,d", 100).unwrap(),
+        start: Start::Live,
+        page: STREAM_PAGE,
+        join: Join::WhenCaughtUp,
+        cause: Cause::Arrival(Box::default()),
+    };
+    bench.broker.subscribe(subscribe, bench.now);
+    assert!(matches!(bench.take().pop(), Some(Command::Refuse { .. })));
+    assert!(told().is_empty(), "nor does who is refused");
+}
+
 fn r13_an_outlet_that_was_full_catches_up_in_order(make: fn(Setting) -> Bench) {
     let bench = make(Setting::default());
     bench.stream("a,b", Start::Live);
@@ -423,7 +463,11 @@ fn memory(setting: Setting) -> Bench {
         generation: Gen::from_random(0x5eed),
         revocations: Arc::default(),
     };
-    Bench::new(Box::new(Memory::new(&options)))
+    let memory = Memory::new(&options);
+    Bench::new(Box::new(match setting.attendance {
+        Some(attendance) => memory.attended_by(attendance),
+        None => memory,
+    }))
 }
 
 macro_rules! contract {
@@ -450,6 +494,7 @@ contract! { memory:
     r22_a_full_key_table_refuses_and_never_forgets_early
     r22_a_repeated_key_happens_once_and_another_payload_conflicts
     r23_a_drain_refuses_new_publishes_and_repeats_old_answers
+    s6_only_who_joins_is_told_of_and_before_the_admit_is_there
     s37_histories_keep_to_the_memory_budget_and_say_so
     a_namespace_keeps_by_rules_of_its_own
     other_retentions_hold_for_what_is_kept_already

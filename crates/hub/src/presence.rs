@@ -132,6 +132,7 @@ pub struct Presence {
     channels: HashMap<Channel, BTreeMap<Subject, Sessions>>,
     /// Those without a session, in the order in which they lost it. One who is back since stays until its turn.
     waiting: VecDeque<Waiting>,
+    count: usize,
 }
 
 #[derive(Debug)]
@@ -169,6 +170,7 @@ impl Presence {
             return Joined { is_new: false, sessions: sessions.count };
         }
         members.insert(subject.clone(), Sessions { count: 1, gone_ms: 0 });
+        self.count += 1;
         Joined { is_new: true, sessions: 1 }
     }
 
@@ -201,6 +203,7 @@ impl Presence {
             let is_gone = |sessions: &Sessions| sessions.count == 0 && sessions.gone_ms == gone_ms;
             if members.get(&subject).is_some_and(is_gone) {
                 members.remove(&subject);
+                self.count -= 1;
                 if members.is_empty() {
                     self.channels.remove(&channel);
                 }
@@ -227,7 +230,7 @@ impl Presence {
     /// Members of all channels together.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.channels.values().map(BTreeMap::len).sum()
+        self.count
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidewire_broker::memory::{self, Memory};
 use tidewire_broker::redis::broker::{Options, Redis};
-use tidewire_broker::redis::{Address, Bridge, Crossing, Durability, Timeouts};
+use tidewire_broker::redis::{Address, Bridge, Crossing, Durability, PresenceTimes, Roster, Timeouts};
 use tidewire_hub::bridge::{Bridged, Outward};
 use tidewire_hub::broker::Broker;
 use tidewire_hub::limits::Limits;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::broker::Ack;
 use crate::config::{Secret, Settings};
+use crate::presence::{Keeper, Teller};
 use crate::serve::Fatal;
 
 /// What a flush has left of the time for an answer when its replica has not answered: time for the answer itself.
@@ -84,6 +85,28 @@ pub fn start(
         is_bridged.then(|| Arc::new(Bridge::start(crossing, broker.clone(), clock)) as Arc<dyn Outward>);
     let generations = Some(broker.generations());
     Ok(Brokers { broker, bridge, generations })
+}
+
+/// Counts who is connected, over all nodes where those share a Redis.
+///
+/// # Errors
+/// As [`start`].
+pub fn keeper(settings: &Settings, teller: &Arc<Teller>) -> Result<Keeper, Fatal> {
+    let salt = getrandom::u64().map_err(std::io::Error::from)?;
+    let is_kept = settings.namespaces.values().any(|own| own.presence == Some(true));
+    let roster = match &settings.broker.url {
+        Some(url) if is_kept => {
+            let address = address(url, settings.broker.ca.as_deref()).map_err(Fatal::Broker)?;
+            let (told, times) = (teller.clone(), PresenceTimes::default());
+            let tell = move |news| told.tell(news);
+            let random = move || getrandom::u64().unwrap_or(salt);
+            let prefix = &settings.broker.prefix;
+            let roster = Roster::start(&address, prefix, Timeouts::default(), times, tell, random);
+            Some(Arc::new(roster) as Arc<dyn tidewire_hub::presence::Roster>)
+        }
+        _ => None,
+    };
+    Ok(Keeper::new(&settings.namespaces, salt, teller.clone(), roster))
 }
 
 /// Reads where Redis is.

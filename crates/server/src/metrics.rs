@@ -13,6 +13,7 @@ use tidewire_hub::broker::{Broker, Figure};
 use crate::census::Census;
 use crate::clock::Clock;
 use crate::shared::{Figures, Ledger};
+use crate::presence::Keeper;
 
 /// What `/metrics` shows.
 pub struct Metrics {
@@ -22,9 +23,14 @@ pub struct Metrics {
 impl Metrics {
     /// Metrics over these sources.
     #[must_use]
-    pub fn new(outlets: Vec<Arc<Counters>>, broker: Arc<dyn Broker>, census: Arc<Census>) -> Metrics {
+    pub fn new(
+        outlets: Vec<Arc<Counters>>,
+        broker: Arc<dyn Broker>,
+        census: Arc<Census>,
+        presence: Arc<Keeper>,
+    ) -> Metrics {
         let mut registry = Registry::with_prefix("tidewire");
-        registry.register_collector(Box::new(Sources { outlets, broker, census }));
+        registry.register_collector(Box::new(Sources { outlets, broker, census, presence }));
         Metrics { registry }
     }
 
@@ -49,6 +55,7 @@ struct Sources {
     outlets: Vec<Arc<Counters>>,
     broker: Arc<dyn Broker>,
     census: Arc<Census>,
+    presence: Arc<Keeper>,
 }
 
 impl std::fmt::Debug for Sources {
@@ -93,6 +100,13 @@ impl Collector for Sources {
                 gauge(&mut encoder, name, help, number)?;
             }
         }
+        gauge(
+            &mut encoder,
+            "presence_members",
+            "Members of this node's channels",
+            self.presence.count() as u64,
+        )?;
+        counter(&mut encoder, "presence_untold", "Joins and leaves told as missed", self.presence.untold())?;
         gauge(&mut encoder, "http_connections", "Connections of the API server", self.census.http() as u64)?;
         gauge(&mut encoder, "connections", "Connections of the node", self.census.connections() as u64)
     }

@@ -170,7 +170,8 @@ impl Teller {
             }
             Change::Join(_) | Change::Leave(_) => pace.allow(&news.channel),
         };
-        if !is_told || !self.send(&Arc::new(news.clone())) {
+        let news = Arc::new(news);
+        if !is_told || !self.send(&news) {
             self.untold.fetch_add(1, Ordering::Relaxed);
             pace.miss(&news.channel);
         }

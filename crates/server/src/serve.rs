@@ -163,7 +163,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     // What is answered to requests that are no subscriptions.
     let pipe_counters = pipes.counters();
     let counters = sockets.iter().chain([&pipes]).map(Seat::counters).collect();
-    let metrics = Metrics::new(counters, broker, census.clone());
+    let metrics = Metrics::new(counters, broker, census.clone(), node.presence.clone());
     let metrics = Arc::new(match &node.ledger {
         Some(ledger) => metrics.watching(ledger.clone(), node.clock.clone()),
         None => metrics,
