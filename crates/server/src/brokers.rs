@@ -51,7 +51,11 @@ pub fn start(
     let Some(url) = &settings.broker.url else {
         let generation = Gen::from_random(seed);
         let options = memory::Options { limits, retentions, generation, revocations };
-        return Ok(Brokers { broker: Arc::new(Memory::new(&options).attended_by(attendance)), bridge: None, generations: None });
+        return Ok(Brokers {
+            broker: Arc::new(Memory::new(&options).attended_by(attendance)),
+            bridge: None,
+            generations: None,
+        });
     };
     let address = address(url, settings.broker.ca.as_deref()).map_err(Fatal::Broker)?;
     let timeouts = Timeouts::default();

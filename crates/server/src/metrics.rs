@@ -12,8 +12,8 @@ use tidewire_hub::broker::{Broker, Figure};
 
 use crate::census::Census;
 use crate::clock::Clock;
-use crate::shared::{Figures, Ledger};
 use crate::presence::Keeper;
+use crate::shared::{Figures, Ledger};
 
 /// What `/metrics` shows.
 pub struct Metrics {

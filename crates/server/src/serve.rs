@@ -28,7 +28,7 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::outlets::{Loops, Seat};
-use crate::presence::{Keeper, Teller};
+use crate::presence::Teller;
 use crate::ready_box::ReadyBox;
 use crate::reload::{self, Reloader, Surroundings};
 use crate::shared::Beside;
