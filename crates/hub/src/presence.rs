@@ -372,7 +372,7 @@ mod tests {
         let (mut pace, chat, other) = (Pace::default(), channel(), Channel::parse("chat:2").unwrap());
         let told = (0..1_000).filter(|_| pace.allow(&chat)).count();
         assert_eq!((told, pace.allow(&other)), (100, true));
-        assert_eq!(pace.tick().collect::<Vec<_>>(), [chat.clone()]);
+        assert!(pace.tick().eq([chat.clone()]));
         assert!(pace.allow(&chat), "the next second is a new one");
         pace.miss(&other);
         assert_eq!(pace.tick().collect::<Vec<_>>(), [other]);
