@@ -1,7 +1,7 @@
 //! The project's chores, one short verb each: `cargo xtask VERB`. CI speaks the same verbs.
 //!
 //! ```text
-//! test         everything below but siege, races, bench and fuzz, in tiers; the last line is `N passed, N failed`
+//! test         everything below but siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
 //! fmt          rewrites the code as rustfmt has it
 //! lint         rustfmt, clippy and rustdoc without a warning
 //! deny         licences, bans and sources of the dependencies
@@ -13,6 +13,8 @@
 //! proxies      a real nginx and a real HAProxy in front
 //! hostile      clients that mean harm: sieges of seconds, and what brought other servers down
 //! auth         who may come in: tickets, rights that end, keys that change, secrets that stay one
+//! faults [...] real nodes and a real Redis that are killed, stopped, cut off, emptied and flooded, for ten minutes or
+//!              `--seconds N`, `--rounds N`, `--seed N`, `--only F5,F8`; `faults --list` names them
 //! races        10 000 tickets with eight racers for each
 //! siege        the sieges at their full size, against the default deadlines; minutes
 //! api          the HTTP surface against docs/openapi.yaml, by schemathesis
@@ -28,6 +30,7 @@ mod tier;
 
 use std::process::ExitCode;
 
+use tally::Tally;
 use tier::Tier;
 
 fn main() -> ExitCode {
@@ -44,6 +47,12 @@ fn main() -> ExitCode {
             let bench = ["run", "--release", "--package", "tidewire-benches", "--"];
             let arguments: Vec<&str> = bench.into_iter().chain(rest.iter().map(String::as_str)).collect();
             return run::through("cargo", &arguments);
+        }
+        "faults" => {
+            let faults = ["run", "--release", "--package", "tidewire-faults", "--"];
+            let arguments: Vec<&str> = faults.into_iter().chain(rest.iter().map(String::as_str)).collect();
+            let built = tier::with_binary(Tally::default);
+            return if built.failed == 0 { run::through("cargo", &arguments) } else { ExitCode::FAILURE };
         }
         "fuzz" => tier::fuzz(rest.first().map_or("60", String::as_str)),
         "lint" => tier::in_turn([Tier::fmt(), Tier::clippy(), Tier::doc()]),
@@ -71,4 +80,4 @@ fn main() -> ExitCode {
     if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | conformance | proxies | hostile | siege | auth | races | api | browser | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | conformance | proxies | hostile | faults | siege | auth | races | api | browser | bench | fuzz";

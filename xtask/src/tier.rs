@@ -39,7 +39,7 @@ pub fn everything() -> Tally {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
         total += in_turn([Tier::mutants()]);
         total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser()]);
-        total += in_turn([Tier::hostile(), Tier::auth(), Tier::api()]);
+        total += in_turn([Tier::hostile(), Tier::auth(), Tier::api(), Tier::faults()]);
         // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
         total += in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")]);
         total
@@ -209,6 +209,17 @@ impl Tier {
     /// The sieges at their full size, against the default deadlines.
     pub fn siege() -> Tier {
         Tier::pytest("siege", "tests/hostile").with(&["--full", "-rP", "test_slowloris.py"])
+    }
+
+    /// Every fault that nodes and Redis can be made to suffer here, in two minutes: one seed, so that CI repeats itself.
+    pub fn faults() -> Tier {
+        Tier::new("faults", || {
+            machine::debian()?;
+            let faults = ["run", "--release", "--package", "tidewire-faults", "--", "--seed", "1"];
+            let mut faults = run::command("cargo", &faults);
+            faults.args(["--seconds", "125", "--round-seconds", "32"]);
+            Ok(Ready::Run(faults))
+        })
     }
 
     /// The HTTP surface against `docs/openapi.yaml`, by schemathesis.

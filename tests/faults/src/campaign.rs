@@ -68,7 +68,7 @@ const SHAPES: [Shape; 5] = [
 /// Runs a plan.
 pub async fn run(plan: &Plan) -> Tally {
     let (mut tally, mut rng, began) = (Tally::default(), Rng::new(plan.seed), Instant::now());
-    let mut decks: BTreeMap<usize, Vec<Fault>> = BTreeMap::new();
+    let mut done = BTreeMap::new();
     for round in 0.. {
         let over = match plan.rounds {
             Some(rounds) => round >= rounds,
@@ -82,8 +82,8 @@ pub async fn run(plan: &Plan) -> Tally {
         let left = plan.seconds.saturating_sub(began.elapsed().as_secs());
         let seconds = if plan.rounds.is_some() { plan.round_seconds } else { plan.round_seconds.min(left) };
         let folder = std::env::temp_dir().join(format!("tidewire-faults-{}-{round}", std::process::id()));
-        let deck = decks.entry(at).or_default();
-        let mut round_of = Round { plan, shape, seconds, tally: &mut tally, rng: rng.fork(), deck };
+        let mut round_of =
+            Round { plan, shape, seconds, tally: &mut tally, rng: rng.fork(), done: &mut done };
         match round_of.play(folder.clone()).await {
             Ok(()) => tally.rounds += 1,
             Err(error) => tally.broken.push(format!("round {round} on {shape:?}: {error}")),
@@ -97,14 +97,21 @@ pub async fn run(plan: &Plan) -> Tally {
     tally
 }
 
+/// Who promotes a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Promotion {
+    ByHand,
+    BySentinels,
+}
+
 struct Round<'p> {
     plan: &'p Plan,
     shape: Shape,
     seconds: u64,
     tally: &'p mut Tally,
     rng: Rng,
-    /// Faults still to come before any comes again.
-    deck: &'p mut Vec<Fault>,
+    /// How often each fault was done: by its number, and by the cluster where clusters differ in it.
+    done: &'p mut BTreeMap<(&'static str, Option<Promotion>), u64>,
 }
 
 impl Round<'_> {
@@ -178,15 +185,7 @@ impl Round<'_> {
         // Everybody has joined and hears something before anything is done.
         self.is_live(stage, 0, "the start").await?;
         while began.elapsed().as_secs() < self.seconds {
-            if self.deck.is_empty() {
-                let wanted = |fault: &&Fault| {
-                    (fault.fits)(self.shape)
-                        && (self.plan.only.is_empty() || self.plan.only.iter().any(|one| one == fault.number))
-                };
-                *self.deck = FAULTS.iter().filter(wanted).copied().collect();
-                self.rng.shuffle(self.deck);
-            }
-            let Some(fault) = self.deck.pop() else { break };
+            let Some(fault) = self.next_fault() else { break };
             let before = felt(stage, &fault);
             (fault.inject)(stage)
                 .await
@@ -199,9 +198,29 @@ impl Round<'_> {
             row.slowest_ms = row.slowest_ms.max(stage.run.now() - healed);
             row.felt += u64::from(felt(stage, &fault) > before);
             live?;
+            stage.aftermath().await?;
             sleep(Duration::from_millis(self.rng.range(50, 500))).await;
         }
         Ok(())
+    }
+
+    /// Of those that fit, one that was done least often, so that a short campaign has seen them all.
+    fn next_fault(&mut self) -> Option<Fault> {
+        let only = &self.plan.only;
+        let fits = |fault: &&Fault| {
+            (fault.fits)(self.shape) && (only.is_empty() || only.iter().any(|one| one == fault.number))
+        };
+        let mut choices: Vec<Fault> = FAULTS.iter().filter(fits).copied().collect();
+        self.rng.shuffle(&mut choices);
+        let promotion = match self.shape {
+            Shape::Memory | Shape::Alone(_) => None,
+            Shape::Pair => Some(Promotion::ByHand),
+            Shape::Sentinels => Some(Promotion::BySentinels),
+        };
+        let key = |fault: &Fault| (fault.number, promotion.filter(|_| fault.promotes()));
+        let fault = choices.into_iter().min_by_key(|fault| self.done.get(&key(fault)).copied())?;
+        *self.done.entry(key(&fault)).or_default() += 1;
+        Some(fault)
     }
 
     /// Waits until what was sent after `since` has reached everybody and every node is ready; too late is a violation,

@@ -452,22 +452,30 @@ impl Ledger {
     }
 
     /// Something does not hold.
-    pub fn violated(&mut self, invariant: &'static str, at: Ms, story: String) {
+    pub fn violated(&mut self, invariant: &'static str, at: Ms, story: impl Into<String>) {
         self.count(&format!("violations of {invariant}"));
         if self.violations.len() < VIOLATIONS_MAX {
-            let story = format!("{story}\n{}", self.around(at, &VecDeque::new()));
+            let story = format!("{}\n{}", story.into(), self.around(at, &VecDeque::new()));
             self.violations.push(Violation { invariant, at, story });
         }
     }
 
     /// Something does not hold for one channel of one subscriber; the story is told from there.
-    pub fn violated_on(&mut self, who: usize, channel: &str, invariant: &'static str, at: Ms, story: String) {
+    pub fn violated_on(
+        &mut self,
+        who: usize,
+        channel: &str,
+        invariant: &'static str,
+        at: Ms,
+        story: impl Into<String>,
+    ) {
         self.count(&format!("violations of {invariant}"));
         if self.violations.len() < VIOLATIONS_MAX {
             let account = &self.accounts[who];
             let none = VecDeque::new();
             let recent = account.tracks.get(channel).map_or(&none, |track| &track.recent);
-            let story = format!("{} on {channel}: {story}\n{}", account.name, self.around(at, recent));
+            let around = self.around(at, recent);
+            let story = format!("{} on {channel}: {}\n{around}", account.name, story.into());
             self.violations.push(Violation { invariant, at, story });
         }
     }

@@ -55,7 +55,7 @@ impl Server {
         let proxy = Proxy::start(port, Some(owners.clone())).await?;
         let own = folder.join(format!("redis{number}"));
         std::fs::create_dir_all(&own)?;
-        let process = launch(port, proxy.port, durability, &own)?;
+        let process = launch(port, proxy.port, durability, None, &own)?;
         owners.register(process.id(), Owner::Redis(number));
         let server = Server { number, port, proxy, durability, process, folder: own, owners: owners.clone() };
         server.answers().await?;
@@ -78,7 +78,15 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub async fn restart(&mut self) -> io::Result<()> {
-        self.process = launch(self.port, self.proxy.port, self.durability, &self.folder)?;
+        self.restart_behind(None).await
+    }
+
+    /// The same as a replica of the master announced at a port.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn restart_behind(&mut self, master: Option<u16>) -> io::Result<()> {
+        self.process = launch(self.port, self.proxy.port, self.durability, master, &self.folder)?;
         self.owners.register(self.process.id(), Owner::Redis(self.number));
         self.answers().await
     }
@@ -122,11 +130,20 @@ impl Server {
     }
 }
 
-fn launch(port: u16, announced: u16, durability: Durability, folder: &Path) -> io::Result<Process> {
+fn launch(
+    port: u16,
+    announced: u16,
+    durability: Durability,
+    master: Option<u16>,
+    folder: &Path,
+) -> io::Result<Process> {
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]).arg("--dir").arg(folder);
     command.args(["--repl-diskless-sync-delay", "0", "--repl-diskless-load", "swapdb"]);
     command.args(["--replica-announce-ip", "127.0.0.1", "--replica-announce-port", &announced.to_string()]);
+    if let Some(master) = master {
+        command.args(["--replicaof", "127.0.0.1", &master.to_string()]);
+    }
     let append = match durability {
         Durability::Always => ["yes", "always"],
         Durability::EverySecond => ["yes", "everysec"],

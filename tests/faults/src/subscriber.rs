@@ -101,7 +101,7 @@ impl Subscriber {
             }
         }
         if body == Body::Chunked && !blocks.is_between() {
-            run.ledger().violated("wire", run.now(), "an orderly end inside a block (R14)".into());
+            run.ledger().violated("wire", run.now(), "an orderly end inside a block (R14)");
         }
         Ok("the stream ended".into())
     }

@@ -29,6 +29,14 @@ pub struct Fault {
     pub felt: &'static [&'static str],
 }
 
+impl Fault {
+    /// Whether a replica becomes the master, so that it matters who sees to that.
+    #[must_use]
+    pub fn promotes(&self) -> bool {
+        ["F8", "F9"].contains(&self.number)
+    }
+}
+
 /// A fault under way. What it gives is an error where the harness itself could not do its part.
 pub type Doing<'s> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 's>>;
 

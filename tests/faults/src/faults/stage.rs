@@ -1,5 +1,6 @@
 //! What a fault may lay hands on.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -24,13 +25,23 @@ pub struct Stage {
     /// What faults have seen of their own effect.
     pub seen: u64,
     floods: u64,
+    /// A server that is to come back once the fault has healed.
+    pub(super) dead: Option<usize>,
 }
 
 impl Stage {
     /// A stage over a cluster.
     #[must_use]
     pub fn new(cluster: Cluster, run: Run, rng: Rng, channels: Vec<String>) -> Stage {
-        Stage { cluster, run, rng, channels, seen: 0, floods: 0 }
+        Stage { cluster, run, rng, channels, seen: 0, floods: 0, dead: None }
+    }
+
+    /// What is left to do when a fault has healed and everybody has felt that.
+    ///
+    /// # Errors
+    /// It could not be done.
+    pub async fn aftermath(&mut self) -> io::Result<()> {
+        super::store::aftermath(self).await
     }
 
     /// Writes down what is done.

@@ -110,18 +110,20 @@ async fn failover(stage: &mut Stage, refused: u64) -> io::Result<()> {
         stage.seen += stage.cluster.servers[new].proxy.harmed();
         stage.note(format!("redis {new} is promoted by the sentinels; {refused} dials are refused"));
     }
-    let promoted = stage.cluster.master;
     stage.cluster.clear();
     stage.cause_ends(cause);
-    // The old master comes back later, as a replica.
-    let servers = &mut stage.cluster.servers;
-    servers[old].restart().await?;
-    if stage.cluster.shape == Shape::Pair {
-        let port = servers[promoted].proxy.port.to_string();
-        servers[old].text(&["REPLICAOF", "127.0.0.1", &port]).await;
-    }
-    servers[old].until(&["INFO", "replication"], "role:slave", PATIENCE).await?;
-    servers[old].until(&["INFO", "replication"], "master_link_status:up", PATIENCE).await?;
+    stage.dead = Some(old);
+    Ok(())
+}
+
+/// What is left to do when a fault has healed: a master that died comes back, as a replica.
+pub(super) async fn aftermath(stage: &mut Stage) -> io::Result<()> {
+    let Some(old) = stage.dead.take() else { return Ok(()) };
+    let master = stage.cluster.master().proxy.port;
+    let server = &mut stage.cluster.servers[old];
+    server.restart_behind(Some(master)).await?;
+    server.until(&["INFO", "replication"], "role:slave", PATIENCE).await?;
+    server.until(&["INFO", "replication"], "master_link_status:up", PATIENCE).await?;
     stage.note(format!("redis {old} is back, as a replica"));
     Ok(())
 }
