@@ -158,7 +158,9 @@ impl Round<'_> {
             let mut wanted = channels.to_vec();
             self.rng.shuffle(&mut wanted);
             wanted.truncate(count);
-            let who = run.ledger().joins(&format!("subscriber {number} ({way:?})"), &wanted);
+            let who = run
+                .ledger()
+                .joins(&format!("subscriber {number} ({way:?} of {})", wanted.join(",")), &wanted);
             tasks.spawn(Subscriber { who, way, channels: wanted }.run(run.clone(), self.rng.fork()));
         }
         tasks
@@ -171,6 +173,7 @@ impl Round<'_> {
                 name: format!("p{number}"),
                 channels: channels.to_vec(),
                 rest: Duration::from_millis(40),
+                bytes_min: 0,
                 bytes_max: 400,
                 most: None,
             };

@@ -6,13 +6,14 @@
 //! ```
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -64,6 +65,7 @@ pub struct Connection {
     /// Who dialed.
     pub owner: Owner,
     listens: AtomicBool,
+    hung_up: AtomicBool,
     fate: watch::Sender<Fate>,
 }
 
@@ -80,10 +82,10 @@ impl Connection {
         self.listens.load(Relaxed)
     }
 
-    /// Whether what it carries is thrown away.
+    /// Whether what it carries is thrown away, and who dialed has not noticed.
     #[must_use]
     pub fn is_swallowed(&self) -> bool {
-        self.fate.borrow().weather.swallows()
+        self.fate.borrow().weather.swallows() && !self.hung_up.load(Relaxed)
     }
 
     fn suffers(&self, weather: Weather) {
@@ -213,6 +215,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let connection = Connection {
                 owner,
                 listens: AtomicBool::new(false),
+                hung_up: AtomicBool::new(false),
                 fate: watch::channel(Fate::default()).0,
             };
             let connection = Arc::new(connection);
@@ -235,7 +238,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn carry(mut client: TcpStream, connection: &Connection, shared: &Shared) {
     // The kernel knows no difference between a server that is not there and one that resets.
-    let server = TcpStream::connect(("127.0.0.1", shared.to.load(Relaxed))).await;
+    let server = dial(shared.to.load(Relaxed)).await;
     let Ok(mut server) = server else {
         let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
         return;
@@ -256,6 +259,13 @@ async fn carry(mut client: TcpStream, connection: &Connection, shared: &Shared) 
         let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
         let _ = SockRef::from(&server).set_linger(Some(Duration::ZERO));
     }
+}
+
+/// Dials with a small receive buffer, so that a held connection fills soon.
+async fn dial(port: u16) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(64 * 1024)?;
+    socket.connect((Ipv4Addr::LOCALHOST, port).into()).await
 }
 
 async fn pump(
@@ -293,6 +303,7 @@ async fn pump(
         // The weather may have turned since the read began.
         let now = way(fate.borrow().weather);
         if read == 0 {
+            connection.hung_up.fetch_or(scout, Relaxed);
             if now.flow == Flow::Swallow {
                 shared.harm();
                 changed(&mut fate).await?;

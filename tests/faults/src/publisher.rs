@@ -20,7 +20,9 @@ pub struct Publisher {
     pub channels: Vec<String>,
     /// How long it rests after each.
     pub rest: Duration,
-    /// The longest payload.
+    /// The shortest payload, give or take its key.
+    pub bytes_min: usize,
+    /// The longest.
     pub bytes_max: usize,
     /// How many messages; nothing without an end.
     pub most: Option<u64>,
@@ -48,7 +50,8 @@ impl Publisher {
             number += 1;
             let key = format!("{}-{number}", self.name);
             let channel = rng.pick(&self.channels).clone();
-            let text = format!("{key} {}", "x".repeat(rng.below(self.bytes_max)));
+            let text =
+                format!("{key} {}", "x".repeat(self.bytes_min + rng.below(self.bytes_max - self.bytes_min)));
             self.publish(&run, &mut rng, &mut connection, &key, &channel, &text).await;
             sleep(self.rest).await;
         }

@@ -106,6 +106,13 @@ impl Server {
         self.text(&["INFO", "replication"]).await.contains("role:master")
     }
 
+    /// How often its log says something.
+    #[must_use]
+    pub fn log_says(&self, what: &str) -> u64 {
+        let log = std::fs::read_to_string(self.folder.join("log.log")).unwrap_or_default();
+        log.matches(what).count() as u64
+    }
+
     /// Waits until a command's answer holds `wanted`.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::cause::Cause;
@@ -72,18 +73,23 @@ impl Stage {
         self.rng.below(self.cluster.nodes.len())
     }
 
-    /// Publishes many long messages on some channel, and waits until that is done.
-    pub(super) async fn flood(&mut self, messages: u64, bytes_max: usize) {
-        self.floods += 1;
+    /// Publishes many long messages on some channel, four at a time, and waits until that is done.
+    pub(super) async fn flood(&mut self, messages: u64, bytes_min: usize) {
         let channels = vec![self.rng.pick(&self.channels).clone()];
-        self.note(format!("{messages} messages of up to {bytes_max} bytes on {}", channels[0]));
-        let flood = Publisher {
-            name: format!("flood{}", self.floods),
-            channels,
-            rest: Duration::from_millis(1),
-            bytes_max,
-            most: Some(messages),
-        };
-        flood.run(self.run.clone(), self.rng.fork()).await;
+        self.note(format!("{messages} messages of {bytes_min} bytes and more on {}", channels[0]));
+        let mut tasks = JoinSet::new();
+        for _ in 0..4 {
+            self.floods += 1;
+            let flood = Publisher {
+                name: format!("flood{}", self.floods),
+                channels: channels.clone(),
+                rest: Duration::ZERO,
+                bytes_min,
+                bytes_max: 62_000,
+                most: Some(messages / 4),
+            };
+            tasks.spawn(flood.run(self.run.clone(), self.rng.fork()));
+        }
+        tasks.join_all().await;
     }
 }
