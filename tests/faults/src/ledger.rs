@@ -482,8 +482,10 @@ impl Ledger {
 
     fn around(&self, at: Ms, recent: &VecDeque<(Ms, String)>) -> String {
         // What was done counts for longer than what was heard.
+        let near = |when: Ms, before: Ms| (at.saturating_sub(before)..at + 5_000).contains(&when);
+        let done = self.notes.iter();
         let done =
-            self.notes.iter().filter(|(when, _)| (at.saturating_sub(15_000)..at + 5_000).contains(when));
+            done.filter(|(when, what)| near(*when, if what.starts_with('F') { 60_000 } else { 15_000 }));
         let before = recent.iter().filter(|(when, _)| *when <= at).rev().take(12);
         let after = recent.iter().filter(|(when, _)| *when > at).take(12);
         let mut lines: Vec<(Ms, String)> = Vec::new();

@@ -139,7 +139,7 @@ impl Proxy {
         hit.map(|connection| connection.fate.send_modify(|fate| fate.reset = true)).count() as u64
     }
 
-    /// The next dials are reset at once.
+    /// The next dials of nodes are reset at once.
     pub fn refuse(&self, dials: u64) {
         self.shared.state().refuse = dials;
     }
@@ -183,6 +183,14 @@ impl Drop for Proxy {
     }
 }
 
+impl State {
+    fn refuses(&mut self) -> bool {
+        let refuses = self.refuse > 0;
+        self.refuse -= u64::from(refuses);
+        refuses
+    }
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -197,21 +205,16 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let Ok((client, from)) = listener.accept().await else { continue };
         shared.accepted.fetch_add(1, Relaxed);
-        let refused = {
-            let mut state = shared.state();
-            let refused = state.refuse > 0;
-            state.refuse -= u64::from(refused);
-            refused
-        };
-        if refused {
-            shared.harm();
-            let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
-            continue;
-        }
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let owner =
                 shared.owners.as_ref().map_or(Owner::Other, |owners| owners.of(from.port(), shared.port));
+            // Sentinels are not kept from seeing the truth.
+            if matches!(owner, Owner::Node(_)) && shared.state().refuses() {
+                shared.harm();
+                let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+                return;
+            }
             let connection = Connection {
                 owner,
                 listens: AtomicBool::new(false),

@@ -77,7 +77,7 @@ pub(super) async fn slow(stage: &mut Stage) -> io::Result<()> {
     let way = Way { bytes_per_second: 1_000, ..Way::default() };
     let hit = stage.cluster.nodes[node].proxy.afflict(|_| dice.chance(50), Weather::down(way));
     stage.note(format!("F20: {hit} connections of node {node} read 1 kB/s"));
-    let messages = stage.rng.range(60, 150);
+    let messages = stage.rng.range(40, 80);
     stage.flood(messages, 10_000).await;
     stage.while_it_lasts(500, 3_000).await;
     // Whoever is still behind comes back elsewhere.

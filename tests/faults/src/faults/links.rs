@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::Stage;
+use crate::cluster::PREFIX;
 use crate::owner::Owner;
 use crate::proxy::{Connection, Proxy, Whose};
 use crate::weather::{Flow, Way, Weather};
@@ -47,9 +48,14 @@ pub(super) async fn overflow(stage: &mut Stage) -> io::Result<()> {
     let weather = Weather::down(Way::flowing(Flow::Hold));
     let hit: u64 = stage.cluster.paths().map(|path| path.afflict(hears, weather)).sum();
     stage.note(format!("F11: {hit} Pub/Sub links of node {node} do not read, at most 256 KiB wait in Redis"));
-    // What the kernel holds for a closed window goes first.
-    for _ in 0..4 {
-        stage.flood(40, 50_000).await;
+    // What the kernel holds for a closed window goes first. Junk on names that the node listens to is as heavy as messages
+    // are, and costs subscribers nothing.
+    let junk = "x".repeat(100_000);
+    for _ in 0..200 {
+        for channel in stage.channels.clone() {
+            let name = format!("{{{PREFIX}:0}}:0:{channel}");
+            stage.cluster.master().text(&["PUBLISH", &name, &junk]).await;
+        }
         if stage.cluster.master().log_says(OVERCOME) > before {
             break;
         }
