@@ -221,7 +221,10 @@ impl Round<'_> {
             Shape::Sentinels => Some(Promotion::BySentinels),
         };
         let key = |fault: &Fault| (fault.number, promotion.filter(|_| fault.promotes()));
-        let fault = choices.into_iter().min_by_key(|fault| self.done.get(&key(fault)).copied())?;
+        // What few clusters can suffer comes first where it can be.
+        let clusters = |fault: &Fault| SHAPES.iter().filter(|shape| (fault.fits)(**shape)).count();
+        let rank = |fault: &Fault| (self.done.get(&key(fault)).copied(), clusters(fault));
+        let fault = choices.into_iter().min_by_key(rank)?;
         *self.done.entry(key(&fault)).or_default() += 1;
         Some(fault)
     }

@@ -99,6 +99,7 @@ async fn failover(stage: &mut Stage, refused: u64) -> io::Result<()> {
         stage.while_it_lasts(200, 1_000).await;
         stage.seen += refusals(stage) - before;
     } else {
+        let before = refusals(stage);
         stage.cluster.servers[new].proxy.refuse(refused);
         let since = tokio::time::Instant::now();
         while !(stage.cluster.find_master().await && stage.cluster.master == new) {
@@ -107,7 +108,7 @@ async fn failover(stage: &mut Stage, refused: u64) -> io::Result<()> {
             }
             sleep(Duration::from_millis(50)).await;
         }
-        stage.seen += stage.cluster.servers[new].proxy.harmed();
+        stage.seen += refusals(stage) - before;
         stage.note(format!("redis {new} is promoted by the sentinels; {refused} dials are refused"));
     }
     stage.cluster.clear();
