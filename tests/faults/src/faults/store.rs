@@ -108,6 +108,7 @@ async fn failover(stage: &mut Stage, refused: u64) -> io::Result<()> {
             }
             sleep(Duration::from_millis(50)).await;
         }
+        stage.while_it_lasts(200, 1_000).await;
         stage.seen += refusals(stage) - before;
         stage.note(format!("redis {new} is promoted by the sentinels; {refused} dials are refused"));
     }
