@@ -301,7 +301,9 @@ impl Ledger {
         };
         let to = Id::parse(&gap.cursor);
         account.cursor = Some((gap.cursor.clone(), now));
-        let open = account.tracks.len() > 1;
+        // A gap's cursor is the lowest over everybody that the node fed together (rule R5), so it may lie below what was
+        // lost here: the loss ends with the first message that follows.
+        let open = true;
         let strange = gap.channels.iter().find(|channel| !account.tracks.contains_key(*channel)).cloned();
         for channel in &gap.channels {
             let Some(track) = account.tracks.get_mut(channel) else { continue };

@@ -128,11 +128,11 @@ fn i1_a_gap_excuses_what_it_covers_and_stripped_of_it_the_loss_is_noticed() {
 }
 
 #[test]
-fn i1_a_gap_excuses_nothing_before_its_cursor_or_behind_it() {
+fn i1_a_gap_excuses_nothing_before_its_reader_or_behind_what_follows() {
     // 2 was lost before the gap at 4, which was told after 3: it covers only 4.
     let before = [&honest()[..2], &honest()[3..4], &[gap("failover", "a.4")], &honest()[5..]].concat();
-    // The gap ends at 3, and 4 is missing.
-    let behind = [&honest()[..3], &[gap("failover", "a.3")], &honest()[5..]].concat();
+    // The gap ends with 4, which follows it, and 5 is missing.
+    let behind = [&honest()[..3], &[gap("failover", "a.3")], &honest()[4..5], &honest()[6..]].concat();
     for stream in [before, behind] {
         let mut ledger = book();
         let cause = ledger.cause(Cause::TailLost, 200);

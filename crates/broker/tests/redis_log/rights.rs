@@ -12,7 +12,7 @@ use crate::server::{Server, pair};
 const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
 
 /// What is sent other than from scripts.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 13] = [
     "hello",
     "select",
     "evalsha",
