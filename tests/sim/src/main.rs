@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use tidewire_sim::cluster::{self, world::Fault};
 use tidewire_sim::mutant::Mutant;
 use tidewire_sim::tally::Tally;
 use tidewire_sim::world::{self, Failure};
@@ -12,15 +13,19 @@ fn main() -> ExitCode {
         let at = arguments.iter().position(|argument| argument == name)?;
         arguments.get(at + 1)?.parse::<u64>().ok()
     };
-    let known = ["--seeds", "--seed", "--from", "--steps", "--mutants"];
+    let known = ["--seeds", "--seed", "--from", "--steps", "--mutants", "--redis"];
     if arguments.iter().any(|argument| argument.starts_with('-') && !known.contains(&argument.as_str())) {
-        eprintln!("usage: tidewire-sim [--seeds N] [--from N] [--seed N] [--steps N] [--mutants]");
+        eprintln!("usage: tidewire-sim [--seeds N] [--from N] [--seed N] [--steps N] [--mutants] [--redis]");
         return ExitCode::from(2);
     }
     let steps = number("--steps").map_or(STEPS, |steps| usize::try_from(steps).unwrap_or(STEPS));
     // What panics inside a run is told with its seed, once.
     std::panic::set_hook(Box::new(|_| {}));
+    let redis = arguments.iter().any(|argument| argument == "--redis");
     if arguments.iter().any(|argument| argument == "--mutants") {
+        if redis {
+            return faults(number("--seeds").unwrap_or(200), steps);
+        }
         return mutants(number("--seeds").unwrap_or(200), steps);
     }
     let seeds = match number("--seed") {
@@ -30,7 +35,7 @@ fn main() -> ExitCode {
             from..from + number("--seeds").unwrap_or(200)
         }
     };
-    many(seeds, steps)
+    many(seeds, steps, redis)
 }
 
 /// Things that happen in one run.
@@ -39,11 +44,16 @@ const STEPS: usize = 3_000;
 /// Failures that are told with their story; the rest are counted.
 const STORIES: u64 = 3;
 
-fn many(seeds: std::ops::Range<u64>, steps: usize) -> ExitCode {
+fn many(seeds: std::ops::Range<u64>, steps: usize, redis: bool) -> ExitCode {
     let tally = Tally::default();
     let (mut passed, mut failed) = (0, 0);
     for seed in seeds {
-        match world::run(seed, steps, None, &tally) {
+        let outcome = if redis {
+            cluster::world::run(seed, steps, None, &tally)
+        } else {
+            world::run(seed, steps, None, &tally)
+        };
+        match outcome {
             Ok(()) => passed += 1,
             Err(Failure { seed, violation, story }) => {
                 failed += 1;
@@ -76,5 +86,27 @@ fn mutants(seeds: u64, steps: usize) -> ExitCode {
         }
     }
     println!("{} passed, {missed} failed", Mutant::ALL.len() - missed);
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn faults(seeds: u64, steps: usize) -> ExitCode {
+    let mut missed = 0;
+    for fault in Fault::ALL {
+        let run = |seed| cluster::world::run(seed, steps, Some(fault), &Tally::default()).err();
+        match (0..seeds).find_map(run) {
+            Some(Failure { seed, violation, .. }) => {
+                println!(
+                    "{:16} caught after {:>3} seeds: invariant {violation}",
+                    format!("{fault:?}"),
+                    seed + 1
+                );
+            }
+            None => {
+                missed += 1;
+                println!("{fault:?} was not caught by {seeds} seeds");
+            }
+        }
+    }
+    println!("{} passed, {missed} failed", Fault::ALL.len() - missed);
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -41,10 +41,12 @@ pub enum Mutant {
     IgnoreKeys,
     /// One ring of the doorbell in some is not heard.
     LoseWakeUp,
+    /// The loss at a promotion is not told. For runs over Redis, where there are any.
+    DropLoss,
 }
 
 impl Mutant {
-    /// All of them.
+    /// Those of the memory broker.
     pub const ALL: [Mutant; 14] = [
         Mutant::DropOnOverflow,
         Mutant::SkipCatchUp,
@@ -135,6 +137,7 @@ impl Outlet for Bugged {
                 }
                 self.outlet.send(Command::Admit(admit))
             }
+            (Mutant::DropLoss, Command::Lost(_)) => Ok(()),
             (Mutant::HurryPosition, Command::Position(position)) => {
                 let ahead = Position { seq: position.seq + 1, ..position };
                 self.outlet.send(Command::Position(ahead))

@@ -1,7 +1,7 @@
 //! One node: production's shards, control plane and memory broker over fake kernels.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidewire_auth::dev::DevGate;
@@ -15,6 +15,8 @@ use tidewire_hub::broker::{Broker, Now};
 use tidewire_hub::deliver::Outlet;
 use tidewire_hub::limits::{Limits, Retention};
 use tidewire_hub::position::Gen;
+use tidewire_hub::publish::{Publish, Receipt};
+use tidewire_hub::reason::Reason;
 use tidewire_server::census::Census;
 use tidewire_server::clock::Clock;
 use tidewire_server::control::Plane;
@@ -56,7 +58,7 @@ pub struct Node {
     doors: Vec<Arc<Doorbell>>,
     counters: Vec<Arc<Counters>>,
     /// Its broker.
-    pub broker: Arc<Tap>,
+    pub broker: Arc<dyn Broker>,
     plane: Plane,
     outlets: Vec<OutletId>,
     time: Time,
@@ -66,15 +68,21 @@ impl Node {
     /// Starts a node with a generation of its own.
     #[must_use]
     pub fn start(build: &Build<'_>, rng: &mut Rng) -> Node {
-        let limits = Arc::new(build.limits.clone());
         let generation = Gen::from_random(rng.next());
         let options = Options {
-            limits: limits.clone(),
+            limits: Arc::new(build.limits.clone()),
             retentions: build.retention.into(),
             generation,
             revocations: Arc::default(),
         };
         let broker = Arc::new(Tap::new(&options, build.ledger.clone(), build.mutant));
+        Node::over(broker, build, rng)
+    }
+
+    /// Starts a node over a broker that stands already.
+    #[must_use]
+    pub fn over(broker: Arc<dyn Broker>, build: &Build<'_>, rng: &mut Rng) -> Node {
+        let limits = Arc::new(build.limits.clone());
         let mut seats = Vec::new();
         for messages_max in build.inbox_messages_max {
             let inbox = Inbox::with_bounds(*messages_max, limits.memory_budget / 16);
@@ -191,6 +199,18 @@ impl Node {
     /// Ends the process without a word.
     pub fn crash(&self) {
         self.nets.iter().for_each(Net::crash);
+    }
+
+    /// Publishes, and gives the answer where it comes at once.
+    #[must_use]
+    pub fn place(&self, publish: Publish) -> Option<Result<Receipt, Reason>> {
+        let outcome = Arc::new(Mutex::new(None));
+        let told = outcome.clone();
+        let done = Box::new(move |answer| {
+            *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        });
+        self.broker.publish(publish, self.now(), done);
+        outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What a counter of one shard says.

@@ -1,7 +1,7 @@
 //! The tap: production's broker with the ledger listening in, and with a bug in front where a mutant asks for one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tidewire_broker::memory::{Memory, Options};
 use tidewire_hub::admit::{OutletId, Page, Subscribe, Transport};
@@ -31,18 +31,6 @@ impl Tap {
     pub fn new(options: &Options, ledger: Ledger, mutant: Option<Mutant>) -> Tap {
         ledger.book().begin(options.generation, &options.limits, options.retentions.common());
         Tap { broker: Memory::new(options), ledger, mutant, left: AtomicU64::new(0) }
-    }
-
-    /// Publishes, and answers at once.
-    #[must_use]
-    pub fn place(&self, publish: Publish, now: Now) -> Option<Result<Receipt, Reason>> {
-        let outcome = Arc::new(Mutex::new(None));
-        let told = outcome.clone();
-        let done = Box::new(move |answer| {
-            *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-        });
-        self.publish(publish, now, done);
-        outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidewire_hub::broker::Broker;
 use tidewire_hub::channel::Channel;
 use tidewire_hub::message::{EventName, Payload};
 use tidewire_hub::position::Position;
@@ -199,7 +198,7 @@ impl World {
             let payload = if reused { publish.payload } else { before.payload };
             publish = Publish { payload, ..before };
         }
-        let outcome = self.node.broker.place(publish.clone(), self.node.now());
+        let outcome = self.node.place(publish.clone());
         // A key lives from its first publish on: a repetition does not renew it.
         if !again && outcome.is_some_and(|outcome| outcome.is_ok()) && publish.key.is_some() {
             let ttl_ms = u64::try_from(self.profile.limits.key_ttl.as_millis()).unwrap_or(u64::MAX);
@@ -281,7 +280,7 @@ impl World {
                 let mut publish = self.compose();
                 publish.channel = Channel::parse(channel).expect("a profile's channels are names");
                 publish.key = None;
-                let receipt = self.node.broker.place(publish, self.node.now()).and_then(Result::ok);
+                let receipt = self.node.place(publish).and_then(Result::ok);
                 let receipt = receipt
                     .ok_or_else(|| Violation::new(Invariant::I6, "a publish is refused after faults"))?;
                 let position = receipt.position.expect("no channel here is bridged");

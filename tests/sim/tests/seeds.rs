@@ -1,5 +1,6 @@
 //! The simulation itself: it passes, it repeats itself, and it notices.
 
+use tidewire_sim::cluster;
 use tidewire_sim::mutant::Mutant;
 use tidewire_sim::tally::Tally;
 use tidewire_sim::world;
@@ -35,5 +36,18 @@ fn every_mutant_is_caught() {
     for mutant in Mutant::ALL {
         let caught = (0..60).find_map(|seed| world::run(seed, STEPS, Some(mutant), &Tally::default()).err());
         assert!(caught.is_some(), "{mutant:?} lives");
+    }
+}
+
+#[test]
+fn a_few_seeds_of_several_nodes_over_redis_keep_every_invariant() {
+    let tally = Tally::default();
+    for seed in 0..20 {
+        if let Err(failure) = cluster::world::run(seed, STEPS, None, &tally) {
+            panic!("seed {seed}: {}\n{}", failure.violation, failure.story);
+        }
+    }
+    for seen in ["fault: promotion", "fault: ear cut", "gaps: trimmed", "gaps: failover", "resumes"] {
+        assert!(tally.sum(seen) > 0, "{seen} never happened\n{tally}");
     }
 }

@@ -144,7 +144,7 @@ impl Rig {
             key: key.map(|key| Key::parse(key).unwrap()),
             publisher: "test".into(),
         };
-        let outcome = self.node.broker.place(publish, self.node.now());
+        let outcome = self.node.place(publish);
         outcome
             .expect("the memory broker answers at once")
             .map(|receipt| receipt.position.expect("a message of the log has a place"))
@@ -183,7 +183,6 @@ impl Rig {
 
     /// Who listens to a channel, over any transport.
     pub fn receivers(&self, channel: &str) -> u32 {
-        use tidewire_hub::broker::Broker as _;
         let channels = self.node.broker.channels(usize::MAX);
         let info = channels.iter().find(|info| info.channel.as_str() == channel);
         info.map_or(0, |info| info.receivers.sse + info.receivers.ws + info.receivers.poll)

@@ -59,6 +59,8 @@ impl Sequencer {
         self.tally.entries += 1;
         self.forget_the_unwanted();
         self.subscribe = self.tracks.keys().cloned().collect();
+        // In an order that does not change from run to run: the simulation repeats what it found.
+        self.subscribe.sort_unstable();
         self.of_entry = self.subscribe.len();
         self.has_asked = false;
         let _ = now;
@@ -116,7 +118,8 @@ impl Sequencer {
                 .keys()
                 .filter(|channel| self.partition.is_wanted(channel) && !self.partition.holds(channel, fed));
             self.behind = wanted.cloned().collect();
-            let behind: Vec<Channel> = self.behind.iter().cloned().collect();
+            let mut behind: Vec<Channel> = self.behind.iter().cloned().collect();
+            behind.sort_unstable();
             self.catch_up_with(&behind, now);
         } else {
             self.look_at_waiters(confirmed.iter(), now);
