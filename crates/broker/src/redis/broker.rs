@@ -24,7 +24,7 @@ use super::fence::NodeId;
 use super::keep::keep;
 use super::link::Timeouts;
 use super::log::Durability;
-use super::sequencer::{Astray, Sequencer, Standing, Tally};
+use super::sequencer::{Astray, Sequencer, Session, Standing, Tally};
 
 /// What a Redis broker is made of.
 #[derive(Clone)]
@@ -103,7 +103,8 @@ pub(super) struct Shared {
     pub(super) to_part: Notify,
     /// The generation that the node came into last.
     pub(super) generations: watch::Sender<Option<Gen>>,
-    /// The link has to be given up.
+    /// The link of this session has to be given up.
+    pub(super) strayed: Mutex<Option<Session>>,
     pub(super) astray: Notify,
     pub(super) watched: Mutex<Watched>,
 }
@@ -137,6 +138,7 @@ impl Redis {
             parting: Mutex::default(),
             to_part: Notify::new(),
             generations: watch::Sender::default(),
+            strayed: Mutex::default(),
             astray: Notify::new(),
             watched: Mutex::new(Watched { not_live_since: Some(Instant::now()), ..Watched::default() }),
         });
@@ -181,6 +183,10 @@ impl Shared {
         self.watched.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    pub(super) fn strayed(&self) -> Option<Session> {
+        *self.strayed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     pub(super) fn parting(&self) -> MutexGuard<'_, Option<Done<()>>> {
         self.parting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -209,9 +215,13 @@ impl Shared {
 
     /// As [`Shared::with`]; whatever leads astray ends the session.
     pub(super) fn report(&self, act: impl FnOnce(&mut Sequencer, Now) -> Result<(), Astray>) {
-        if let Err(astray) = self.with(act) {
+        let outcome = self.with(|sequencer, now| {
+            let session = sequencer.session();
+            act(sequencer, now).map_err(|astray| (astray, session))
+        });
+        if let Err((astray, session)) = outcome {
             tracing::debug!(?astray, "the link to Redis is given up");
-            self.astray.notify_one();
+            self.stray(session);
         }
         // An answer may be the reason for the next order.
         self.ring();
@@ -229,6 +239,12 @@ impl Relay for Redis {
 }
 
 impl Shared {
+    /// Has this session end, if it is still the one.
+    pub(super) fn stray(&self, session: Option<Session>) {
+        *self.strayed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = session;
+        self.astray.notify_one();
+    }
+
     /// Has everybody look for orders.
     pub(super) fn ring(&self) {
         self.to_hear.notify_one();

@@ -19,9 +19,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::broker::{Options, Shared};
 use super::endpoint::Endpoint;
 use super::error::Error;
+use super::fence::Fence;
 use super::hear::{Ear, Heard};
-use super::log::Log;
-use super::sequencer::{Sequencer, Session, Standing};
+use super::log::{Log, READ_CHANNELS_MAX};
+use super::sequencer::{Sequencer, Session, Standing, Tail};
 
 /// How long a node's registration lasts without being renewed (decision 13). Who is gone for longer counts as dead.
 const LEASE: Duration = Duration::from_secs(10);
@@ -158,10 +159,10 @@ async fn dial_others(
             match outcome {
                 Ok(wants_probe) if wants_probe => hearing.to_probe.notify_one(),
                 Ok(_) => {}
-                Err(_) => hearing.astray.notify_one(),
+                Err(_) => hearing.stray(Some(session)),
             }
         }
-        Heard::Ended => hearing.astray.notify_one(),
+        Heard::Ended => hearing.stray(Some(session)),
     });
     let ear = Ear::dial(endpoint, prefix, 0, *timeouts, hear).await?;
     Ok((reader, ear))
@@ -184,8 +185,8 @@ async fn stay(shared: &Arc<Shared>, links: Links) -> Error {
 async fn astray(shared: &Shared, session: Session) {
     loop {
         shared.astray.notified().await;
-        // One that was meant for the session before says nothing about this one; its own link is gone with it.
-        if shared.lock().session() == Some(session) {
+        // What was said of the session before says nothing about this one.
+        if shared.strayed() == Some(session) {
             return;
         }
     }
@@ -272,8 +273,7 @@ async fn read(shared: &Arc<Shared>, reader: &Log) -> Error {
             if let Some(order) = tail {
                 let (shared, reader) = (shared.clone(), reader.clone());
                 under_way.spawn(async move {
-                    let outcome = reader.before_newest(&fence, &order.channels, order.count).await;
-                    let outcome = outcome.map(|(before, _)| before);
+                    let outcome = before_newest(&reader, &fence, &order).await;
                     let broken = outcome.as_ref().err().filter(|error| !error.is_refusal()).cloned();
                     shared
                         .report(|sequencer, now| sequencer.tail_done(&order, outcome.as_ref().copied(), now));
@@ -290,6 +290,16 @@ async fn read(shared: &Arc<Shared>, reader: &Log) -> Error {
             () = shared.to_read.notified() => {}
         }
     }
+}
+
+/// The seq before the newest messages of all channels, or of those that one call can look at, whichever is lower: more than
+/// enough is read then.
+async fn before_newest(reader: &Log, fence: &Fence, order: &Tail) -> Result<u64, Error> {
+    let mut before = u64::MAX;
+    for channels in order.channels.chunks(READ_CHANNELS_MAX) {
+        before = before.min(reader.before_newest(fence, channels, order.count).await?.0);
+    }
+    Ok(before)
 }
 
 async fn probe(shared: &Shared, ear: &Ear) -> Error {

@@ -258,6 +258,12 @@ impl Partition {
         self.channels.get(channel)?.end_of_segment(seq)
     }
 
+    /// Whether a piece of this channel is set aside.
+    #[must_use]
+    pub fn has_aside(&self, channel: &Channel) -> bool {
+        self.channels.get(channel).is_some_and(|history| history.segment_read_ms().is_some())
+    }
+
     /// Lets go of what was set aside before `read_ms`.
     pub fn drop_aside(&mut self, channel: &Channel, read_ms: u64) {
         let Some(history) = self.channels.get_mut(channel) else { return };

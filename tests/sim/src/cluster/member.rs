@@ -366,6 +366,10 @@ impl Broker for Shared {
         done(Ok(()));
     }
 
+    fn enforce(&self, revocation: &Arc<Revocation>) {
+        self.lock().revoke(revocation);
+    }
+
     fn retain(&self, retentions: Retentions) {
         self.lock().retain(retentions);
     }

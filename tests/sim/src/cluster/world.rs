@@ -292,7 +292,7 @@ impl World {
                 match outcome {
                     Ok(receipt) => {
                         tally.count("publishes acknowledged");
-                        truth.book().acknowledged.insert(uid, receipt.position);
+                        truth.book().acknowledged.insert(uid, receipt.position.expect("a place in the log"));
                     }
                     Err(_) => tally.count("publishes refused or unknown"),
                 }

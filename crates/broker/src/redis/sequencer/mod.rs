@@ -121,6 +121,8 @@ pub struct Sequencer {
     /// Reads that come too soon after one of the same channel, and when they are due.
     paced: VecDeque<(u64, Channel)>,
     tails: VecDeque<u64>,
+    /// Channels of which a piece is set aside, and when it was read.
+    aside: VecDeque<(u64, Channel)>,
     reads_in_flight: usize,
     /// Of the channels that were followed when the node came in, those that the link is yet to be asked for.
     of_entry: usize,
@@ -185,6 +187,7 @@ impl Sequencer {
             to_read: VecDeque::new(),
             paced: VecDeque::new(),
             tails: VecDeque::new(),
+            aside: VecDeque::new(),
             reads_in_flight: 0,
             of_entry: 0,
             has_asked: false,
@@ -289,6 +292,7 @@ impl Sequencer {
         self.give_up_publishing(now);
         self.take_up_paced(now);
         self.let_idle_go(now);
+        self.let_aside_go(now);
     }
 
     /// The channels that are followed.

@@ -1,5 +1,6 @@
 //! Reads: what channels keep further back, shared by everybody who wants it (delivery rule R19).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ const READ_PAGE: PageLimit = POLL_PAGE;
 
 /// How long a channel is not read again for newcomers: they share the next read.
 const PACE: Duration = Duration::from_secs(1);
+
+/// Pieces that are set aside at once: with the bound of [`READ_PAGE`], 64 MiB.
+const ASIDES_MAX: usize = 64;
 
 /// How long a piece is set aside for whoever had it read.
 const ASIDE_MAX_MS: u64 = 2_000;
@@ -119,13 +123,28 @@ impl Sequencer {
             self.catch_up_with(&channels, now);
         }
         self.look_at_waiters(channels.iter(), now);
-        let before = now.monotonic_ms.saturating_sub(ASIDE_MAX_MS);
-        for channel in &channels {
-            if !self.behind.contains(channel) {
-                self.partition.drop_aside(channel, before);
+        for channel in channels {
+            if self.partition.has_aside(&channel) {
+                self.aside.push_back((now.monotonic_ms, channel));
             }
         }
+        self.let_aside_go(now);
         Ok(())
+    }
+
+    /// Lets go of pieces that nobody has come for, or that are too many: whoever wanted one has it read again.
+    pub(super) fn let_aside_go(&mut self, now: Now) {
+        let is_over = |aside: &VecDeque<(u64, Channel)>| {
+            let is_old = |(read_ms, _): &(u64, Channel)| read_ms + ASIDE_MAX_MS <= now.monotonic_ms;
+            aside.len() > ASIDES_MAX || aside.front().is_some_and(is_old)
+        };
+        while is_over(&self.aside)
+            && let Some((read_ms, channel)) = self.aside.pop_front()
+        {
+            if !self.behind.contains(&channel) {
+                self.partition.drop_aside(&channel, read_ms + 1);
+            }
+        }
     }
 
     /// The next search for a tail.

@@ -255,7 +255,10 @@ impl Node {
     pub(super) fn told(&mut self) -> Vec<(String, Result<u64, Reason>)> {
         self.sequencer.take_finished().into_iter().for_each(|answer| answer());
         let outcomes = std::mem::take(&mut *self.outcomes.lock().unwrap());
-        outcomes.into_iter().map(|(text, one)| (text, one.map(|receipt| receipt.position.expect("a place in the log").seq))).collect()
+        outcomes
+            .into_iter()
+            .map(|(text, one)| (text, one.map(|receipt| receipt.position.expect("a place in the log").seq)))
+            .collect()
     }
 
     /// What the outlet was told since the last look, a line each.
