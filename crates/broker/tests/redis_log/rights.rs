@@ -12,7 +12,7 @@ use crate::server::{Server, pair};
 const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
 
 /// What is sent other than from scripts.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "hello",
     "select",
     "evalsha",
@@ -27,6 +27,7 @@ const COMMANDS: [&str; 13] = [
     "xdel",
     "xinfo|stream",
     "xread",
+    "ping",
 ];
 
 /// The words of the line as the document has it.
