@@ -2,17 +2,13 @@
 // the bridge (docs/protocol.md, "Bridged channels").
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import test from "node:test";
 
 import { Redis } from "ioredis";
 
 import { eventSource, webSocket } from "./harness/clients.mjs";
 import { eventually } from "./harness/heard.mjs";
+import { redisServer } from "./harness/redis.mjs";
 import { tidewire } from "./harness/tidewire.mjs";
 
 test("what a service publishes reaches browsers, and what they send reaches it and is answered", async (t) => {
@@ -39,18 +35,3 @@ test("what a service publishes reaches browsers, and what they send reaches it a
   browser.socket.send("2+2");
   assert.deepEqual(await browser.heard.take(2), ["2+2", "4"]);
 });
-
-async function redisServer(t) {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => probe.once("listening", resolve));
-  const { port } = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  const folder = mkdtempSync(join(tmpdir(), "tidewire-e2e-redis-"));
-  const flags = ["--bind", "127.0.0.1", "--port", String(port), "--save", "", "--dir", folder];
-  const child = spawn("redis-server", flags, { stdio: "ignore" });
-  t.after(() => {
-    child.kill("SIGKILL");
-    rmSync(folder, { recursive: true, force: true });
-  });
-  return port;
-}
