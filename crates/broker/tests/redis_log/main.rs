@@ -15,5 +15,6 @@ mod presence;
 mod publishing;
 mod replicating;
 mod rights;
+#[path = "../support/server.rs"]
 mod server;
 mod walk;
