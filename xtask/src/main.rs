@@ -58,7 +58,9 @@ fn main() -> ExitCode {
         "lint" => tier::in_turn([Tier::fmt(), Tier::clippy(), Tier::doc()]),
         "deny" => tier::in_turn([Tier::deny()]),
         "unit" => tier::in_turn([Tier::unit(), Tier::loom()]),
-        "sim" => tier::in_turn([Tier::sim(seeds), Tier::mutants()]),
+        "sim" => {
+            tier::in_turn([Tier::sim(seeds), Tier::mutants(), Tier::sim_redis(seeds), Tier::mutants_redis()])
+        }
         "e2e" => tier::with_binary(|| tier::in_turn([Tier::e2e(), Tier::python()])),
         "tokio" => tier::with_binary(|| {
             tier::in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")])

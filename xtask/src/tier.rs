@@ -37,7 +37,7 @@ pub fn everything() -> Tally {
         in_turn([Tier::fmt(), Tier::clippy(), Tier::doc(), Tier::unit(), Tier::loom(), Tier::deny()]);
     total += with_binary(|| {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
-        total += in_turn([Tier::mutants()]);
+        total += in_turn([Tier::sim_redis(SEEDS), Tier::mutants(), Tier::mutants_redis()]);
         total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser()]);
         total += in_turn([Tier::hostile(), Tier::auth(), Tier::api(), Tier::faults()]);
         // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
@@ -159,6 +159,12 @@ impl Tier {
         Tier::cargo("mutants", &["run", "--release", "--package", "tidewire-sim", "--", "--mutants"])
     }
 
+    /// The same for several nodes over a model of Redis.
+    pub fn mutants_redis() -> Tier {
+        let run = ["run", "--release", "--package", "tidewire-sim", "--", "--redis", "--mutants"];
+        Tier::cargo("mutants redis", &run)
+    }
+
     /// The binary that everything below looks at.
     fn release() -> Tier {
         Tier::cargo("release", &["build", "--release", "--package", "tidewire"])
@@ -172,6 +178,15 @@ impl Tier {
                 return Ok(Ready::Skip("there is no tests/sim"));
             }
             let sim = ["run", "--release", "--package", "tidewire-sim", "--", "--seeds", &seeds];
+            Ok(Ready::Run(run::command("cargo", &sim)))
+        })
+    }
+
+    /// Several nodes over a model of Redis. A seed takes about ten times as long as one of a single node.
+    pub fn sim_redis(seeds: &str) -> Tier {
+        let seeds = (seeds.parse::<u64>().unwrap_or(1_000) / 10).max(1).to_string();
+        Tier::new("sim redis", move || {
+            let sim = ["run", "--release", "--package", "tidewire-sim", "--", "--redis", "--seeds", &seeds];
             Ok(Ready::Run(run::command("cargo", &sim)))
         })
     }

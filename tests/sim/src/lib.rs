@@ -8,6 +8,8 @@
 //!                 ledger  ◀──────────────── judged by invariants ────────── witness
 //! ```
 //!
+//! [`cluster`] does the same with several nodes over a model of Redis.
+//!
 //! Everything runs on one thread and follows from one seed: `cargo run --release -p tidewire-sim -- --seed N` repeats
 //! what a failure printed.
 

@@ -51,3 +51,21 @@ fn a_few_seeds_of_several_nodes_over_redis_keep_every_invariant() {
         assert!(tally.sum(seen) > 0, "{seen} never happened\n{tally}");
     }
 }
+
+#[test]
+fn a_seed_of_several_nodes_repeats_itself() {
+    let [one, other] = [(); 2].map(|()| {
+        let tally = Tally::default();
+        cluster::world::run(7, STEPS, None, &tally).expect("seed 7 passes");
+        tally.to_string()
+    });
+    assert_eq!(one, other);
+}
+
+#[test]
+fn every_fault_between_the_nodes_and_redis_is_caught() {
+    for fault in cluster::world::Fault::ALL {
+        let run = |seed| cluster::world::run(seed, STEPS, Some(fault), &Tally::default()).err();
+        assert!((0..60).find_map(run).is_some(), "{fault:?} lives");
+    }
+}

@@ -8,7 +8,12 @@ use tidewire_broker::memory;
 use tidewire_broker::redis::broker::{self, Redis};
 use tidewire_broker::redis::sequencer::Standing;
 use tidewire_broker::redis::{Address, Durability, Timeouts};
+use tidewire_hub::admit::{ConnId, OutletId};
+use tidewire_hub::bridge::Bridged;
+use tidewire_hub::channel::ChannelSet;
+use tidewire_hub::grant::Grant;
 use tidewire_hub::position::Gen;
+use tidewire_hub::presence::Attendance;
 use tokio::runtime::Runtime;
 
 use crate::bench::{Backend, Bench, Clock, Setting, wait_for};
@@ -26,7 +31,15 @@ pub(crate) fn memory(setting: Setting) -> Bench {
         generation: Gen::from_random(0x5eed),
         revocations: Arc::default(),
     };
-    Bench::new(Box::new(memory::Memory::new(&options)), Clock::default(), Box::new(Nothing))
+    let memory = memory::Memory::new(&options).attended_by(setting.attendance.unwrap_or(Arc::new(Nobody)));
+    Bench::new(Box::new(memory), Clock::default(), Box::new(Nothing))
+}
+
+/// Is told who joins, and tells nobody.
+struct Nobody;
+
+impl Attendance for Nobody {
+    fn joined(&self, _: OutletId, _: ConnId, _: &Grant, _: &ChannelSet) {}
 }
 
 /// One node, over a Redis of its own.
@@ -65,6 +78,8 @@ impl Store {
             clock: Arc::new(move || told.at(since.elapsed())),
             timeouts: Timeouts::default(),
             durability: Durability::Stored,
+            bridged: Bridged::default(),
+            attendance: setting.attendance.unwrap_or(Arc::new(Nobody)),
         };
         let _inside = self.runtime.enter();
         let redis = Redis::start(options);

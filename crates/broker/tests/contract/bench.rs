@@ -12,6 +12,7 @@ use tidewire_hub::grant::Grant;
 use tidewire_hub::limits::{Limits, POLL_PAGE, PageLimit, Retentions, STREAM_PAGE};
 use tidewire_hub::message::Payload;
 use tidewire_hub::position::{Cursor, Position, Start};
+use tidewire_hub::presence::Attendance;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
 
@@ -26,6 +27,7 @@ pub(crate) type Make = fn(Setting) -> Bench;
 pub(crate) struct Setting {
     pub(crate) limits: Limits,
     pub(crate) retentions: Retentions,
+    pub(crate) attendance: Option<Arc<dyn Attendance>>,
 }
 
 /// What stands behind a bench.
@@ -117,13 +119,13 @@ impl Bench {
         );
         let outcome = wait_for("an answer to a publish", || outcome.lock().unwrap().take());
         if let Ok(receipt) = &outcome {
-            *self.newest.lock().unwrap() = Some(receipt.position);
+            *self.newest.lock().unwrap() = receipt.position;
         }
         outcome
     }
 
     pub(crate) fn publish(&self, name: &str, text: &str) -> Position {
-        self.publish_as(publish(name, text)).unwrap().position
+        self.publish_as(publish(name, text)).unwrap().position.unwrap()
     }
 
     pub(crate) fn publish_all<'n>(&self, messages: impl IntoIterator<Item = (&'n str, String)>) {

@@ -36,6 +36,7 @@ contract! { memory:
     r22_a_key_is_forgotten_after_its_time
     r22_a_repeated_key_happens_once_and_another_payload_conflicts
     r23_a_drain_refuses_new_publishes_and_repeats_old_answers
+    s6_only_who_joins_is_told_of_and_before_the_admit_is_there
     s37_histories_keep_to_the_memory_budget_and_say_so
     a_namespace_keeps_as_many_as_its_own_rule_says
     a_namespace_keeps_by_rules_of_its_own
@@ -68,6 +69,7 @@ contract! { redis:
     r13_an_outlet_that_was_full_catches_up_in_order
     r13_what_was_trimmed_behind_a_barrier_is_announced
     r22_a_repeated_key_happens_once_and_another_payload_conflicts
+    s6_only_who_joins_is_told_of_and_before_the_admit_is_there
     a_namespace_keeps_as_many_as_its_own_rule_says
     other_retentions_hold_for_what_is_kept_already
     a_long_poll_joins_only_when_nothing_waits_for_it

@@ -50,7 +50,7 @@ fn under_load(bench: &Bench, act: impl FnOnce() + Send) -> usize {
 fn places(bench: &Bench, number: usize) -> Position {
     let keyed = || Publish { key: Key::parse(&format!("k{number}")), ..publish("a", &number.to_string()) };
     wait_for("a place", || match bench.publish_as(keyed()) {
-        Ok(receipt) => Some(receipt.position),
+        Ok(receipt) => receipt.position,
         Err(Reason::BrokerUnavailable | Reason::OutcomeUnknown) => None,
         Err(reason) => panic!("{reason:?}"),
     })

@@ -1,13 +1,16 @@
 //! The facts: what every broker does, told with one bench. `main` says which of them hold for which backend, and why some do
 //! not.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidewire_hub::admit::{GapReason, Join, Transport};
-use tidewire_hub::channel::Channel;
+use tidewire_hub::admit::{ConnId, GapReason, Join, OutletId, Transport};
+use tidewire_hub::channel::{Channel, ChannelSet};
+use tidewire_hub::grant::Grant;
 use tidewire_hub::limits::{Limits, POLL_PAGE, PageLimit, Retention, Retentions};
 use tidewire_hub::message::Payload;
 use tidewire_hub::position::{Cursor, Gen, Position, Start};
+use tidewire_hub::presence::Attendance;
 use tidewire_hub::publish::{Key, Publish};
 use tidewire_hub::reason::Reason;
 
@@ -202,6 +205,29 @@ pub(crate) fn r12_interest_ends_when_as_many_have_left_as_joined(make: Make) {
     leave();
     bench.publish("a", "2");
     bench.delivers(&[]);
+}
+
+pub(crate) fn s6_only_who_joins_is_told_of_and_before_the_admit_is_there(make: Make) {
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<String>>);
+    impl Attendance for Notes {
+        fn joined(&self, _: OutletId, conn: ConnId, _: &Grant, channels: &ChannelSet) {
+            let names: Vec<_> = channels.iter().map(Channel::as_str).collect();
+            self.0.lock().unwrap().push(format!("{} {}", conn.0, names.join(",")));
+        }
+    }
+    let notes = Arc::new(Notes::default());
+    let told = || std::mem::take(&mut *notes.0.lock().unwrap());
+    let bench = make(Setting { attendance: Some(notes.clone()), ..Setting::default() });
+    bench.stream("a,b", Start::Live);
+    assert_eq!(told(), ["7 a,b"]);
+    bench.publish("a", "1");
+    bench.publish("a", "2");
+    bench.read("a", Start::Earliest);
+    let page = PageLimit { messages_max: 1, ..POLL_PAGE };
+    bench.subscribe("a", Start::Earliest, Join::WhenCaughtUp, page);
+    bench.subscribe("a", Start::Earliest, Join::WhenEmpty, POLL_PAGE);
+    assert!(told().is_empty(), "short polls, pages and polls with news do not join");
 }
 
 pub(crate) fn r13_an_outlet_that_was_full_catches_up_in_order(make: Make) {

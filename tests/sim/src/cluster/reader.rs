@@ -149,8 +149,19 @@ impl Reader {
 
     fn ask(&mut self, around: &Around<'_>) {
         let waits = self.rng.chance(400);
+        let asked = match self.cursor {
+            Some(cursor) => Asked::After(cursor.to_string()),
+            // It was given no id, so it cannot say where it was.
+            None => {
+                self.began = None;
+                match self.rng.below(6) {
+                    0 => Asked::Earliest,
+                    1 => Asked::Tail(1 + self.rng.below(40) as u32),
+                    _ => Asked::Live,
+                }
+            }
+        };
         let Some(line) = &mut self.line else { return };
-        let asked = self.cursor.map_or(Asked::Live, |cursor| Asked::After(cursor.to_string()));
         let mut head = Head::new(&self.wish).start(&asked, false);
         head = match line.dialect {
             Dialect::Sse(SseStyle::Envelope) => head.sse().query("format=json"),

@@ -86,6 +86,8 @@ struct World {
     limits: Limits,
     inboxes: Vec<usize>,
     mischief: Mischief,
+    /// In permille of the messages: as large as many of them fill a read.
+    large: u32,
     room: usize,
     unrest: u32,
     /// In permille of the steps: something befalls the servers or a link.
@@ -134,6 +136,7 @@ impl World {
                 postponed: rng.range(0, 300) as u32,
                 ..Mischief::default()
             },
+            large: if rng.chance(300) { 700 } else { 20 },
             room: 64 << rng.below(8),
             unrest: rng.range(2, 30) as u32,
             trouble: rng.range(1, 20) as u32,
@@ -280,7 +283,7 @@ impl World {
     fn publish(&mut self, at: usize) {
         self.uids += 1;
         let channel = self.rng.pick(&self.channels).clone();
-        let padding = if self.rng.chance(50) { self.rng.below(20_000) } else { self.rng.below(40) };
+        let padding = if self.rng.chance(self.large) { self.rng.below(60_000) } else { self.rng.below(40) };
         let publish = message(self.uids, &channel, padding, self.rng.chance(400));
         self.place(at, publish, self.uids);
     }

@@ -99,7 +99,7 @@ fn what_was_never_sent_is_certainly_not_placed() {
     node.passes(PUBLISH_PATIENCE.as_millis() as u64);
     node.publishes("2", None);
     let unavailable = Err(Reason::BrokerUnavailable);
-    assert_eq!(node.told(), [("1".to_owned(), unavailable.clone()), ("2".to_owned(), unavailable)]);
+    assert_eq!(node.told(), [("1".to_owned(), unavailable), ("2".to_owned(), unavailable)]);
 }
 
 #[test]
