@@ -8,7 +8,7 @@ mod contract;
 mod rating;
 mod relay;
 mod revoking;
-#[path = "../../../broker/tests/redis_log/server.rs"]
+#[path = "../../../broker/tests/support/server.rs"]
 #[allow(dead_code)] // The log's tests ask more of it.
 mod server;
 mod vault;
