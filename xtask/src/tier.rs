@@ -161,8 +161,8 @@ impl Tier {
 
     /// The same for several nodes over a model of Redis.
     pub fn mutants_redis() -> Tier {
-        let run = ["run", "--release", "--package", "tidewire-sim", "--", "--redis", "--mutants"];
-        Tier::cargo("mutants redis", &run)
+        const RUN: &[&str] = &["run", "--release", "--package", "tidewire-sim", "--", "--redis", "--mutants"];
+        Tier::cargo("mutants redis", RUN)
     }
 
     /// The binary that everything below looks at.
