@@ -261,8 +261,8 @@ impl Tally {
                 }
                 None => self.ledger.corrupt(),
             },
-            // The subscriber answers pings and reports its own end.
-            Seen::Ping(_) | Seen::Ended => {}
+            // The subscriber answers pings and reports its own end, and nobody comes back.
+            Seen::Ping(_) | Seen::Ended | Seen::Cursor(_) => {}
         }
     }
 }

@@ -63,18 +63,18 @@ impl Ledger {
         number
     }
 
-    /// Writes down that `reader` saw message `number`.
-    pub fn deliver(&mut self, reader: usize, number: u32) {
+    /// Writes down that `reader` saw message `number`. True if it had not before.
+    pub fn deliver(&mut self, reader: usize, number: u32) -> bool {
         let Some(&place) = self.places.get(number as usize) else {
             self.wrong.corrupt += 1;
-            return;
+            return false;
         };
         let place = if place == UNSEEN { self.append(number) } else { place as usize };
         let at = &mut self.readers[reader];
         if place < at.next {
             let Some(index) = at.skipped.iter().position(|&skipped| skipped == number) else {
                 self.wrong.duplicated += 1;
-                return;
+                return false;
             };
             at.skipped.swap_remove(index);
             self.wrong.out_of_order += 1;
@@ -87,6 +87,17 @@ impl Ledger {
         if self.waiting[number as usize] == 0 {
             self.complete += 1;
         }
+        true
+    }
+
+    /// Whether every subscriber has seen the first `count` messages, in the order of their publishing.
+    pub fn is_complete_to(&self, count: usize) -> bool {
+        self.waiting.iter().take(count).all(|waiting| *waiting == 0)
+    }
+
+    /// Messages published.
+    pub fn published(&self) -> usize {
+        self.places.len()
     }
 
     /// Counts bytes that hold no message that was ever published.

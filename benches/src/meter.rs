@@ -100,7 +100,7 @@ impl Holding {
 
 /// CPU of a process and all its descendants. A thread that ended has taken its figure with it, so readings belong
 /// around phases in which a server keeps its threads.
-fn tree_cpu_ns(process: u32) -> io::Result<u64> {
+pub fn tree_cpu_ns(process: u32) -> io::Result<u64> {
     let mut sum = threads_cpu_ns(process)?;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         let children = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
@@ -112,7 +112,7 @@ fn tree_cpu_ns(process: u32) -> io::Result<u64> {
     Ok(sum)
 }
 
-fn threads_cpu_ns(process: u32) -> io::Result<u64> {
+pub fn threads_cpu_ns(process: u32) -> io::Result<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         // A thread may end between the two reads.
@@ -124,7 +124,7 @@ fn threads_cpu_ns(process: u32) -> io::Result<u64> {
 }
 
 /// Busy time of one core, whoever it worked for, and time that the hypervisor took from it.
-fn core_cpu_ns(core: usize) -> io::Result<u64> {
+pub fn core_cpu_ns(core: usize) -> io::Result<u64> {
     let text = fs::read_to_string("/proc/stat")?;
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("cpu{core} ")));
     let line = line.ok_or_else(|| io::Error::other(format!("/proc/stat has no core {core}")))?;

@@ -35,16 +35,20 @@ impl Publisher {
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         epoll.add(&socket, token, Interest::Readable)?;
-        let head = format!(
-            "POST /c/bench HTTP/1.1\r\nHost: {target}\r\nContent-Type: text/plain\r\n\
-             Content-Length: {PAYLOAD_BYTES}\r\n\r\n"
-        );
-        Ok(Publisher { socket, head: head.into_bytes(), answer: Vec::new() })
+        let head = head("bench", target);
+        Ok(Publisher { socket, head, answer: Vec::new() })
     }
 
     /// Sends one message. The caller waits for its answer before the next.
     pub fn publish(&mut self, payload: Payload) -> io::Result<()> {
         write_whole(&mut self.socket, &[&self.head, &payload.encode()[..]].concat())
+    }
+
+    /// The same, on a channel that is given.
+    pub fn publish_on(&mut self, channel: &str, target: SocketAddrV4, payload: Payload) -> io::Result<()> {
+        let mut request = head(channel, target);
+        request.extend_from_slice(&payload.encode());
+        write_whole(&mut self.socket, &request)
     }
 
     /// Reads the answer to the last message.
@@ -61,6 +65,14 @@ impl Publisher {
         }
         Ok(answer)
     }
+}
+
+fn head(channel: &str, target: SocketAddrV4) -> Vec<u8> {
+    let head = format!(
+        "POST /c/{channel} HTTP/1.1\r\nHost: {target}\r\nContent-Type: text/plain\r\n\
+         Content-Length: {PAYLOAD_BYTES}\r\n\r\n"
+    );
+    head.into_bytes()
 }
 
 /// Judges an answer once its head and its `Content-Length` are complete.

@@ -69,7 +69,13 @@ impl Round {
         }
     }
 
-    fn value(&self, label: &str) -> Option<f64> {
+    /// The rows' labels, in their order.
+    pub fn labels(&self) -> impl Iterator<Item = &'static str> {
+        self.rows.iter().map(|row| row.label)
+    }
+
+    /// What a row came to.
+    pub fn value(&self, label: &str) -> Option<f64> {
         self.rows.iter().find(|row| row.label == label).map(|row| row.value)
     }
 }
@@ -182,7 +188,7 @@ fn judge(budget: Budget, ours: Option<f64>, ratio: Option<f64>) -> String {
 }
 
 /// The middle value, or the mean of the two in the middle.
-fn median(values: &[f64]) -> Option<f64> {
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -193,7 +199,8 @@ fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-fn spread(values: &[f64]) -> String {
+/// The median, and in brackets the least and the most.
+pub fn spread(values: &[f64]) -> String {
     let Some(middle) = median(values) else { return "-".to_owned() };
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);

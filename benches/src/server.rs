@@ -44,7 +44,17 @@ impl Kind {
 impl Server {
     /// Starts a server and waits until it is ready. `show` lets it write to the terminal.
     pub fn start(kind: Kind, tidewire: &Path, show: bool) -> io::Result<Server> {
-        let address = free_address()?;
+        Server::start_with(kind, tidewire, &[], free_address()?, show)
+    }
+
+    /// The same at an address that is given, with more options.
+    pub fn start_with(
+        kind: Kind,
+        tidewire: &Path,
+        options: &[String],
+        address: SocketAddrV4,
+        show: bool,
+    ) -> io::Result<Server> {
         let mut command = match kind {
             Kind::Floor => {
                 let mut command = Command::new(std::env::current_exe()?);
@@ -53,7 +63,7 @@ impl Server {
             }
             Kind::Tidewire => {
                 let mut command = Command::new(tidewire);
-                command.args(["serve", "--listen", &address.to_string()]);
+                command.args(["serve", "--listen", &address.to_string()]).args(options);
                 command
             }
         };
@@ -112,7 +122,7 @@ impl Drop for Server {
 const READY_MAX: Duration = Duration::from_secs(10);
 
 /// A port that was free a moment ago.
-fn free_address() -> io::Result<SocketAddrV4> {
+pub fn free_address() -> io::Result<SocketAddrV4> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()? {
         SocketAddr::V4(address) => Ok(address),
         SocketAddr::V6(_) => Err(io::Error::other("an IPv4 address was asked for")),

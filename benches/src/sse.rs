@@ -26,6 +26,7 @@ struct Lines {
     line: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
+    id: Vec<u8>,
     control: Control,
 }
 
@@ -102,6 +103,11 @@ impl Lines {
                 Control::Gap => tell(Seen::Gap),
                 Control::None | Control::Other => {}
             }
+            // A cursor counts once its block is whole.
+            if !self.id.is_empty() {
+                tell(Seen::Cursor(&self.id));
+                self.id.clear();
+            }
             self.data.clear();
             self.has_data = false;
             self.control = Control::None;
@@ -109,6 +115,9 @@ impl Lines {
             // Payloads have one line each; more would join into something that the ledger calls corrupt.
             self.data.extend_from_slice(data);
             self.has_data = true;
+        } else if let Some(id) = line.strip_prefix(b"id: ") {
+            self.id.clear();
+            self.id.extend_from_slice(id);
         } else if let Some(event) = line.strip_prefix(b"event: $") {
             self.control = if event == b"gap" { Control::Gap } else { Control::Other };
         }

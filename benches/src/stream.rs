@@ -17,6 +17,8 @@ pub enum Seen<'a> {
     Message(&'a [u8]),
     /// A WebSocket ping, to be answered with the same bytes.
     Ping(&'a [u8]),
+    /// Where this stream begins, or where it is after the message just told: what the client comes back with. SSE alone.
+    Cursor(&'a [u8]),
     /// The server says that something may be missing. In these runs that is a loss.
     Gap,
     /// The stream has ended, or cannot be read any further. Nothing comes after it.
@@ -112,6 +114,7 @@ mod tests {
                     Seen::Accepted => "accepted".to_owned(),
                     Seen::Message(data) => format!("message {}", String::from_utf8_lossy(data)),
                     Seen::Ping(data) => format!("ping {}", String::from_utf8_lossy(data)),
+                    Seen::Cursor(id) => format!("cursor {}", String::from_utf8_lossy(id)),
                     Seen::Gap => "gap".to_owned(),
                     Seen::Ended => "ended".to_owned(),
                 });
@@ -135,7 +138,7 @@ mod tests {
         check(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\
               12\r\nid: a.1\r\ndata: one\r\na;x=y\r\n\r\n\r\ndata: \r\n5\r\ntwo\n\n\r\n0\r\n\r\n",
-            &["accepted", "message one", "message two", "ended"],
+            &["accepted", "message one", "cursor a.1", "message two", "ended"],
         );
     }
 

@@ -65,6 +65,11 @@ impl Subscriber {
         self.asked
     }
 
+    /// Resets the connection.
+    pub fn reset(self) -> io::Result<()> {
+        sys::reset_on_close(&self.socket)
+    }
+
     /// Reads what there is, one `buffer` at a time, and answers pings. `tell` hears everything else that arrived.
     pub fn read(&mut self, buffer: &mut [u8], tell: &mut impl FnMut(Seen<'_>)) -> Turn {
         loop {

@@ -99,6 +99,18 @@ pub fn connect_from(source: Ipv4Addr, target: SocketAddrV4) -> io::Result<TcpStr
     }
 }
 
+/// Has closing this socket reset the connection at once, with whatever was on its way (`SO_LINGER` of zero).
+pub fn reset_on_close(socket: &TcpStream) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let length = size_of_val(&linger) as libc::socklen_t;
+    let fd = socket.as_raw_fd();
+    // SAFETY: `linger` is a whole linger of `length` bytes, read before the call returns.
+    check(unsafe {
+        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), length)
+    })
+    .map(drop)
+}
+
 /// Accepts one connection, non-blocking from its first moment: one call, where the standard library needs two.
 pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
