@@ -15,15 +15,19 @@
 
 #![deny(unsafe_code)]
 
+mod cluster;
+mod crowd;
 mod figure;
 mod floor;
 mod generator;
+mod grid;
 mod latency;
 mod ledger;
 mod meter;
 mod options;
 mod payload;
 mod publisher;
+mod redis;
 mod report;
 mod server;
 mod sse;

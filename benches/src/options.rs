@@ -19,6 +19,13 @@ commands
   idle        memory and open files: fresh, connected, after all have left
   connect     CPU per accepted connection
   all         the four above
+
+  nodes       latency at another node of one Redis, beside the same node, and beside memory mode
+  cost        CPU of Redis and of each node per million publishes, with and without history
+  storm       everybody cut at once: time until all have resumed, and what it takes Redis
+  channels    the cost of a publish over 1 to 100 000 channels
+  interest    the cost of a publish by nodes that hear it, and by nodes that do not
+  cluster     the five above
   floor       serve as the floor, on --listen ADDRESS
 
 options
@@ -27,10 +34,11 @@ options
   --rounds N                     3: each round measures every server once, in turn
   --binary PATH                  tidewire beside this binary
   --subscribers N                1000, for fan and saturate
-  --rate N                       50 messages a second, for fan
-  --seconds N                    10 for fan, 5 for saturate, after a second of warm-up
+  --rate N                       messages a second: 50 for fan; 10000, 5000 and 2000 for nodes; 1000, 5000 and 10000
+                                 for cost; 5000 for channels, 2000 for interest, 100 for storm
+  --seconds N                    10 for fan, 5 for the others, after a second of warm-up
   --outstanding N                4 and 16, for saturate
-  --connections N                15000 for idle, 10000 for connect
+  --connections N                15000 for idle and storm, 10000 for connect
   --cycles N                     3: how often idle opens and closes all
   --show-server                  let the servers write to this terminal
 
@@ -66,13 +74,13 @@ pub struct Plan {
     pub tidewire: PathBuf,
     /// Of fan and saturate.
     pub subscribers: usize,
-    /// Messages a second of fan.
-    pub rate: usize,
-    /// How long fan and saturate measure.
+    /// Messages a second.
+    pub rate: Option<usize>,
+    /// How long those measure that publish on a schedule.
     pub seconds: Option<usize>,
     /// Messages outstanding in saturate.
     pub outstanding: Vec<usize>,
-    /// Connections of idle and connect.
+    /// Connections of idle, connect and storm.
     pub connections: Option<usize>,
     /// How often idle opens and closes all.
     pub cycles: usize,
@@ -91,6 +99,16 @@ pub enum Figure {
     Idle,
     /// CPU per connection.
     Connect,
+    /// Latency across nodes.
+    Nodes,
+    /// CPU per publish.
+    Cost,
+    /// Everybody cut at once.
+    Storm,
+    /// CPU per publish by channels.
+    Channels,
+    /// CPU per publish by nodes.
+    Interest,
 }
 
 /// Reads the arguments after the program's name. The error is a sentence for the user.
@@ -105,6 +123,14 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
         "idle" => vec![Figure::Idle],
         "connect" => vec![Figure::Connect],
         "all" => vec![Figure::Fan, Figure::Saturate, Figure::Idle, Figure::Connect],
+        "nodes" => vec![Figure::Nodes],
+        "cost" => vec![Figure::Cost],
+        "storm" => vec![Figure::Storm],
+        "channels" => vec![Figure::Channels],
+        "interest" => vec![Figure::Interest],
+        "cluster" => {
+            vec![Figure::Nodes, Figure::Cost, Figure::Storm, Figure::Channels, Figure::Interest]
+        }
         other => return Err(format!("there is no command {other:?}")),
     };
     let mut plan = Plan { figures, ..Plan::default() };
@@ -126,7 +152,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--rounds" => plan.rounds = count(&name, &value)?,
             "--binary" => plan.tidewire = PathBuf::from(value),
             "--subscribers" => plan.subscribers = count(&name, &value)?,
-            "--rate" => plan.rate = count(&name, &value)?,
+            "--rate" => plan.rate = Some(count(&name, &value)?),
             "--seconds" => plan.seconds = Some(count(&name, &value)?),
             "--outstanding" => plan.outstanding = vec![count(&name, &value)?],
             "--connections" => plan.connections = Some(count(&name, &value)?),
@@ -152,7 +178,7 @@ impl Default for Plan {
             rounds: 3,
             tidewire: beside.unwrap_or_else(|| PathBuf::from("tidewire")),
             subscribers: 1_000,
-            rate: 50,
+            rate: None,
             seconds: None,
             outstanding: vec![4, 16],
             connections: None,

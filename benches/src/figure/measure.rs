@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use crate::figure::{connect, fan, idle, saturate};
+use crate::figure::{channels, connect, cost, fan, idle, interest, nodes, saturate, storm};
 use crate::options::{Figure, Plan};
 use crate::report::{Round, Table};
 use crate::server::{GENERATOR_CORE, Kind, SERVER_CORE, Server};
@@ -22,10 +22,13 @@ pub fn measure(plan: &Plan) -> io::Result<bool> {
         )));
     }
     println!(
-        "{}; server on core {SERVER_CORE}, generator on core {GENERATOR_CORE}; {files} open files",
+        "{}; servers on core {SERVER_CORE}, generator on core {GENERATOR_CORE}; {files} open files",
         machine()
     );
     let mut clean = true;
+    for &figure in &plan.figures {
+        clean &= take_cluster(plan, figure)?;
+    }
     for &transport in &plan.transports {
         for &figure in &plan.figures {
             for variant in variants(plan, figure) {
@@ -34,6 +37,18 @@ pub fn measure(plan: &Plan) -> io::Result<bool> {
         }
     }
     Ok(clean)
+}
+
+/// Takes a figure of a cluster, which has no floor and goes over SSE alone.
+fn take_cluster(plan: &Plan, figure: Figure) -> io::Result<bool> {
+    match figure {
+        Figure::Nodes => nodes::measure(plan),
+        Figure::Cost => cost::measure(plan),
+        Figure::Storm => storm::measure(plan),
+        Figure::Channels => channels::measure(plan),
+        Figure::Interest => interest::measure(plan),
+        Figure::Fan | Figure::Saturate | Figure::Idle | Figure::Connect => Ok(true),
+    }
 }
 
 /// One table: a figure with everything that it depends on.
@@ -49,7 +64,7 @@ fn variants(plan: &Plan, figure: Figure) -> Vec<Variant> {
     match figure {
         Figure::Fan => {
             let seconds = plan.seconds.unwrap_or(10);
-            vec![Variant::Fan(fan::Fan { subscribers, rate: plan.rate, seconds })]
+            vec![Variant::Fan(fan::Fan { subscribers, rate: plan.rate.unwrap_or(50), seconds })]
         }
         Figure::Saturate => {
             let seconds = plan.seconds.unwrap_or(5);
@@ -65,6 +80,7 @@ fn variants(plan: &Plan, figure: Figure) -> Vec<Variant> {
             let connections = plan.connections.unwrap_or(10_000);
             vec![Variant::Connect(connect::Connect { connections })]
         }
+        Figure::Nodes | Figure::Cost | Figure::Storm | Figure::Channels | Figure::Interest => Vec::new(),
     }
 }
 

@@ -1,10 +1,16 @@
-//! What is measured: one file a figure, each a function from a fresh server to one round of rows.
+//! What is measured: one file a figure, each a function from a fresh server, or a fresh cluster, to rounds of rows.
 
+mod channels;
 mod connect;
+mod cost;
 mod delivery;
 mod fan;
 mod idle;
+mod interest;
 mod measure;
+mod nodes;
+mod open_loop;
 mod saturate;
+mod storm;
 
 pub use measure::measure;
