@@ -56,10 +56,6 @@ pub struct Options {
 /// How long it may take to come in again before anybody is told: a failover that takes less is nobody's business.
 const HICCUP_MAX: Duration = Duration::from_millis(500);
 
-/// How long after its last handshake a node that hears nothing counts as deaf, rather than its Redis as away: as long as an
-/// attempt to come in takes at most.
-const DEAF_FOR: Duration = Duration::from_secs(3);
-
 /// A broker whose log is kept in Redis. Dropping it ends its tasks.
 pub struct Redis {
     shared: Arc<Shared>,
@@ -114,8 +110,16 @@ pub(super) struct Watched {
     pub(super) probe: Option<Duration>,
     pub(super) not_live_since: Option<Instant>,
     pub(super) has_been_live: bool,
+    /// When Redis first shook hands since the log was live, where it still does: from then on the node could hear.
     pub(super) entered: Option<Instant>,
     pub(super) last_error: Option<Error>,
+}
+
+impl Watched {
+    /// Redis has shaken hands, or has not: then it is away, and a node that hears nothing of it is not deaf.
+    pub(super) fn has_entered(&mut self, it_has: bool) {
+        self.entered = it_has.then(|| self.entered.unwrap_or_else(Instant::now));
+    }
 }
 
 impl Redis {
@@ -337,10 +341,10 @@ impl Broker for Redis {
             State::Ready
         } else if !watched.has_been_live {
             State::Starting
-        } else if watched.entered.is_some() && is_within(watched.entered, DEAF_FOR) {
-            State::Deaf
-        } else {
+        } else if is_within(watched.entered, HICCUP_MAX) {
             State::Away
+        } else {
+            State::Deaf
         }
     }
 }

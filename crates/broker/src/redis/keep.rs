@@ -97,7 +97,7 @@ async fn pass(shared: Arc<Shared>) {
         let standing = shared.lock().standing();
         let mut watched = shared.watched();
         if standing == Standing::Live {
-            (watched.not_live_since, watched.has_been_live) = (None, true);
+            (watched.not_live_since, watched.entered, watched.has_been_live) = (None, None, true);
             if let Some(error) = watched.last_error.take().filter(|error| *error != Error::Fenced) {
                 tracing::info!(after = %error, "Redis is back");
             }
@@ -121,6 +121,19 @@ struct Links {
 }
 
 async fn come_in(shared: &Arc<Shared>) -> Result<Links, Error> {
+    let entered = enter(shared).await;
+    shared.watched().has_entered(entered.is_ok());
+    let (endpoint, log, session) = entered?;
+    match dial_others(shared, &endpoint, session).await {
+        Ok((reader, ear)) => Ok(Links { session, log, reader, ear }),
+        Err(error) => {
+            shared.with(|sequencer, now| sequencer.lost(session, now));
+            Err(error)
+        }
+    }
+}
+
+async fn enter(shared: &Arc<Shared>) -> Result<(Endpoint, Log, Session), Error> {
     let Options { address, prefix, timeouts, durability, .. } = &shared.options;
     let endpoint = address.master(*timeouts).await?;
     let log = Log::dial(&endpoint, prefix, 0, *timeouts).await?.with(*durability);
@@ -133,14 +146,7 @@ async fn come_in(shared: &Arc<Shared>) -> Result<Links, Error> {
     let generation = fence.generation;
     let session = shared.with(|sequencer, now| sequencer.entered(fence, now));
     shared.generations.send_if_modified(|known| known.replace(generation) != Some(generation));
-    shared.watched().entered = Some(Instant::now());
-    match dial_others(shared, &endpoint, session).await {
-        Ok((reader, ear)) => Ok(Links { session, log, reader, ear }),
-        Err(error) => {
-            shared.with(|sequencer, now| sequencer.lost(session, now));
-            Err(error)
-        }
-    }
+    Ok((endpoint, log, session))
 }
 
 async fn dial_others(
