@@ -138,8 +138,15 @@ def test_f28_while_we_are_away_the_recommended_configuration_keeps_event_sources
     headers = {"Accept": "text/event-stream"}
     away = recommended.client.get("/c/x", headers=headers)
     assert (away.status_code, away.headers["content-type"], away.text) == (200, "text/event-stream", "retry: 1000\n\n")
+    assert "access-control-allow-origin" not in away.headers
+    # A page of another origin than the proxy's: its EventSource, too, has to be able to read that.
+    elsewhere = recommended.client.get("/c/x", headers={**headers, "Origin": "https://app.example"})
+    assert elsewhere.headers["access-control-allow-origin"] == "https://app.example"
+    assert elsewhere.headers["access-control-allow-credentials"] == "true"
     assert recommended.client.post("/c/x", content="x").status_code == 503
     server.start()
+    # HAProxy asks once a second who is there.
+    eventually("it lets through again", lambda: recommended.client.get("/livez").status_code == 200)
     with open_stream(recommended.client, "/c/x") as source:
         assert next(dispatched(source)).event == "$ready"
 
