@@ -91,7 +91,7 @@ fn round(plan: &Plan, case: &str, connections: usize) -> io::Result<Round> {
         crowd.is_whole() && crowd.tally().returns >= crowd.size() as u64
     })?;
     let joined_ns = crowd.now_ns();
-    let published: Vec<usize> = crowd.tally().ledgers.iter().map(|ledger| ledger.published()).collect();
+    let published: Vec<usize> = crowd.tally().ledgers.iter().map(crate::ledger::Ledger::published).collect();
     let due_ns = crowd.publish_at(rate, due_ns, cut_ns + LIMIT_NS, |crowd| {
         let mut ledgers = crowd.tally().ledgers.iter().zip(&published);
         ledgers.all(|(ledger, count)| ledger.is_complete_to(*count))
