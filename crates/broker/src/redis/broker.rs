@@ -1,4 +1,4 @@
-//! The Redis broker: the sequencer behind a lock. The tasks that carry out its orders are in [`super::keep`].
+//! The Redis broker: the sequencer behind a lock. The tasks that carry out its orders are in `keep`.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
