@@ -483,7 +483,7 @@ impl World {
         if self.servers[replica].is_master {
             return;
         }
-        if self.rng.chance(300) {
+        if self.rng.chance(500) {
             self.replicate();
         }
         self.event(&format!("server {replica} is promoted"));
@@ -493,6 +493,13 @@ impl World {
         let mut book = self.truth.book();
         book.disturbed = true;
         self.replaced = Some(book.now());
+        drop(book);
+        // Some notice at once, while what they sent is still on its way to the old master, and back.
+        for member in &mut self.members {
+            if let (true, Some(ear)) = (self.rng.chance(400), member.ear()) {
+                ear.cut(0);
+            }
+        }
     }
 
     /// The old master learns of the new one, and takes its store. Links to it may stay, and be deaf.
