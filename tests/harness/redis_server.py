@@ -1,5 +1,6 @@
 """A Redis of a test's own: Debian's, on a free port, in an empty folder, and gone when the test ends."""
 
+import atexit
 import subprocess
 import tempfile
 
@@ -9,11 +10,13 @@ from stage import PATIENCE, eventually, free_port
 class Redis:
     """A `redis-server` of a test's own."""
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    def __init__(self, *options: str, port: int | None = None) -> None:
+        """`options` are those of its command line."""
+        self.port = port or free_port()
         self.folder = tempfile.TemporaryDirectory(prefix="tidewire-e2e-redis-")
-        options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--dir", self.folder.name]
-        self.process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+        ours = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--dir", self.folder.name]
+        self.process = subprocess.Popen(["redis-server", *ours, *options], stdout=subprocess.DEVNULL)
+        atexit.register(self.process.kill)
         eventually("Redis answers", lambda: self.ask("PING") == "PONG")
 
     def ask(self, *words: str | bytes) -> str:
@@ -33,4 +36,5 @@ class Redis:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
+        atexit.unregister(self.process.kill)
         self.folder.cleanup()

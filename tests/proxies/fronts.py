@@ -10,7 +10,7 @@ import socket
 import string
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,14 +27,17 @@ RECOMMENDED = ["nginx", "haproxy", "caddy"]
 class Front:
     """A running proxy with its own folder and port. Tests treat it as the server that it stands in front of."""
 
-    def __init__(self, server: Tidewire, name: str, read_timeout: str = "60s", proxy_protocol: str = "") -> None:
+    def __init__(
+        self, server: Tidewire | Sequence[Tidewire], name: str, read_timeout: str = "60s", proxy_protocol: str = ""
+    ) -> None:
         """`proxy_protocol` is what HAProxy sends ahead of each connection: nothing, or `send-proxy-v2`."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}"
-        self.credentials = server.credentials
+        self._servers = [server] if isinstance(server, Tidewire) else server
+        self.credentials = self._servers[0].credentials
         self._folder = tempfile.TemporaryDirectory(prefix="tidewire-front-")
-        self._server, self._read_timeout, self._proxy_protocol = server, read_timeout, proxy_protocol
+        self._read_timeout, self._proxy_protocol = read_timeout, proxy_protocol
         with self._said.open("ab") as said:
             command = {"haproxy": self._haproxy, "caddy": self._caddy}.get(name, lambda: self._nginx(name))()
             home = {"HOME": self._folder.name, "XDG_DATA_HOME": self._folder.name, "XDG_CONFIG_HOME": self._folder.name}
@@ -74,12 +77,13 @@ class Front:
 
     def _printed(self, proxy: str) -> str:
         """What `tidewire proxy-config` says."""
-        here, there = f"127.0.0.1:{self.port}", f"127.0.0.1:{self._server.port}"
-        command = [BINARY, "proxy-config", proxy, "--listen", here, "--upstream", there, "--timeout", self._read_timeout]
+        here = ["--listen", f"127.0.0.1:{self.port}", "--timeout", self._read_timeout]
+        there = [part for server in self._servers for part in ("--upstream", f"127.0.0.1:{server.port}")]
+        command = [BINARY, "proxy-config", proxy, *here, *there]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def _frame(self, source: str) -> str:
-        values = {"folder": self._folder.name, "port": self.port, "upstream_port": self._server.port}
+        values = {"folder": self._folder.name, "port": self.port, "upstream_port": self._servers[0].port}
         return string.Template((HERE / source).read_text()).substitute(values)
 
     def _write(self, target: str, text: str) -> str:
@@ -115,10 +119,10 @@ def program(name: str) -> str:
 
 @pytest.fixture
 def behind() -> Iterator[Callable[..., Front]]:
-    """Puts a front before a server: `behind(server, "nginx")`."""
+    """Puts a front before a server, or before several: `behind(server, "nginx")`."""
     started: list[Front] = []
 
-    def start(server: Tidewire, name: str, **how: str) -> Front:
+    def start(server: Tidewire | Sequence[Tidewire], name: str, **how: str) -> Front:
         started.append(Front(server, name, **how))
         return started[-1]
 
