@@ -1,7 +1,7 @@
 //! The project's chores, one short verb each: `cargo xtask VERB`. CI speaks the same verbs.
 //!
 //! ```text
-//! test         everything below but siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
+//! test         everything below but rolling, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
 //! fmt          rewrites the code as rustfmt has it
 //! lint         rustfmt, clippy and rustdoc without a warning
 //! deny         licences, bans and sources of the dependencies
@@ -15,6 +15,8 @@
 //! auth         who may come in: tickets, rights that end, keys that change, secrets that stay one
 //! faults [...] real nodes and a real Redis that are killed, stopped, cut off, emptied and flooded, for ten minutes or
 //!              `--seconds N`, `--rounds N`, `--seed N`, `--only F5,F8`; `faults --list` names them
+//! cluster      nodes that share a Redis: replaced under load, deaf, failed over, refused, and emptied
+//! rolling      twenty deploys of three nodes, each way, with its tally; minutes
 //! races        10 000 tickets with eight racers for each
 //! siege        the sieges at their full size, against the default deadlines; minutes
 //! api          the HTTP surface against docs/openapi.yaml, by schemathesis
@@ -69,6 +71,8 @@ fn main() -> ExitCode {
         "proxies" => tier::with_binary(|| tier::in_turn([Tier::proxies()])),
         "hostile" => tier::with_binary(|| tier::in_turn([Tier::hostile()])),
         "auth" => tier::with_binary(|| tier::in_turn([Tier::auth()])),
+        "cluster" => tier::with_binary(|| tier::in_turn([Tier::cluster()])),
+        "rolling" => tier::with_binary(|| tier::in_turn([Tier::rolling()])),
         "races" => tier::with_binary(|| tier::in_turn([Tier::races()])),
         "siege" => tier::with_binary(|| tier::in_turn([Tier::siege()])),
         "api" => tier::with_binary(|| tier::in_turn([Tier::api()])),
@@ -82,4 +86,4 @@ fn main() -> ExitCode {
     if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | conformance | proxies | hostile | faults | siege | auth | races | api | browser | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | conformance | proxies | hostile | faults | cluster | rolling | siege | auth | races | api | browser | bench | fuzz";

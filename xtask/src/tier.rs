@@ -39,7 +39,7 @@ pub fn everything() -> Tally {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
         total += in_turn([Tier::sim_redis(SEEDS), Tier::mutants(), Tier::mutants_redis()]);
         total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser()]);
-        total += in_turn([Tier::hostile(), Tier::auth(), Tier::api(), Tier::faults()]);
+        total += in_turn([Tier::hostile(), Tier::auth(), Tier::api(), Tier::cluster(), Tier::faults()]);
         // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
         total += in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")]);
         total
@@ -235,6 +235,16 @@ impl Tier {
             faults.args(["--seconds", "125", "--round-seconds", "32"]);
             Ok(Ready::Run(faults))
         })
+    }
+
+    /// Nodes that share a Redis: replaced under load, deaf, failed over, refused, and emptied.
+    pub fn cluster() -> Tier {
+        Tier::pytest("cluster", "tests/cluster")
+    }
+
+    /// The deploys of that, twenty each way.
+    pub fn rolling() -> Tier {
+        Tier::pytest("rolling", "tests/cluster").with(&["--full", "-rP", "test_rolling.py"])
     }
 
     /// The HTTP surface against `docs/openapi.yaml`, by schemathesis.
