@@ -21,7 +21,6 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 CHANNELS = "news,prices"
 """What everybody listens to, all at once: the order of a connection is one over all of its channels."""
 
-
 BACK_WITHIN_S = 0.3
 """Who was let go comes back after a random part of this."""
 
