@@ -284,6 +284,10 @@ impl<K: Kernel> Shard<K> {
         let Some(cursor) = self.cursor_of(index) else { return };
         let story = self.slots.at(index).story();
         let mut messages = std::mem::take(&mut story.caught);
+        // The fence behind a loss may come a turn later. The next poll begins in the log that the gap leads into all the same:
+        // with a place in the one that is lost it would be told of the loss again.
+        let led_into = story.gap.as_ref().map(|gap| gap.cursor);
+        let cursor = led_into.filter(|place| place.generation != cursor.generation).unwrap_or(cursor);
         let gap = match (story.since.take(), story.gap.take()) {
             (Some(before), Some(meanwhile)) => Some(joint(before, meanwhile)),
             (before, meanwhile) => before.or(meanwhile),
