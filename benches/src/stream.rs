@@ -147,7 +147,7 @@ mod tests {
         check(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n\
               event: $ready\ndata: {}\n\nevent: $gap\ndata: {}\n\nid: a.9\n\nevent: tick\ndata: one\n\n",
-            &["accepted", "gap", "message one"],
+            &["accepted", "gap", "cursor a.9", "message one"],
         );
     }
 

@@ -100,7 +100,7 @@ fn who_is_connected_is_shown_by_name() {
     let plain = server.ask(&["presence", "chat:1"]);
     assert!(plain.stdout.starts_with(b"guest-") && plain.stdout.len() == 15, "{plain:?}");
     let json = server.ask(&["presence", "chat:1", "--json"]);
-    assert!(String::from_utf8_lossy(&json.stdout).ends_with("\"sessions\":1}\n"), "{json:?}");
+    assert!(String::from_utf8_lossy(&json.stdout).contains("\"sessions\":1"), "{json:?}");
     let none = server.ask(&["presence", "news"]);
     assert!(stderr(&none).contains("[namespace.news]"), "{none:?}");
     child.kill().unwrap();
