@@ -5,7 +5,7 @@
 #![allow(dead_code, reason = "each test file takes what it needs of it")]
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tidewire_engine::kernel::{Kernel, Ready};
 use tidewire_engine::shard::{Parts, Shard};
 use tidewire_engine::{Control, Counters, Event, Inbox, Proxies};
-use tidewire_hub::admit::{Cause, Join, Subscribe, Transport};
+use tidewire_hub::admit::{Cause, GapReason, Join, Loss, Subscribe, Transport};
 use tidewire_hub::bridge::Bridged;
 use tidewire_hub::broker::Now;
 use tidewire_hub::channel::Channel;
@@ -24,7 +24,7 @@ use tidewire_hub::grant::Grant;
 use tidewire_hub::limits::{Limits, POLL_PAGE, Retentions, STREAM_PAGE};
 use tidewire_hub::message::Payload;
 use tidewire_hub::partition::Partition;
-use tidewire_hub::position::{Cursor, Gen, Start};
+use tidewire_hub::position::{Cursor, Gen, Position, Start};
 use tidewire_hub::publish::Publish;
 use tidewire_transport::request::Wants;
 use tidewire_transport::v1::{self, ClientFrame};
@@ -125,6 +125,15 @@ impl Rig {
     /// The bridge is disturbed.
     pub fn disturb(&mut self) {
         self.partition.lock().unwrap().disturbed(&[Channel::parse(BRIDGED).unwrap()]);
+        self.turns();
+    }
+
+    /// What is missing on `channel` is told, by a log of generation `generation`, of which the shard has not heard yet.
+    pub fn lose(&mut self, channel: &str, generation: u64) {
+        let cursor = Position { generation: Gen::from_random(generation), seq: 0 };
+        let channels = BTreeMap::from([(Channel::parse(channel).unwrap(), u64::MAX)]);
+        let loss = Loss { reason: GapReason::StoreReset, channels, cursor };
+        self.plane.inbox.send(Command::Lost(Arc::new(loss))).unwrap();
         self.turns();
     }
 
