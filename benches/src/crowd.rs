@@ -95,6 +95,8 @@ struct Seat {
 
 /// Tokens from here on are publishers.
 const PUBLISHERS: u64 = 1 << 32;
+/// Channels take turns in this step, a prime, so that neighbours in time are not neighbours on one connection.
+const STRIDE: u64 = 7_919;
 /// Events of one turn.
 const TURN_MAX: usize = 256;
 /// Messages that leave between two turns, when late.
@@ -218,7 +220,7 @@ impl Crowd {
                 if due_ns > now_ns || due_ns >= until_ns {
                     break;
                 }
-                let channel = (start + sent) as usize % self.tally.ledgers.len();
+                let channel = ((start + sent) * STRIDE) as usize % self.tally.ledgers.len();
                 self.publish(due_ns, channel)?;
                 (sent, burst) = (sent + 1, burst + 1);
             }
@@ -227,17 +229,21 @@ impl Crowd {
         }
     }
 
-    /// Takes turns until `done` says so, for `limit` at most. Whether it did.
-    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Crowd) -> bool) -> io::Result<bool> {
-        let until = Instant::now() + limit;
-        while !done(self) {
-            let left = until.saturating_duration_since(Instant::now());
+    /// Takes turns until everything has arrived, or nothing has for as long as `patience`: a server that works off a queue
+    /// has lost nothing.
+    pub fn drain(&mut self, patience: Duration) -> io::Result<()> {
+        let (mut at, mut since) = (u64::MAX, Instant::now());
+        while self.outstanding() > 0 {
+            if self.outstanding() != at {
+                (at, since) = (self.outstanding(), Instant::now());
+            }
+            let left = patience.saturating_sub(since.elapsed());
             if left.is_zero() {
-                return Ok(false);
+                break;
             }
             self.turn(left)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Whether every listener is joined.
@@ -448,4 +454,55 @@ fn request(seat: &Seat) -> Vec<u8> {
     }
     request.extend(b"\r\n");
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+
+    use super::*;
+    use crate::floor;
+
+    #[test]
+    fn whoever_hears_a_channel_that_is_not_its_own_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let SocketAddr::V4(node) = listener.local_addr().unwrap() else { panic!("bound to IPv4") };
+        // The floor knows no channels: everybody hears everything. It tells no cursor either, so nobody joins.
+        std::thread::spawn(move || floor::run(&listener));
+        let mut crowd = Crowd::new(node, 2, &[Layer { node, channels_each: 1 }]).unwrap();
+        crowd.connect(0).unwrap();
+        crowd.connect(1).unwrap();
+        crowd.publishers.push(Publisher::connect(node, &crowd.epoll, PUBLISHERS).unwrap());
+        crowd.idle.push_back(0);
+        for _ in 0..20 {
+            crowd.turn(Duration::from_millis(10)).unwrap();
+        }
+        let now_ns = crowd.now_ns();
+        crowd.publish_at(10, now_ns, now_ns + 200_000_000, |_| false).unwrap();
+        crowd.drain(Duration::from_secs(5)).unwrap();
+        let faults = crowd.tally().faults();
+        assert_eq!((crowd.tally().delivered, faults.wrong.lost, faults.wrong.corrupt), (2, 0, 2));
+    }
+
+    #[test]
+    fn every_layer_hears_every_channel_once() {
+        let node: SocketAddrV4 = "127.0.0.1:1".parse().unwrap();
+        let crowd = Crowd::new(node, 10, &[Layer { node, channels_each: 4 }; 2]).unwrap();
+        let seats: Vec<_> =
+            crowd.listeners.iter().map(|one| (one.seat.layer, one.seat.first, one.seat.count)).collect();
+        assert_eq!(seats, [(0, 0, 4), (0, 4, 4), (0, 8, 2), (1, 0, 4), (1, 4, 4), (1, 8, 2)]);
+    }
+
+    #[test]
+    fn a_listener_comes_back_with_its_cursor() {
+        let node: SocketAddrV4 = "127.0.0.1:1".parse().unwrap();
+        let mut crowd = Crowd::new(node, 2, &[Layer { node, channels_each: 2 }]).unwrap();
+        let (tally, seat) = (&mut crowd.tally, &mut crowd.listeners[0].seat);
+        tally.tell(seat, Seen::Cursor(b"a.7"));
+        tally.tell(seat, Seen::Cursor(b"a.8"));
+        assert_eq!(tally.joined, 1);
+        let request = String::from_utf8(request(seat)).unwrap();
+        assert!(request.starts_with("GET /c/bench:0,bench:1 HTTP/1.1\r\n"), "{request}");
+        assert!(request.ends_with("Last-Event-ID: a.8\r\n\r\n"), "{request}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The table of a figure that has no floor: one column a case, medians over rounds with their spread.
 
 use crate::generator::Faults;
-use crate::report::{Round, median, spread};
+use crate::report::{OTHERS, OTHERS_PERCENT, Round, median, spread};
 
 /// Rounds of several cases.
 pub struct Grid {
@@ -62,6 +62,13 @@ impl Grid {
             "  all rounds: {} lost, {} duplicated, {} out of order, {} corrupt, {cut} cut, {refused} refused, {gaps} gaps",
             wrong.lost, wrong.duplicated, wrong.out_of_order, wrong.corrupt
         );
+        if self
+            .cases
+            .iter()
+            .any(|(case, _)| self.median(case, OTHERS).is_some_and(|taken| taken > OTHERS_PERCENT))
+        {
+            println!("  other processes took these cores: compare nothing, measure again on a quiet machine");
+        }
     }
 }
 

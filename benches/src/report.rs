@@ -40,8 +40,10 @@ pub struct Table {
 const GENERATOR_BUSY_PERCENT: f64 = 85.0;
 /// What the floor needs to be compared with, in the unit of the row.
 const FLOOR_LEAST: f64 = 0.1;
+/// The row that tells.
+pub const OTHERS: &str = "a core taken by others, %";
 /// A machine that takes more than this away is not quiet enough to compare on.
-const OTHERS_PERCENT: f64 = 5.0;
+pub const OTHERS_PERCENT: f64 = 5.0;
 
 impl Round {
     /// No rows yet.
@@ -58,7 +60,7 @@ impl Round {
     pub fn busy(&mut self, spent: Spent) {
         self.row("server's core busy, %", spent.server_percent());
         self.row("generator's core busy, %", spent.generator_percent());
-        self.row("a core taken by others, %", spent.others_percent());
+        self.row(OTHERS, spent.others_percent());
         self.spent = Some(spent);
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, Costs, Meters};
 use crate::crowd::{Crowd, Layer};
-use crate::report::Round;
+use crate::report::{OTHERS, Round};
 
 /// The schedule.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +39,14 @@ pub const REDIS_CPU: &str = "Redis CPU s per million publishes";
 
 /// More than can be unanswered at a healthy node; with none idle a message leaves late, and its latency says so.
 const PUBLISHERS: usize = 64;
-/// What has not arrived this long after the last message is lost.
+/// Once nothing has arrived for this long, what is missing is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between joining and the first message.
 const SETTLE_NS: u64 = 300_000_000;
-/// Every channel has been published to before it is measured, and a second has passed.
+/// At the rate that is measured.
 const WARM_UP_NS: u64 = 1_000_000_000;
+/// Messages a second, where there are more channels than that: each has been published to before anything is measured.
+const WARM_UP_RATE: u64 = 5_000;
 
 impl OpenLoop {
     /// Publishes at the first node, for `layers` of listeners.
@@ -53,17 +55,20 @@ impl OpenLoop {
             cluster.nodes.first().ok_or_else(|| io::Error::other("a cluster without nodes"))?.address;
         let mut crowd = Crowd::new(entrance, self.channels, layers)?;
         crowd.gather(PUBLISHERS)?;
-        let all_ns = self.channels as u64 * 1_000_000_000 / self.rate;
-        let start_ns = crowd.now_ns() + SETTLE_NS;
-        let warm_ns = start_ns + all_ns.max(WARM_UP_NS);
-        let due_ns = crowd.publish_at(self.rate, start_ns, warm_ns, |_| false)?;
+        let mut due_ns = crowd.now_ns() + SETTLE_NS;
+        let channels = self.channels as u64;
+        if channels > self.rate {
+            let until_ns = due_ns + channels * 1_000_000_000 / WARM_UP_RATE.max(self.rate);
+            due_ns = crowd.publish_at(WARM_UP_RATE.max(self.rate), due_ns, until_ns, |_| false)?;
+        }
+        due_ns = crowd.publish_at(self.rate, due_ns, due_ns + WARM_UP_NS, |_| false)?;
         crowd.end_warm_up();
         let (before, flushed) = (Meters::read(cluster)?, flushes(cluster));
         let published = crowd.tally().published;
         crowd.publish_at(self.rate, due_ns, due_ns + self.seconds * 1_000_000_000, |_| false)?;
         let (after, messages) = (Meters::read(cluster)?, (crowd.tally().published - published) as f64);
         let flushes = flushes(cluster) - flushed;
-        crowd.run_until(PATIENCE, |crowd| crowd.outstanding() == 0)?;
+        crowd.drain(PATIENCE)?;
         let tally = crowd.tally();
         let costs = before.spent_until(&after);
         let mut round = Round::new(tally.faults());
@@ -93,7 +98,7 @@ impl Measured {
         self.round.row("messages per second", self.messages / self.costs.wall_s);
         self.round.row(SERVERS_BUSY, self.costs.servers_percent());
         self.round.row(GENERATOR_BUSY, self.costs.generator_percent());
-        self.round.row("a core taken by others, %", self.costs.others_percent());
+        self.round.row(OTHERS, self.costs.others_percent());
         self.round
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::cluster::{Cluster, History, Meters};
 use crate::crowd::{Crowd, Layer};
 use crate::grid::Grid;
+use crate::ledger::Ledger;
 use crate::options::Plan;
 use crate::redis::Redis;
-use crate::report::Round;
+use crate::report::{OTHERS, Round};
 
 const CONNECTIONS: usize = 15_000;
 const CHANNELS: usize = 100;
@@ -22,6 +23,7 @@ const BEFORE_NS: u64 = 5_000_000_000;
 const AFTER_NS: u64 = 2_000_000_000;
 /// Until all are back, at most.
 const LIMIT_NS: u64 = 60_000_000_000;
+/// Once nothing has arrived for this long, what is missing is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Until all have resumed, in seconds.
 const BUDGET_S: f64 = 10.0;
@@ -91,7 +93,7 @@ fn round(plan: &Plan, case: &str, connections: usize) -> io::Result<Round> {
         crowd.is_whole() && crowd.tally().returns >= crowd.size() as u64
     })?;
     let joined_ns = crowd.now_ns();
-    let published: Vec<usize> = crowd.tally().ledgers.iter().map(crate::ledger::Ledger::published).collect();
+    let published: Vec<usize> = crowd.tally().ledgers.iter().map(Ledger::published).collect();
     let due_ns = crowd.publish_at(rate, due_ns, cut_ns + LIMIT_NS, |crowd| {
         let mut ledgers = crowd.tally().ledgers.iter().zip(&published);
         ledgers.all(|(ledger, count)| ledger.is_complete_to(*count))
@@ -99,7 +101,7 @@ fn round(plan: &Plan, case: &str, connections: usize) -> io::Result<Round> {
     let resumed_ns = crowd.now_ns();
     let after = Meters::read(&cluster)?;
     crowd.publish_at(rate, due_ns, due_ns + AFTER_NS, |_| false)?;
-    crowd.run_until(PATIENCE, |crowd| crowd.outstanding() == 0)?;
+    crowd.drain(PATIENCE)?;
 
     let calls_after = cluster.redis.as_ref().map_or_else(|| Ok(HashMap::new()), Redis::calls)?;
     let calls = |name: &str| {
@@ -125,6 +127,6 @@ fn round(plan: &Plan, case: &str, connections: usize) -> io::Result<Round> {
     round.row("CPU s of the node that took them", costs.nodes_s[1]);
     round.row("servers' core busy, %", costs.servers_percent());
     round.row("generator's core busy, %", costs.generator_percent());
-    round.row("a core taken by others, %", costs.others_percent());
+    round.row(OTHERS, costs.others_percent());
     Ok(round)
 }
