@@ -35,7 +35,7 @@ options
   --binary PATH                  tidewire beside this binary
   --subscribers N                1000, for fan and saturate
   --rate N                       messages a second: 50 for fan; 10000, 5000 and 2000 for nodes; 1000, 5000 and 10000
-                                 for cost; 5000 for channels, 2000 for interest, 100 for storm
+                                 for cost; 1000 for channels, 500 for interest, 100 for storm
   --seconds N                    10 for fan, 5 for the others, after a second of warm-up
   --outstanding N                4 and 16, for saturate
   --connections N                15000 for idle and storm, 10000 for connect
@@ -223,6 +223,12 @@ mod tests {
             (plan.figures.len(), plan.servers.len(), plan.transports.len(), plan.rounds),
             (4, 2, 2, 3)
         );
+    }
+
+    #[test]
+    fn cluster_means_the_five_figures_that_need_a_redis() {
+        let Ok(Asked::Measure(plan)) = ask("cluster --rate 500") else { panic!("a plan") };
+        assert_eq!((plan.figures.len(), plan.rate), (5, Some(500)));
     }
 
     #[test]

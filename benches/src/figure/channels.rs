@@ -11,7 +11,8 @@ use crate::options::Plan;
 const CHANNELS: [usize; 4] = [1, 100, 10_000, 100_000];
 /// Channels of one connection, at most: the server's own bound.
 const CHANNELS_EACH: usize = 100;
-const RATE: usize = 5_000;
+/// Low enough for flushes of one message, so that they do not differ by what gathers.
+const RATE: usize = 1_000;
 
 /// One table. False if anything went wrong that must not.
 pub fn measure(plan: &Plan) -> io::Result<bool> {
