@@ -184,7 +184,7 @@ impl Tier {
 
     /// Several nodes over a model of Redis. A seed takes about ten times as long as one of a single node.
     pub fn sim_redis(seeds: &str) -> Tier {
-        let seeds = (seeds.parse::<u64>().unwrap_or(1_000) / 80).max(1).to_string();
+        let seeds = (seeds.parse::<u64>().unwrap_or(1_000) / 40).max(1).to_string();
         Tier::new("sim redis", move || {
             let sim = ["run", "--release", "--package", "tidewire-sim", "--", "--redis", "--seeds", &seeds];
             Ok(Ready::Run(run::command("cargo", &sim)))
