@@ -23,7 +23,7 @@ pub(super) struct Track {
     pub(super) lowest: u64,
     /// When it was read last.
     pub(super) read_ms: Option<u64>,
-    /// Since when nobody has listened to it; nothing while somebody does.
+    /// When somebody was found to be the last to want it. It then stands in the queue of the idle, once.
     idle_ms: Option<u64>,
 }
 
@@ -156,8 +156,9 @@ impl Sequencer {
         if self.partition.is_wanted(channel) {
             return;
         }
-        if let Some(track) = self.tracks.get_mut(channel).filter(|track| track.waiters.is_empty()) {
-            track.idle_ms = Some(now.monotonic_ms);
+        if let Some(track) = self.tracks.get_mut(channel).filter(|track| track.waiters.is_empty())
+            && track.idle_ms.replace(now.monotonic_ms).is_none()
+        {
             self.idle.push_back((now.monotonic_ms, channel.clone()));
         }
     }
@@ -165,14 +166,17 @@ impl Sequencer {
     pub(super) fn let_idle_go(&mut self, now: Now) {
         let linger_ms = u64::try_from(LINGER.as_millis()).unwrap_or(u64::MAX);
         while self.idle.front().is_some_and(|(since, _)| since + linger_ms <= now.monotonic_ms) {
-            let Some((since, channel)) = self.idle.pop_front() else { return };
-            let Some(track) = self.tracks.get(&channel) else { continue };
-            let is_idle = track.idle_ms == Some(since) && track.waiters.is_empty();
-            if !is_idle || self.partition.is_wanted(&channel) {
+            let Some((_, channel)) = self.idle.pop_front() else { return };
+            let Some(track) = self.tracks.get_mut(&channel) else { continue };
+            let Some(since) = track.idle_ms.take() else { continue };
+            if !track.waiters.is_empty() || self.partition.is_wanted(&channel) {
                 continue;
             }
-            if track.reading {
-                self.rest(&channel, now);
+            // Polled since it was queued, or being read: it stays, and is looked at again.
+            let since = if track.reading { now.monotonic_ms } else { since };
+            if since + linger_ms > now.monotonic_ms {
+                track.idle_ms = Some(since);
+                self.idle.push_back((since, channel));
                 continue;
             }
             if track.ear != Ear::Wanted {
