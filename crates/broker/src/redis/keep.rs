@@ -144,7 +144,7 @@ async fn enter(shared: &Arc<Shared>) -> Result<(Endpoint, Log, Session), Error> 
         tracing::warn!("Redis throws keys away when memory is full: set maxmemory-policy to noeviction");
     }
     let generation = fence.generation;
-    let session = shared.with(|sequencer, now| sequencer.entered(fence, now));
+    let session = shared.with(|sequencer, _| sequencer.entered(fence));
     shared.generations.send_if_modified(|known| known.replace(generation) != Some(generation));
     Ok((endpoint, log, session))
 }

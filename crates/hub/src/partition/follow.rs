@@ -124,12 +124,6 @@ impl Partition {
         }
     }
 
-    /// Whether everybody is held until [`Partition::open`].
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.is_closed
-    }
-
     /// Lets everybody go on with what they missed, in seq order.
     pub fn open(&mut self) {
         self.is_closed = false;
@@ -171,12 +165,6 @@ impl Partition {
     /// Everything up to `seq` has been brought by the link, on every channel that is confirmed.
     pub fn advance(&mut self, seq: u64) {
         self.seq = self.seq.max(seq);
-    }
-
-    /// The seq up to which everything has been brought by the link.
-    #[must_use]
-    pub fn head(&self) -> Position {
-        self.at(self.seq)
     }
 
     /// Takes what the link brings, and hands it on. What is known already, or on no channel that is followed, changes

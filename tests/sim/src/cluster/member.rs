@@ -261,7 +261,7 @@ impl Member {
 
     fn enter(&mut self, fence: tidewire_broker::redis::Fence) {
         let now = self.node.now();
-        let session = self.shared.with(|sequencer| sequencer.entered(fence, now));
+        let session = self.shared.with(|sequencer| sequencer.entered(fence));
         let State::Shaking(log) = std::mem::replace(&mut self.state, State::Out(0)) else { return };
         let (reader, ear, at) = (Link::to(log.server), Link::to(log.server), now.monotonic_ms);
         let links = Links {

@@ -44,7 +44,7 @@ impl Sequencer {
     }
 
     /// The node has shaken hands. From now on it publishes; it hears once its subscriptions are confirmed.
-    pub fn entered(&mut self, fence: Fence, now: Now) -> Session {
+    pub fn entered(&mut self, fence: Fence) -> Session {
         let before = self.fence.as_ref();
         let store_lost = before.is_some_and(|before| before.era != fence.era);
         self.past.enter(&fence);
@@ -63,7 +63,6 @@ impl Sequencer {
         self.subscribe.sort_unstable();
         self.of_entry = self.subscribe.len();
         self.has_asked = false;
-        let _ = now;
         self.session
     }
 

@@ -90,7 +90,7 @@ impl Node {
 
     pub(super) fn enters(&mut self, fence: Fence) {
         self.fence = fence.clone();
-        self.session = self.sequencer.entered(fence, self.now);
+        self.session = self.sequencer.entered(fence);
     }
 
     pub(super) fn loses(&mut self) {
