@@ -214,6 +214,7 @@ impl Sequencer {
         self.to_read.clear();
         self.paced.clear();
         self.tails.clear();
+        self.put_off.clear();
         self.behind.clear();
         self.ahead.clear();
         (self.reads_in_flight, self.asked, self.wants_probe) = (0, 0, false);

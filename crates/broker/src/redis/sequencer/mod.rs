@@ -121,6 +121,8 @@ pub struct Sequencer {
     /// Reads that come too soon after one of the same channel, and when they are due.
     paced: VecDeque<(u64, Channel)>,
     tails: VecDeque<u64>,
+    /// Those whose tail was refused: they ask again with the next moment.
+    put_off: Vec<u64>,
     /// Channels of which a piece is set aside, and when it was read.
     aside: VecDeque<(u64, Channel)>,
     reads_in_flight: usize,
@@ -187,6 +189,7 @@ impl Sequencer {
             to_read: VecDeque::new(),
             paced: VecDeque::new(),
             tails: VecDeque::new(),
+            put_off: Vec::new(),
             aside: VecDeque::new(),
             reads_in_flight: 0,
             of_entry: 0,
@@ -291,6 +294,9 @@ impl Sequencer {
         self.give_up_waiting(now);
         self.give_up_publishing(now);
         self.take_up_paced(now);
+        for number in std::mem::take(&mut self.put_off) {
+            self.look_at(number, now);
+        }
         self.let_idle_go(now);
         self.let_aside_go(now);
     }

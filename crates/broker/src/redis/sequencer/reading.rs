@@ -173,7 +173,12 @@ impl Sequencer {
         match outcome {
             Ok(before) => waiting.after = Some(before),
             Err(Error::Fenced | Error::ReadOnly | Error::Left) => return Err(Astray::Fenced),
-            Err(_) => waiting.tail_asked = false,
+            // Not at once: what is refused now would be refused as fast as it can be asked.
+            Err(_) => {
+                waiting.tail_asked = false;
+                self.put_off.push(tail.number);
+                return Ok(());
+            }
         }
         self.look_at(tail.number, now);
         Ok(())

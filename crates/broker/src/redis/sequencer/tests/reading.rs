@@ -1,6 +1,6 @@
 //! Reads: pages, tails, shared reads, and what is told of what is gone.
 
-use tidewire_hub::admit::{Join, Transport};
+use tidewire_hub::admit::{Cause, Join, Transport};
 use tidewire_hub::position::Start;
 
 use super::rig::{Node, after, channel};
@@ -109,6 +109,38 @@ fn a_tail_is_found_and_read() {
     assert_eq!(node.take(), ["joined [6 9] 9"]);
     node.streams("a", Start::Tail(1));
     assert_eq!(node.take(), ["joined [9] 9"], "it is at hand");
+}
+
+#[test]
+fn a_tail_that_is_refused_is_asked_again_with_the_next_moment_and_not_before() {
+    let mut node = Node::streaming("a", 9);
+    node.streams("a", Start::Tail(2));
+    let tail = node.sequencer.next_tail().unwrap();
+    let refused = Error::Refused { code: "BUSY".into() };
+    node.sequencer.tail_done(&tail, Err(&refused), node.now()).unwrap();
+    assert!(node.sequencer.next_tail().is_none());
+    node.sequencer.pass(node.now());
+    assert!(node.sequencer.next_tail().is_some());
+}
+
+#[test]
+fn a_channel_that_is_polled_all_the_time_stands_among_the_idle_once_and_goes_after_the_last() {
+    let mut node = Node::live_at(9);
+    let polls = |node: &mut Node| {
+        node.subscribes("a", Start::Live, Join::Never, Cause::Arrival(Box::default()));
+    };
+    polls(&mut node);
+    node.confirms(9);
+    for _ in 0..1_000 {
+        node.passes(11);
+        polls(&mut node);
+        assert!(node.sequencer.idle.len() <= 1);
+    }
+    assert_eq!(node.take().len(), 1_001, "each was answered");
+    node.passes(9_900);
+    assert_eq!(node.sequencer.channels(9).len(), 1, "it was polled a moment ago");
+    node.passes(200);
+    assert!(node.sequencer.channels(9).is_empty() && node.sequencer.idle.is_empty());
 }
 
 #[test]
