@@ -194,7 +194,7 @@ fn a_read_that_fails_is_asked_again_until_patience_ends() {
 fn a_long_poll_joins_only_when_nothing_waits_for_it() {
     let mut node = Node::streaming("a", 9);
     let poll = |node: &mut Node, seq| {
-        let cause = tidewire_hub::admit::Cause::Arrival(Box::default());
+        let cause = Cause::Arrival(Box::default());
         node.subscribes("a", after(seq), Join::WhenEmpty, cause);
     };
     poll(&mut node, 9);
