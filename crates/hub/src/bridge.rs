@@ -111,16 +111,18 @@ impl Bridge {
         (ChannelSet::new(logged), bridged)
     }
 
-    /// Puts a message into the inboxes of those who listen. `head` is the newest position of the log.
+    /// Puts a message into the inboxes of those who listen. `head` is the newest position of the log. An outlet that is
+    /// held back takes none before it has caught up, or a flood would keep its inbox from ever being empty; one that is
+    /// held because the log is away (`log_is_away`) has nothing to catch up with, and takes it.
     pub(crate) fn relay(
         &mut self,
         channel: &Channel,
         payload: Payload,
         listeners: &History,
-        (feeds, head): (&Feeds, Position),
+        (feeds, head, log_is_away): (&Feeds, Position, bool),
         now: Now,
     ) {
-        let message = Arc::new(Message {
+        let message = Message {
             channel: channel.clone(),
             position: head,
             prev: head.seq,
@@ -128,10 +130,20 @@ impl Bridge {
             payload,
             time_ms: now.wall_ms,
             bridged: true,
-        });
+        };
+        // Behind everything that has entered the inbox, and nothing else.
+        let placed_at = |seq| {
+            let position = Position { seq, ..head };
+            Arc::new(Message { position, prev: seq, ..message.clone() })
+        };
+        let live = placed_at(head.seq);
         for index in listeners.interested() {
             let feed = feeds.get(index);
-            if feed.held_after.is_none() && feed.outlet.send(Command::Deliver(message.clone())).is_ok() {
+            let message = match feed.held_after {
+                None => Some(live.clone()),
+                Some(after) => log_is_away.then(|| placed_at(after)),
+            };
+            if message.is_some_and(|message| feed.outlet.send(Command::Deliver(message)).is_ok()) {
                 if !self.told.is_empty() {
                     self.told.remove(&(index, channel.clone()));
                 }

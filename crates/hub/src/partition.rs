@@ -228,7 +228,7 @@ impl Partition {
 
     /// Hands a message that came over the bridge to everybody who listens.
     pub fn relay(&mut self, channel: &Channel, payload: Payload, now: Now) {
-        let at = (&self.feeds, self.at(self.seq));
+        let at = (&self.feeds, self.at(self.seq), self.is_closed);
         if let Some(listeners) = self.channels.get(channel).filter(|_| self.bridge.holds(channel)) {
             self.bridge.relay(channel, payload, listeners, at, now);
         }

@@ -3,7 +3,7 @@
 use tidewire_hub::admit::Transport;
 use tidewire_hub::position::Start;
 
-use super::rig::{Node, after, channel};
+use super::rig::{FIRST, Node, after, channel, fence};
 use crate::redis::sequencer::{Astray, Standing};
 
 #[test]
@@ -136,4 +136,26 @@ fn a_channel_is_let_go_a_while_after_the_last_one_has_left() {
     node.passes(1);
     assert_eq!(node.sequencer.next_subscriptions().unwrap().unsubscribe, [channel("a")]);
     assert_eq!(node.sequencer.standing(), Standing::Live);
+}
+
+#[test]
+fn r8_what_the_bridge_brings_while_the_log_is_away_is_delivered_and_moves_no_cursor() {
+    let mut node = Node::streaming("a,bridged", 1);
+    node.hears("a", (2, 1, "heard")).unwrap();
+    node.loses();
+    node.relays("meanwhile");
+    assert_eq!(node.take(), ["heard @2", "meanwhile @2"]);
+    node.enters(fence(FIRST, 5, &[]));
+    node.relays("entered");
+    assert_eq!(node.take().last().unwrap(), "entered @2", "the log still owes what follows 2");
+}
+
+#[test]
+fn r8_what_does_not_fit_while_the_log_is_away_is_announced() {
+    let mut node = Node::streaming("a,bridged", 1);
+    node.loses();
+    node.take();
+    node.has_room_for(Some(0));
+    node.relays("lost");
+    assert_eq!(node.take(), ["lost transient [bridged] 1"]);
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tidewire_hub::admit::{Cause, ConnId, Join, OutletId, Page, Subscribe, Transport};
+use tidewire_hub::bridge::Bridged;
 use tidewire_hub::broker::Now;
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::{Command, Full, Outlet};
@@ -64,7 +65,8 @@ impl Node {
     pub(super) fn with(limits: Limits) -> Node {
         let now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 };
         let (limits, node) = (Arc::new(limits), NodeId::from_random(7));
-        let mut sequencer = Sequencer::new(node, &limits, Retentions::default(), Arc::default(), now);
+        let mut sequencer = Sequencer::new(node, &limits, Retentions::default(), Arc::default(), now)
+            .bridging(Bridged::new(&[channel("bridged")], &[]));
         let inbox = Arc::new(Inbox::default());
         let outlet = sequencer.attach(inbox.clone());
         let (session, outcomes) = (Session::default(), Outcomes::default());
@@ -128,6 +130,12 @@ impl Node {
         let mut bytes = format!("1 {generation} {seq} {prev} +\n").into_bytes();
         bytes.extend_from_slice(&body(text));
         self.sequencer.heard(self.session, channel(name), bytes.into(), self.now)
+    }
+
+    /// The bridge brings a message on the channel `bridged`.
+    pub(super) fn relays(&mut self, text: &str) {
+        let payload = Payload::text(text.to_owned().into()).unwrap();
+        self.sequencer.relay(&channel("bridged"), payload, self.now);
     }
 
     pub(super) fn subscribes(&mut self, names: &str, start: Start, join: Join, cause: Cause) {
