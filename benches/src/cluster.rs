@@ -133,24 +133,24 @@ impl Meters {
         let nodes = self.nodes_ns.iter().zip(&later.nodes_ns);
         let nodes_s: Vec<f64> = nodes.map(|(from, to)| seconds(*from, *to)).collect();
         let generator_s = seconds(self.generator_ns, later.generator_ns);
-        let servers_s = redis_s + nodes_s.iter().sum::<f64>();
+        let all_nodes_s: f64 = nodes_s.iter().sum();
         let server_core_s = seconds(self.server_core_ns, later.server_core_ns);
         let generator_core_s = seconds(self.generator_core_ns, later.generator_core_ns);
-        let others_s = (server_core_s - servers_s).max(generator_core_s - generator_s).max(0.0);
+        let others_s = (server_core_s - all_nodes_s).max(generator_core_s - generator_s - redis_s).max(0.0);
         let wall_s = later.at.duration_since(self.at).as_secs_f64();
         Costs { redis_s, nodes_s, generator_s, others_s, wall_s }
     }
 }
 
 impl Costs {
-    /// How busy the core was that Redis and all nodes share.
-    pub fn servers_percent(&self) -> f64 {
-        100.0 * (self.redis_s + self.nodes_s.iter().sum::<f64>()) / self.wall_s
+    /// How busy the core was that all nodes share.
+    pub fn nodes_percent(&self) -> f64 {
+        100.0 * self.nodes_s.iter().sum::<f64>() / self.wall_s
     }
 
-    /// How busy the generator's core was.
-    pub fn generator_percent(&self) -> f64 {
-        100.0 * self.generator_s / self.wall_s
+    /// How busy the core was that Redis shares with the generator.
+    pub fn others_core_percent(&self) -> f64 {
+        100.0 * (self.generator_s + self.redis_s) / self.wall_s
     }
 
     /// How much of a core others took.

@@ -1,4 +1,5 @@
-//! A `redis-server` of our own: on a free port, with nothing on disk, on the core of the servers.
+//! A `redis-server` of our own: on a free port, with nothing on disk, and not on the core of the nodes, since it has a
+//! machine of its own where it matters.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
@@ -8,7 +9,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::server::{GENERATOR_CORE, SERVER_CORE, free_address};
+use crate::server::{GENERATOR_CORE, free_address};
 use crate::sys;
 
 /// A Redis that answers. Dropping it kills the process.
@@ -30,10 +31,8 @@ impl Redis {
         command.args(["--appendonly", "no"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // A child inherits where its parent may run, and keeps it.
-        sys::pin_to_core(SERVER_CORE)?;
-        let child = command.spawn();
         sys::pin_to_core(GENERATOR_CORE)?;
-        let child = child.map_err(|error| {
+        let child = command.spawn().map_err(|error| {
             let what = format!("cannot start redis-server (Debian: apt-get install redis-server): {error}");
             io::Error::new(error.kind(), what)
         })?;

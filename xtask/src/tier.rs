@@ -9,7 +9,7 @@ use crate::run;
 use crate::tally::Tally;
 
 /// Seeds that one run of the simulation tries.
-pub const SEEDS: &str = "4000";
+pub const SEEDS: &str = "2500";
 
 /// Lines of a failed tier that are shown; the rest stands in its log.
 const SHOWN_LINES_MAX: usize = 150;

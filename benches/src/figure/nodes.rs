@@ -4,7 +4,7 @@ use std::io;
 
 use crate::cluster::{Cluster, History};
 use crate::crowd::Layer;
-use crate::figure::open_loop::{GENERATOR_BUSY, OpenLoop, P99, SERVERS_BUSY};
+use crate::figure::open_loop::{GENERATOR_BUSY, NODES_BUSY, OpenLoop, P99};
 use crate::grid::Grid;
 use crate::options::Plan;
 
@@ -61,7 +61,7 @@ fn verdict(grid: &Grid, rate: usize) {
     let (Some(local), Some(across)) = (grid.median("local", P99), grid.median("across", P99)) else { return };
     let is_met = if across <= local + BUDGET_MS { "met" } else { "MISSED" };
     println!("  p99 across {across:.2} ms, local {local:.2} ms: <= local + {BUDGET_MS} ms: {is_met}");
-    for (label, whose) in [(SERVERS_BUSY, "Redis and the nodes"), (GENERATOR_BUSY, "the generator")] {
+    for (label, whose) in [(NODES_BUSY, "the nodes"), (GENERATOR_BUSY, "Redis and the generator")] {
         for case in CASES {
             if let Some(busy) = grid.median(case, label).filter(|busy| *busy > SATURATED_PERCENT) {
                 println!(

@@ -31,9 +31,9 @@ pub struct Measured {
 /// Rows that verdicts are made of.
 pub const P99: &str = "latency ms, p99";
 /// As above.
-pub const SERVERS_BUSY: &str = "servers' core busy, %";
+pub const NODES_BUSY: &str = "nodes' core busy, %";
 /// As above.
-pub const GENERATOR_BUSY: &str = "generator's core busy, %";
+pub const GENERATOR_BUSY: &str = "core of Redis and generator busy, %";
 /// As above.
 pub const REDIS_CPU: &str = "Redis CPU s per million publishes";
 
@@ -96,8 +96,8 @@ impl Measured {
     /// Adds the rows that tell how busy the cores were, and gives the whole round.
     pub fn into_round(mut self) -> Round {
         self.round.row("messages per second", self.messages / self.costs.wall_s);
-        self.round.row(SERVERS_BUSY, self.costs.servers_percent());
-        self.round.row(GENERATOR_BUSY, self.costs.generator_percent());
+        self.round.row(NODES_BUSY, self.costs.nodes_percent());
+        self.round.row(GENERATOR_BUSY, self.costs.others_core_percent());
         self.round.row(OTHERS, self.costs.others_percent());
         self.round
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, History, Meters};
 use crate::crowd::{Crowd, Layer};
+use crate::figure::open_loop::{GENERATOR_BUSY, NODES_BUSY};
 use crate::grid::Grid;
 use crate::ledger::Ledger;
 use crate::options::Plan;
@@ -125,8 +126,8 @@ fn round(plan: &Plan, case: &str, connections: usize) -> io::Result<Round> {
     round.row("SUBSCRIBE calls of Redis", calls("subscribe"));
     round.row("Redis CPU s", costs.redis_s);
     round.row("CPU s of the node that took them", costs.nodes_s[1]);
-    round.row("servers' core busy, %", costs.servers_percent());
-    round.row("generator's core busy, %", costs.generator_percent());
+    round.row(NODES_BUSY, costs.nodes_percent());
+    round.row(GENERATOR_BUSY, costs.others_core_percent());
     round.row(OTHERS, costs.others_percent());
     Ok(round)
 }
