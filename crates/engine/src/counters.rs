@@ -30,6 +30,10 @@ counters! {
     open_ws,
     /// Long polls waiting now.
     open_poll,
+    /// Event loops whose sends leave in batches through io_uring.
+    loops_uring,
+    /// Event loops whose sends leave socket by socket.
+    loops_epoll,
     /// Connections handed to the API server.
     handed_off,
     /// Subscriptions let in.
@@ -42,6 +46,8 @@ counters! {
     encoded,
     /// Writes to sockets.
     writes,
+    /// System calls that they took.
+    write_calls,
     /// Bytes written to sockets.
     bytes_out,
     /// Writes that a socket did not take whole.

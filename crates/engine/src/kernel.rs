@@ -1,7 +1,7 @@
 //! What a shard needs of an operating system: three implementations are sockets over epoll, pipes in memory, and the
 //! simulation's fake.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 
 /// Sockets and time, as a shard sees them. Nothing here blocks but [`Kernel::wait`].
@@ -52,7 +52,19 @@ pub trait Kernel {
     ///
     /// # Errors
     /// `WouldBlock` when it takes nothing; anything else when the connection is broken.
-    fn write(&mut self, socket: &Self::Socket, from: &[IoSlice<'_>]) -> io::Result<usize>;
+    fn write(&mut self, socket: &Self::Socket, from: &[u8]) -> io::Result<usize>;
+
+    /// Offers bytes to many sockets, each of which stands in `writes` once (delivery rule R25). Appends to `outcomes` what
+    /// came of each, in their order and as [`Kernel::write`] tells it; `Interrupted` where nothing was tried. Returns how
+    /// many system calls it took.
+    fn write_many(
+        &mut self,
+        writes: &[Write<'_, Self::Socket>],
+        outcomes: &mut Vec<io::Result<usize>>,
+    ) -> u64 {
+        outcomes.extend(writes.iter().map(|write| self.write(write.socket, write.bytes)));
+        writes.len() as u64
+    }
 
     /// Ends our half of the connection.
     fn finish(&mut self, socket: &Self::Socket);
@@ -62,6 +74,15 @@ pub trait Kernel {
 
     /// Gives the connection of `client`, which asked for something that is no subscription, to the API server.
     fn hand_off(&mut self, socket: Self::Socket, client: SocketAddr, bytes: Vec<u8>, deadline_ms: u64);
+}
+
+/// What is offered to one socket.
+#[derive(Debug)]
+pub struct Write<'w, S> {
+    /// To whom.
+    pub socket: &'w S,
+    /// What, never nothing.
+    pub bytes: &'w [u8],
 }
 
 /// Something that happened to a kernel's sockets.

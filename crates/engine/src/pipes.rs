@@ -4,7 +4,7 @@
 //! served through a pipe, so that there is one code path for streams: what a socket would carry, a pipe carries.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -332,23 +332,18 @@ impl Kernel for PipeKernel {
         Ok(count)
     }
 
-    fn write(&mut self, socket: &Arc<Pipe>, from: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write(&mut self, socket: &Arc<Pipe>, from: &[u8]) -> io::Result<usize> {
         let mut ends = socket.lock();
         if ends.client_gone {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let mut count = 0;
-        for slice in from {
-            let fits = slice.len().min(PIPE_BYTES_MAX - ends.outward.len());
-            ends.outward.extend(&slice[..fits]);
-            count += fits;
-        }
-        let wanted: usize = from.iter().map(|slice| slice.len()).sum();
-        ends.shard_blocked |= count < wanted;
+        let count = from.len().min(PIPE_BYTES_MAX - ends.outward.len());
+        ends.outward.extend(&from[..count]);
+        ends.shard_blocked |= count < from.len();
         let reader = ends.reader.take();
         drop(ends);
         reader.into_iter().for_each(Waker::wake);
-        if count == 0 && wanted > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+        if count == 0 && !from.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
     fn finish(&mut self, socket: &Arc<Pipe>) {

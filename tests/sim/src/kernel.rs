@@ -11,13 +11,13 @@
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidewire_engine::kernel::{Kernel, Ready};
+use tidewire_engine::kernel::{Kernel, Ready, Write};
 
 use crate::rng::Rng;
 use crate::socket::{Fd, Sock};
@@ -47,6 +47,8 @@ pub struct Mischief {
     pub short_write: u32,
     /// A write takes nothing although there is room, and the writable edge comes later.
     pub would_block: u32,
+    /// A write of several that leave together is cancelled before anything was tried.
+    pub cancelled: u32,
     /// A change is reported later than it could be, perhaps together with the next.
     pub postponed: u32,
     /// A socket is reported ready that is not.
@@ -352,9 +354,8 @@ impl Kernel for Net {
         self.state().sockets[socket.index()].alive().read(into)
     }
 
-    fn write(&mut self, socket: &Fd, from: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write(&mut self, socket: &Fd, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.state();
-        let bytes: Vec<u8> = from.iter().flat_map(|slice| slice.iter().copied()).collect();
         let now_ms = state.time.now_ms();
         let room = state.sockets[socket.index()].alive().room();
         let Mischief { would_block, short_write, .. } = state.mischief;
@@ -374,6 +375,19 @@ impl Kernel for Net {
             state.tally.count("seen: short write");
         }
         outcome
+    }
+
+    fn write_many(&mut self, writes: &[Write<'_, Fd>], outcomes: &mut Vec<io::Result<usize>>) -> u64 {
+        let cancelled = self.state().mischief.cancelled;
+        for write in writes {
+            let outcome = if self.state().roll(cancelled, "fault: cancelled write") {
+                Err(io::ErrorKind::Interrupted.into())
+            } else {
+                self.write(write.socket, write.bytes)
+            };
+            outcomes.push(outcome);
+        }
+        1
     }
 
     fn finish(&mut self, socket: &Fd) {

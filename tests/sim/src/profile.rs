@@ -70,6 +70,7 @@ impl Profile {
             mischief: Mischief {
                 short_write: rng.range(0, 150) as u32,
                 would_block: rng.range(0, 80) as u32,
+                cancelled: rng.range(0, 80) as u32,
                 postponed: rng.range(0, 400) as u32,
                 spurious: rng.range(0, 60) as u32,
                 stale: rng.range(0, 60) as u32,

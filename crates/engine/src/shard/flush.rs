@@ -1,7 +1,5 @@
 //! Flush: each socket is written once a turn, in slices, and slow readers are judged (delivery rules R3 and R14).
 
-use std::io::{self, IoSlice};
-
 use tidewire_hub::admit::{Gap, GapReason};
 use tidewire_hub::reason::Reason;
 use tidewire_transport::request::Protocol;
@@ -13,9 +11,10 @@ use crate::kernel::Kernel;
 
 use super::members::Seat;
 use super::obey::{PASS_ENTRIES, PASS_MESSAGES};
-use super::queue::{Kind, Queue};
+use super::queue::Kind;
+use super::send::BATCH;
 use super::slot::{Form, Phase};
-use super::turn::{OUTWARD_BYTES, Shard};
+use super::turn::Shard;
 
 /// Sockets written between two looks at what else has happened.
 const SLICE: usize = 1024;
@@ -23,22 +22,36 @@ const SLICE: usize = 1024;
 impl<K: Kernel> Shard<K> {
     /// Writes one slice of the sockets that have something to send.
     pub(super) fn flush(&mut self) {
-        for _ in 0..SLICE {
-            if self.pass_left == 0 {
-                // A new pass: everybody who has something gets one write before anybody gets a second.
-                (self.pass_left, self.pass_messages, self.pass_entries) =
-                    (self.dirty.len(), PASS_MESSAGES, PASS_ENTRIES);
-            }
-            let Some(index) = self.dirty.pop_front() else { break };
-            self.pass_left = self.pass_left.saturating_sub(1);
-            // The slot may have been freed since, or be another's now.
-            if self.slots.get(index).is_some_and(|slot| std::mem::take(&mut slot.dirty)) {
-                self.flush_one(index);
+        let mut left = SLICE;
+        loop {
+            let taken = self.pick(left.min(BATCH));
+            self.send();
+            left -= taken;
+            if taken == 0 || left == 0 {
+                break;
             }
         }
         if self.frames.bytes() > self.limits.memory_budget / 4 {
             self.shed();
         }
+    }
+
+    /// Takes up to so many sockets from the list, and picks those that are to be written. Returns how many it took.
+    fn pick(&mut self, most: usize) -> usize {
+        for taken in 0..most {
+            if self.pass_left == 0 {
+                // A new pass: everybody who has something gets one write before anybody gets a second.
+                (self.pass_left, self.pass_messages, self.pass_entries) =
+                    (self.dirty.len(), PASS_MESSAGES, PASS_ENTRIES);
+            }
+            let Some(index) = self.dirty.pop_front() else { return taken };
+            self.pass_left = self.pass_left.saturating_sub(1);
+            // The slot may have been freed since, or be another's now.
+            if self.slots.get(index).is_some_and(|slot| slot.dirty) {
+                self.pick_one(index);
+            }
+        }
+        most
     }
 
     /// Puts bytes for one connection only into its queue.
@@ -69,23 +82,33 @@ impl<K: Kernel> Shard<K> {
         }
     }
 
-    fn flush_one(&mut self, index: u32) {
+    /// Picks this socket, unless there is no use in writing it. For as long as it is picked it counts as dirty: what is
+    /// queued for it meanwhile leaves with the rest.
+    fn pick_one(&mut self, index: u32) {
         let slot = self.slots.at(index);
-        if matches!(slot.phase, Phase::Free | Phase::Doomed) {
-            return;
-        }
         if slot.form == Form::Poll && slot.phase == Phase::Live {
             let story = slot.story();
             if story.caught.is_empty() && story.gap.is_none() {
+                slot.dirty = false;
                 return;
             }
             self.answer_wait(index);
-            self.slots.at(index).dirty = false;
         }
-        // Asking a full socket again costs a system call for nothing, unless its queue is about to be judged.
-        if (!self.slots.at(index).blocked || self.is_over(index)) && !self.write(index) {
-            return;
+        let is_over = self.is_over(index);
+        let slot = self.slots.at(index);
+        if matches!(slot.phase, Phase::Free | Phase::Doomed) {
+            slot.dirty = false;
+        } else if slot.queue.is_empty() || (slot.blocked && !is_over) {
+            // Asking a full socket again costs a system call for nothing, unless its queue is about to be judged.
+            slot.dirty = false;
+            self.written(index);
+        } else {
+            self.batch.picked.push(index);
         }
+    }
+
+    /// Goes on with a connection once its socket has been written, or need not be.
+    pub(super) fn written(&mut self, index: u32) {
         if self.slots.at(index).queue.is_empty() {
             return self.drained(index);
         }
@@ -95,41 +118,6 @@ impl<K: Kernel> Shard<K> {
         if let Some(end) = self.patience_ends(index) {
             self.due_sooner(index, end);
         }
-    }
-
-    /// Writes until the queue is empty or the socket full. False where the connection broke.
-    fn write(&mut self, index: u32) -> bool {
-        loop {
-            let slot = self.slots.at(index);
-            let Some(socket) = &slot.socket else { return false };
-            if slot.queue.is_empty() {
-                return true;
-            }
-            let (asked, outcome) = write_once(&mut self.kernel, socket, &slot.queue, &mut self.outward);
-            match outcome {
-                Ok(count) => {
-                    self.counters.writes.add(1);
-                    self.counters.bytes_out.add(count as u64);
-                    slot.queue.advance(count, self.clock.tick());
-                    if matches!(slot.form, Form::Sse(..)) {
-                        slot.beat = self.clock.tick();
-                    }
-                    slot.blocked = count < asked;
-                    if slot.blocked {
-                        self.counters.writes_short.add(1);
-                        return true;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    slot.blocked = true;
-                    return true;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-        }
-        self.doom(index);
-        false
     }
 
     /// Everything queued has left.
@@ -241,30 +229,4 @@ fn gap_bytes(form: Form, gap: &Gap) -> Vec<u8> {
         Form::Ws(Protocol::Raw) | Form::Poll | Form::Unknown => {}
     }
     bytes
-}
-
-/// Offers what waits to a socket: how many bytes were offered, and what came of it.
-fn write_once<K: Kernel>(
-    kernel: &mut K,
-    socket: &K::Socket,
-    queue: &Queue,
-    outward: &mut Vec<u8>,
-) -> (usize, io::Result<usize>) {
-    let mut slices = queue.slices();
-    let Some(first) = slices.next() else { return (0, Ok(0)) };
-    let Some(second) = slices.next() else { return (first.len(), kernel.write(socket, &[first])) };
-    gather(outward, [first, second].into_iter().chain(slices));
-    (outward.len(), kernel.write(socket, &[IoSlice::new(outward)]))
-}
-
-/// Copies waiting frames side by side, so that many small ones cost one plain write.
-fn gather<'q>(outward: &mut Vec<u8>, slices: impl Iterator<Item = IoSlice<'q>>) {
-    outward.clear();
-    for slice in slices {
-        let room = OUTWARD_BYTES - outward.len();
-        outward.extend_from_slice(&slice[..slice.len().min(room)]);
-        if outward.len() == OUTWARD_BYTES {
-            return;
-        }
-    }
 }

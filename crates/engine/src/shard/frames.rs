@@ -33,6 +33,11 @@ impl Frame {
         &self.0.bytes
     }
 
+    /// Where its bytes live: the same for all of its clones, and for no other frame that lives.
+    pub(super) fn identity(&self) -> *const u8 {
+        Rc::as_ptr(&self.0).cast()
+    }
+
     /// The position of the message or gap in it, if it is one. Of a message without an id it is the newest one before.
     pub(super) fn position(&self) -> Option<Position> {
         self.0.position

@@ -22,6 +22,7 @@ mod presence;
 mod queue;
 mod rights;
 mod run;
+mod send;
 mod slot;
 mod speech;
 mod time;

@@ -4,7 +4,6 @@
 //! per socket allocates nothing.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 
 use tidewire_hub::channel::Channel;
 use tidewire_hub::position::Position;
@@ -59,11 +58,31 @@ impl Queue {
         self.first.is_none()
     }
 
-    /// What waits, as slices for one write.
-    pub(super) fn slices<'q>(&'q self) -> impl Iterator<Item = IoSlice<'q>> {
-        let first = self.first.iter().map(|waiting| &waiting.frame.bytes()[self.written as usize..]);
+    /// What waits, frame by frame.
+    pub(super) fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let rest = self.rest.iter().flat_map(|rest| rest.iter()).map(|waiting| waiting.frame.bytes());
-        first.chain(rest).map(IoSlice::new)
+        self.first_bytes().into_iter().chain(rest)
+    }
+
+    /// What is left of the frame that leaves next.
+    pub(super) fn first_bytes(&self) -> Option<&[u8]> {
+        self.first.as_ref().map(|waiting| &waiting.frame.bytes()[self.written as usize..])
+    }
+
+    /// Whether exactly one frame waits.
+    pub(super) fn is_single(&self) -> bool {
+        self.first.is_some() && self.rest.is_none()
+    }
+
+    /// Whether the same bytes wait here as there: the very same frames, as far along.
+    pub(super) fn is_like(&self, other: &Queue) -> bool {
+        self.written == other.written
+            && self.frames().map(Frame::identity).eq(other.frames().map(Frame::identity))
+    }
+
+    fn frames(&self) -> impl Iterator<Item = &Frame> {
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        self.first.iter().chain(rest).map(|waiting| &waiting.frame)
     }
 
     /// Takes away `count` bytes that the socket took. History waits anew from then on: a slow reader may take as
@@ -138,7 +157,7 @@ impl Queue {
 
     /// Bytes waiting, whoever asked for them.
     pub(super) fn bytes(&self) -> usize {
-        self.slices().map(|slice| slice.len()).sum()
+        self.slices().map(<[u8]>::len).sum()
     }
 
     /// Messages waiting that nobody asked to catch up with.
@@ -212,7 +231,7 @@ mod tests {
     fn contents(queue: &Queue) -> Vec<String> {
         queue
             .slices()
-            .map(|slice| String::from_utf8_lossy(&slice).trim_start_matches(['\u{fffd}', '\u{2}']).to_owned())
+            .map(|slice| String::from_utf8_lossy(slice).trim_start_matches(['\u{fffd}', '\u{2}']).to_owned())
             .collect()
     }
 

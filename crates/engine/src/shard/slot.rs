@@ -280,6 +280,12 @@ impl<S> Slots<S> {
         &mut page[index as usize % PAGE]
     }
 
+    /// The same, to be looked at.
+    pub(super) fn peek(&self, index: u32) -> &Slot<S> {
+        let page = self.pages[index as usize / PAGE].as_ref().expect("a slot in use has a page");
+        &page[index as usize % PAGE]
+    }
+
     /// The slot at `index`, if its page exists.
     pub(super) fn get(&mut self, index: u32) -> Option<&mut Slot<S>> {
         self.pages.get_mut(index as usize / PAGE)?.as_mut().map(|page| &mut page[index as usize % PAGE])

@@ -18,6 +18,7 @@ use crate::proxies::Proxies;
 
 use super::frames::Frames;
 use super::members::Members;
+use super::send::Batch;
 use super::slot::Slots;
 use super::time::{Clock, TICK_MS, Tick, Wheel, ticks};
 
@@ -81,9 +82,10 @@ pub struct Shard<K: Kernel> {
     pub(super) wave: Option<Vec<(Tick, u64)>>,
     /// Accepting is paused until this tick, or until there is room.
     pub(super) accept_paused: Option<Tick>,
-    /// The loop's own buffers: what is read passes through one, what is written together through the other.
+    /// The sockets that are written next.
+    pub(super) batch: Batch,
+    /// What is read passes through here.
     pub(super) inward: Vec<u8>,
-    pub(super) outward: Vec<u8>,
     slim_at: Tick,
     ready: Vec<Ready>,
     taken: Vec<Command>,
@@ -124,8 +126,8 @@ impl<K: Kernel> Shard<K> {
             doomed: Vec::new(),
             wave: None,
             accept_paused: None,
+            batch: Batch::default(),
             inward: vec![0; INWARD_BYTES],
-            outward: Vec::with_capacity(OUTWARD_BYTES),
             slim_at: 0,
             ready: Vec::new(),
             taken: Vec::new(),
@@ -236,6 +238,7 @@ impl<K: Kernel> Shard<K> {
         self.unread.shrink_to(IDLE_ROOM);
         self.expired.shrink_to(IDLE_ROOM);
         self.ready.shrink_to(IDLE_ROOM);
+        self.batch.slim();
     }
 
     fn bury(&mut self) {
@@ -263,9 +266,6 @@ const IDLE_ROOM: usize = 1_024;
 
 /// Read at once at most.
 const INWARD_BYTES: usize = 64 << 10;
-
-/// Frames of one socket are written together up to this.
-pub(super) const OUTWARD_BYTES: usize = 64 << 10;
 
 /// A small generator for jitter, which needs to be spread and not secret (xorshift64*, Vigna 2016).
 pub(super) struct Jitter(u64);

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -342,15 +342,11 @@ impl Kernel for Memory {
         if count == 0 && !ends.client_finished { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
-    fn write(&mut self, socket: &Wire, from: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write(&mut self, socket: &Wire, from: &[u8]) -> io::Result<usize> {
         let mut ends = socket.0.borrow_mut();
-        let mut count = 0;
-        for slice in from {
-            let fits = slice.len().min(ends.room);
-            ends.outward.extend_from_slice(&slice[..fits]);
-            ends.room -= fits;
-            count += fits;
-        }
+        let count = from.len().min(ends.room);
+        ends.outward.extend_from_slice(&from[..count]);
+        ends.room -= count;
         if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 

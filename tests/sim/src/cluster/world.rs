@@ -133,6 +133,7 @@ impl World {
             mischief: Mischief {
                 short_write: rng.range(0, 150) as u32,
                 would_block: rng.range(0, 80) as u32,
+                cancelled: rng.range(0, 80) as u32,
                 postponed: rng.range(0, 300) as u32,
                 ..Mischief::default()
             },
