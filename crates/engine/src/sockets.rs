@@ -1,7 +1,8 @@
-//! Sockets over epoll: one thread, one listener and one shard each. Linux only.
+//! Sockets over epoll, and io_uring where there is one: one thread, one listener and one shard each. Linux only.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,11 +13,12 @@ use tidewire_hub::limits::Limits;
 use crate::counters::Counters;
 use crate::event::Control;
 use crate::inbox::Inbox;
-use crate::kernel::{Kernel, Ready};
+use crate::kernel::{Kernel, Ready, Write};
 use crate::proxies::Proxies;
 use crate::shard::{Parts, Shard};
 use crate::sys::epoll::{Bell, Epoll};
 use crate::sys::listen;
+use crate::sys::ring::{self, Ring};
 
 /// What an event loop over sockets is made of.
 pub struct Options {
@@ -34,6 +36,8 @@ pub struct Options {
     pub limits: Arc<Limits>,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// How what it sends leaves.
+    pub sends: Sends,
     /// See [`Parts::explain`].
     pub explain: bool,
     /// See [`Parts::proxies`].
@@ -43,6 +47,17 @@ pub struct Options {
     pub has_room: Box<dyn Fn() -> bool + Send>,
     /// Who takes connections that ask for something else. Called on the loop's thread: it must not block.
     pub hand_off: Box<dyn Fn(HandOff) + Send>,
+}
+
+/// How bytes leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sends {
+    /// In batches through io_uring where the kernel has one and allows it, socket by socket where not.
+    Auto,
+    /// In batches through io_uring.
+    Uring,
+    /// Socket by socket.
+    Write,
 }
 
 /// A connection that asked for something that is no subscription, with what has been read of it.
@@ -94,11 +109,14 @@ pub fn share(listener: TcpListener, count: usize) -> io::Result<Vec<TcpListener>
 /// A panic cuts all of its connections, which resume elsewhere or here, and the loop goes on (delivery rule R23).
 ///
 /// # Errors
-/// The kernel has no descriptor or thread for it.
+/// The kernel has no descriptor or thread for it, or no io_uring where [`Sends::Uring`] demands one.
 pub fn spawn(options: Options) -> io::Result<JoinHandle<()>> {
     let Options { outlet, inbox, listener, has_heir, control, limits, .. } = options;
-    let Options { counters, explain, proxies, has_room, hand_off, .. } = options;
-    let kernel = Sockets { has_heir, ..Sockets::new(listener, has_room, hand_off)? };
+    let Options { counters, sends, explain, proxies, has_room, hand_off, .. } = options;
+    let ring = open_ring(sends)?;
+    let io = if ring.is_some() { &counters.loops_uring } else { &counters.loops_epoll };
+    io.set(1);
+    let kernel = Sockets { has_heir, ring, ..Sockets::new(listener, has_room, hand_off)? };
     let bell = kernel.bell.clone();
     inbox.wake_with(Box::new(move || bell.ring()));
     let seed = crate::shard::seed();
@@ -110,9 +128,24 @@ pub fn spawn(options: Options) -> io::Result<JoinHandle<()>> {
     })
 }
 
+fn open_ring(sends: Sends) -> io::Result<Option<Ring>> {
+    match sends {
+        Sends::Write => Ok(None),
+        Sends::Uring => Ring::new()
+            .map(Some)
+            .map_err(|error| io::Error::new(error.kind(), format!("io_uring is not to be had: {error}"))),
+        Sends::Auto => Ok(Ring::new()
+            .inspect_err(|error| {
+                tracing::info!("io_uring is not to be had ({error}); sends leave socket by socket");
+            })
+            .ok()),
+    }
+}
+
 /// The kernel of sockets over epoll.
 struct Sockets {
     epoll: Epoll,
+    ring: Option<Ring>,
     bell: Arc<Bell>,
     listener: Option<TcpListener>,
     has_heir: bool,
@@ -138,7 +171,8 @@ impl Sockets {
         epoll.watch_level(&listener, LISTENER)?;
         let started = Instant::now();
         let listener = Some(listener);
-        Ok(Sockets { epoll, bell, listener, has_heir: false, listening: true, has_room, hand_off, started })
+        let (ring, has_heir) = (None, false);
+        Ok(Sockets { epoll, ring, bell, listener, has_heir, listening: true, has_room, hand_off, started })
     }
 }
 
@@ -201,11 +235,23 @@ impl Kernel for Sockets {
         socket.read(into)
     }
 
-    fn write(&mut self, mut socket: &TcpStream, from: &[IoSlice<'_>]) -> io::Result<usize> {
-        match from {
-            [one] => socket.write(one),
-            many => socket.write_vectored(many),
+    fn write(&mut self, mut socket: &TcpStream, from: &[u8]) -> io::Result<usize> {
+        socket.write(from)
+    }
+
+    fn write_many(&mut self, writes: &[Write<'_, TcpStream>], outcomes: &mut Vec<io::Result<usize>>) -> u64 {
+        // One alone leaves sooner by itself.
+        if let Some(ring) = self.ring.as_mut().filter(|_| writes.len() > 1) {
+            let sends =
+                writes.iter().map(|write| ring::Send { fd: write.socket.as_fd(), bytes: write.bytes });
+            return ring.send(sends, outcomes).unwrap_or_else(|ring::Refused| {
+                tracing::warn!("io_uring takes nothing any more; sends leave socket by socket");
+                self.ring = None;
+                writes.len() as u64
+            });
         }
+        outcomes.extend(writes.iter().map(|write| self.write(write.socket, write.bytes)));
+        writes.len() as u64
     }
 
     fn finish(&mut self, socket: &TcpStream) {

@@ -77,6 +77,8 @@ impl Collector for Sources {
         }
         let (gaps, sums): (Vec<_>, Vec<_>) = sums.into_iter().partition(|(name, _)| name.starts_with(GAPS));
         by_reason(&mut encoder, &gaps)?;
+        let (loops, sums): (Vec<_>, Vec<_>) = sums.into_iter().partition(|(name, _)| name.starts_with(LOOPS));
+        by_io(&mut encoder, &loops)?;
         for (name, number) in sums {
             let help = format!("Of all outlets: {}", name.replace('_', " "));
             if name.starts_with("open") || name.starts_with("queued") {
@@ -121,6 +123,20 @@ fn by_reason(encoder: &mut DescriptorEncoder<'_>, gaps: &[(&'static str, u64)]) 
     for (name, number) in gaps {
         let labels = [("reason", name.trim_start_matches(GAPS))];
         ConstCounter::new(*number).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// What the numbers of event loops begin with; the rest is what they write through.
+const LOOPS: &str = "loops_";
+
+fn by_io(encoder: &mut DescriptorEncoder<'_>, loops: &[(&'static str, u64)]) -> std::fmt::Result {
+    let kind = ConstGauge::new(0i64).metric_type();
+    let help = "Event loops over sockets, by what they write through";
+    let mut family = encoder.encode_descriptor("loops", help, None, kind)?;
+    for (name, number) in loops {
+        let labels = [("io", name.trim_start_matches(LOOPS))];
+        ConstGauge::new(i64::try_from(*number).unwrap_or(i64::MAX)).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use tidewire_hub::deliver::Outlet;
 use tidewire_hub::limits::Limits;
 
 use crate::census::Census;
+use crate::config::Io;
 use crate::http::Http;
 
 /// An outlet that the broker knows and no thread serves yet.
@@ -54,20 +55,29 @@ impl Seat {
 }
 
 /// Event loops over sockets that still run.
-#[derive(Clone, Debug, Default)]
-pub struct Loops(Arc<AtomicUsize>);
+#[derive(Clone, Debug)]
+pub struct Loops {
+    running: Arc<AtomicUsize>,
+    io: Io,
+}
 
 impl Loops {
+    /// None yet. They will write through `io`.
+    #[must_use]
+    pub fn new(io: Io) -> Loops {
+        Loops { running: Arc::default(), io }
+    }
+
     /// How many still run. A loop ends with its last connection after a drain.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.0.load(Ordering::Acquire)
+        self.running.load(Ordering::Acquire)
     }
 
     /// Starts an event loop for each seat and listener; what is no subscription goes to `http`.
     ///
     /// # Errors
-    /// The kernel has no descriptor or thread for one of them.
+    /// The kernel has no descriptor or thread for one of them, or no io_uring where it is demanded.
     #[cfg(target_os = "linux")]
     pub fn run(
         &self,
@@ -78,7 +88,13 @@ impl Loops {
         census: &Arc<Census>,
         http: &Http,
     ) -> io::Result<()> {
-        use tidewire_engine::sockets;
+        use tidewire_engine::sockets::{self, Sends};
+
+        let sends = match self.io {
+            Io::Uring => Sends::Uring,
+            Io::Epoll => Sends::Write,
+            Io::Auto | Io::Tokio => Sends::Auto,
+        };
 
         for (seat, listener) in seats.into_iter().zip(listeners) {
             let Seat { id: outlet, inbox, counters, explain } = seat;
@@ -94,13 +110,14 @@ impl Loops {
                 control,
                 limits,
                 counters,
+                sends,
                 explain,
                 proxies,
                 has_room,
                 hand_off,
             })?;
-            self.0.fetch_add(1, Ordering::AcqRel);
-            let running = self.0.clone();
+            self.running.fetch_add(1, Ordering::AcqRel);
+            let running = self.running.clone();
             std::thread::Builder::new().name(format!("tidewire-wait-{}", outlet.0)).spawn(move || {
                 // A loop that panicked for good has ended as well.
                 let _ = thread.join();

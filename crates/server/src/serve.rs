@@ -192,7 +192,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     }
 
     // Now they may come.
-    let running = Loops::default();
+    let running = Loops::new(settings.io);
     if settings.engine_listens() {
         running.run(sockets, std::mem::take(&mut listeners), &control, &share, &census, &public)?;
     }

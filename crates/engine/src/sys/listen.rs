@@ -87,7 +87,7 @@ fn bind(fd: &OwnedFd, address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-fn set(fd: &impl AsRawFd, level: i32, option: i32, value: i32) -> io::Result<()> {
+pub(super) fn set(fd: &impl AsRawFd, level: i32, option: i32, value: i32) -> io::Result<()> {
     let length = size_of::<i32>() as libc::socklen_t;
     // SAFETY: `value` is an int that outlives the call, and `length` is its size.
     check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), length) })?;

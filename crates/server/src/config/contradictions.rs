@@ -117,8 +117,8 @@ impl Settings {
                 ),
             );
         }
-        if self.io == Io::Epoll && !cfg!(target_os = "linux") {
-            found.add(&["engine.io"], "`engine.io = \"epoll\"` needs Linux; `auto` takes tokio here");
+        if matches!(self.io, Io::Uring | Io::Epoll) && !cfg!(target_os = "linux") {
+            found.add(&["engine.io"], "`uring` and `epoll` need Linux; `auto` takes tokio here");
         }
         if self.proxy_protocol && self.trusted_proxies.is_empty() {
             found.add(

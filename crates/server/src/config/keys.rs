@@ -172,7 +172,7 @@ keys! {
     "auth.ticket_binds_address", auth.ticket_binds_address: Boolean, "false", Live, "A ticket is good only where it was bought: at the same /24, or /64 of IPv6.";
     "history.messages_max", history.messages_max: Count, "1000", Live, "Messages kept per channel; 0 keeps none.";
     "history.ttl", history.ttl: Plain, "1h", Live, "How long a message is kept.";
-    "engine.io", io: Io, "auto", Restart, "What drives the sockets. Default: epoll on Linux, tokio elsewhere.";
+    "engine.io", io: Io, "auto", Restart, "What drives the sockets. Default: io_uring or else epoll on Linux, tokio elsewhere.";
     "engine.shards", shards: Shards, "auto", Restart, "Event loops. Default: one per core.";
     "limits.message_bytes_max", limits.message_bytes_max: Size, "64KiB", Live, "The largest payload.";
     "limits.fragments_max", limits.fragments_max: Rate, "64", Live, "Frames of one fragmented WebSocket message.";

@@ -359,20 +359,22 @@ impl Kind for Shards {
 
 impl Kind for Io {
     type Value = Io;
-    const FORM: Form = Form::Choice(&["auto", "epoll", "tokio"]);
+    const FORM: Form = Form::Choice(&["auto", "uring", "epoll", "tokio"]);
 
     fn read(text: &str, _: &Path) -> Result<Io, String> {
         match text {
             "auto" => Ok(Io::Auto),
+            "uring" => Ok(Io::Uring),
             "epoll" => Ok(Io::Epoll),
             "tokio" => Ok(Io::Tokio),
-            _ => Err(format!("`{text}` is not one of auto, epoll, tokio")),
+            _ => Err(format!("`{text}` is not one of auto, uring, epoll, tokio")),
         }
     }
 
     fn show(value: &Io) -> Value {
         match value {
             Io::Auto => "auto",
+            Io::Uring => "uring",
             Io::Epoll => "epoll",
             Io::Tokio => "tokio",
         }

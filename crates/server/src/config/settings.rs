@@ -56,7 +56,9 @@ pub struct Settings {
 pub enum Io {
     /// The best that this system has.
     Auto,
-    /// The engine's event loops over epoll. Linux.
+    /// The engine's event loops over epoll, with sends in batches through io_uring. Linux.
+    Uring,
+    /// The engine's event loops over epoll alone. Linux.
     Epoll,
     /// tokio and hyper for everything. Every system.
     Tokio,
