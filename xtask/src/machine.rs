@@ -14,6 +14,8 @@ const DEBIAN: &[(&str, &str)] = &[
     ("caddy", "caddy"),
     ("redis-server", "redis-server"),
     ("slowhttptest", "slowhttptest"),
+    ("strace", "strace"),
+    ("valgrind", "valgrind"),
     ("curl", "curl"),
 ];
 

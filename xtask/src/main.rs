@@ -9,6 +9,7 @@
 //! sim [SEEDS]  the seeded simulation, and whether its ledger catches bugs put in on purpose
 //! e2e          npm's eventsource and ws, curl, the README; Python's clients and raw sockets
 //! tokio        the same against `engine.io=tokio`
+//! epoll        the same against `engine.io=epoll`, without io_uring
 //! conformance  the 517 Autobahn cases
 //! proxies      a real nginx and a real HAProxy in front
 //! hostile      clients that mean harm: sieges of seconds, and what brought other servers down
@@ -19,6 +20,7 @@
 //! rolling      twenty deploys of three nodes, each way, with its tally; minutes
 //! races        10 000 tickets with eight racers for each
 //! siege        the sieges at their full size, against the default deadlines; minutes
+//! costs        what a delivery costs in system calls and instructions
 //! api          the HTTP surface against docs/openapi.yaml, by schemathesis
 //! browser      Chromium's own EventSource and WebSocket
 //! bench [...]  Tidewire beside the floor; prints figures, gates nothing on time
@@ -75,6 +77,10 @@ fn main() -> ExitCode {
         "rolling" => tier::with_binary(|| tier::in_turn([Tier::rolling()])),
         "races" => tier::with_binary(|| tier::in_turn([Tier::races()])),
         "siege" => tier::with_binary(|| tier::in_turn([Tier::siege()])),
+        "costs" => tier::with_binary(|| tier::in_turn([Tier::costs()])),
+        "epoll" => tier::with_binary(|| {
+            tier::in_turn([Tier::e2e().on_epoll("e2e epoll"), Tier::python().on_epoll("python epoll")])
+        }),
         "api" => tier::with_binary(|| tier::in_turn([Tier::api()])),
         "browser" => tier::with_binary(|| tier::in_turn([Tier::browser()])),
         unknown => {
@@ -86,4 +92,4 @@ fn main() -> ExitCode {
     if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | conformance | proxies | hostile | faults | cluster | rolling | siege | auth | races | api | browser | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | epoll | conformance | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | bench | fuzz";

@@ -39,9 +39,20 @@ pub fn everything() -> Tally {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
         total += in_turn([Tier::sim_redis(SEEDS), Tier::mutants(), Tier::mutants_redis()]);
         total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser()]);
-        total += in_turn([Tier::hostile(), Tier::auth(), Tier::api(), Tier::cluster(), Tier::faults()]);
+        total += in_turn([
+            Tier::hostile(),
+            Tier::auth(),
+            Tier::api(),
+            Tier::costs(),
+            Tier::cluster(),
+            Tier::faults(),
+        ]);
         // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
-        total += in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")]);
+        total += in_turn([
+            Tier::e2e().on_epoll("e2e epoll"),
+            Tier::e2e().on_tokio("e2e tokio"),
+            Tier::python().on_tokio("python tokio"),
+        ]);
         total
     });
     total
@@ -247,6 +258,11 @@ impl Tier {
         Tier::pytest("rolling", "tests/cluster").with(&["--full", "-rP", "test_rolling.py"])
     }
 
+    /// What a delivery costs, in what can be counted: system calls, by strace, and instructions, by callgrind.
+    pub fn costs() -> Tier {
+        Tier::pytest("costs", "tests/costs")
+    }
+
     /// The HTTP surface against `docs/openapi.yaml`, by schemathesis.
     pub fn api() -> Tier {
         Tier::pytest("api", "tests/api")
@@ -267,10 +283,19 @@ impl Tier {
 
     /// The same tests against a server whose sockets are hyper's, as they are wherever there is no epoll.
     pub fn on_tokio(self, name: &'static str) -> Tier {
-        Tier::new(name, || {
+        self.flagged(name, "--set engine.io=tokio")
+    }
+
+    /// The same tests against a server without io_uring, as it is wherever the kernel forbids that.
+    pub fn on_epoll(self, name: &'static str) -> Tier {
+        self.flagged(name, "--set engine.io=epoll")
+    }
+
+    fn flagged(self, name: &'static str, flags: &'static str) -> Tier {
+        Tier::new(name, move || {
             let mut ready = (self.command)()?;
             if let Ready::Run(command) = &mut ready {
-                command.env("TIDEWIRE_FLAGS", "--set engine.io=tokio");
+                command.env("TIDEWIRE_FLAGS", flags);
             }
             Ok(ready)
         })
