@@ -84,13 +84,18 @@ pub async fn run(plan: &Plan) -> Tally {
         let folder = std::env::temp_dir().join(format!("tidewire-faults-{}-{round}", std::process::id()));
         let mut round_of =
             Round { plan, shape, seconds, tally: &mut tally, rng: rng.fork(), done: &mut done };
+        let before = round_of.tally.violations.len();
         match round_of.play(folder.clone()).await {
             Ok(()) => tally.rounds += 1,
             Err(error) => tally.broken.push(format!("round {round} on {shape:?}: {error}")),
         }
-        if tally.failures().is_empty() {
+        let violations = &tally.violations[before..];
+        if violations.is_empty() && tally.broken.is_empty() {
             let _ = std::fs::remove_dir_all(&folder);
         } else {
+            // At once: a campaign may go on for hours.
+            violations.iter().for_each(|(seed, violation)| eprintln!("seed {seed}: {violation}"));
+            tally.broken.iter().for_each(|broken| eprintln!("{broken}"));
             eprintln!("round {round} on {shape:?}: logs in {}", folder.display());
         }
     }
