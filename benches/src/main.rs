@@ -13,7 +13,7 @@
 //!
 //! What each figure means and how noise is tamed stands in `benches/README.md`.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod cluster;
 mod crowd;
@@ -21,23 +21,15 @@ mod figure;
 mod floor;
 mod generator;
 mod grid;
-mod latency;
-mod ledger;
 mod meter;
 mod options;
-mod payload;
-mod publisher;
 mod redis;
 mod report;
 mod server;
-mod sse;
-mod stream;
-mod subscriber;
-#[allow(unsafe_code)]
-mod sys;
-mod websocket;
 
 use std::process::ExitCode;
+
+use tidewire_load::{latency, ledger, payload, publisher, stream, subscriber, sys};
 
 fn main() -> ExitCode {
     let outcome = match options::parse(std::env::args().skip(1)) {
