@@ -39,6 +39,12 @@ impl Latency {
     }
 }
 
+impl Default for Latency {
+    fn default() -> Latency {
+        Latency::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

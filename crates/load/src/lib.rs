@@ -1,7 +1,7 @@
 //! An honest load generator: messages that leave on a fixed schedule, a histogram of how late they were seen, and a ledger
 //! that every delivery is held to.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![cfg(target_os = "linux")]
 
 pub mod latency;
@@ -12,6 +12,5 @@ pub mod publisher;
 pub mod sse;
 pub mod stream;
 pub mod subscriber;
-#[allow(unsafe_code)]
 pub mod sys;
 pub mod websocket;

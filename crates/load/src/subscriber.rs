@@ -47,7 +47,7 @@ pub enum Turn {
 impl Subscriber {
     /// Begins the `index`-th connection.
     pub fn connect(index: usize, target: SocketAddrV4, epoll: &Epoll, token: u64) -> io::Result<Subscriber> {
-        let socket = sys::connect_from(source(index), target)?;
+        let socket = sys::connect_from(Some(source(index).into()), target.into())?;
         epoll.add(&socket, token, Interest::Writable)?;
         Ok(Subscriber { socket, asked: false, stream: Stream::default() })
     }
