@@ -8,11 +8,14 @@ use std::io;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
-use crate::generator::Faults;
+use tidewire_load::plan::Target;
+
+use crate::generator::{Faults, PAYLOAD_BYTES};
 use crate::latency::Latency;
 use crate::ledger::Ledger;
 use crate::payload::Payload;
-use crate::publisher::{Answer, Publisher};
+use crate::publisher::{Publisher, Verdict};
+use crate::request;
 use crate::stream::Seen;
 use crate::subscriber::{Subscriber, Turn};
 use crate::sys::Epoll;
@@ -161,7 +164,7 @@ impl Crowd {
         }
         for index in 0..publishers {
             let token = PUBLISHERS + index as u64;
-            self.publishers.push(Publisher::connect(self.entrance, &self.epoll, token)?);
+            self.publishers.push(Publisher::connect(self.entrance.into(), &self.epoll, token)?);
             self.idle.push_back(index);
         }
         Ok(())
@@ -285,12 +288,14 @@ impl Crowd {
         let local = self.tally.ledgers[channel].publish(publisher) as usize;
         self.tally.published += 1;
         let number = u32::try_from(local * self.tally.ledgers.len() + channel).map_err(io::Error::other)?;
-        self.publishers[publisher].publish_on(&name(channel), self.entrance, Payload { number, due_ns })
+        let head = request::publish(&Target::at(self.entrance.into()), &name(channel), PAYLOAD_BYTES);
+        self.publishers[publisher].publish(&head, &Payload { run: 0, number, due_ns }.encode(PAYLOAD_BYTES))
     }
 
     fn connect(&mut self, index: usize) -> io::Result<()> {
         let node = self.listeners[index].seat.node;
-        self.listeners[index].stream = Some(Subscriber::connect(index, node, &self.epoll, index as u64)?);
+        self.listeners[index].stream =
+            Some(Subscriber::connect(index, node.into(), &self.epoll, index as u64)?);
         Ok(())
     }
 
@@ -324,7 +329,7 @@ impl Crowd {
             return Ok(());
         };
         if !stream.has_asked() {
-            if stream.ask(&request(seat), &self.epoll, token).is_err() {
+            if stream.ask(&ask(seat), &self.epoll, token).is_err() {
                 return self.ended(index);
             }
             return Ok(());
@@ -332,7 +337,7 @@ impl Crowd {
         self.tally.seen_ns = self.tally.clock.elapsed().as_nanos() as u64;
         let tally = &mut self.tally;
         loop {
-            match stream.read(&mut self.buffer, &mut |seen| tally.tell(seat, seen)) {
+            match stream.read(&mut self.buffer, &mut |seen| tally.tell(seat, seen)).0 {
                 Turn::Ended => return self.ended(index),
                 // Where streams end, the end may have come together with bytes, and is not told again.
                 Turn::Read if self.comes_back => {}
@@ -364,9 +369,10 @@ impl Crowd {
 
     fn turn_publisher(&mut self, index: usize) -> io::Result<()> {
         match self.publishers[index].read(&mut self.buffer)? {
-            Answer::Incomplete => return Ok(()),
-            Answer::Published => {}
-            Answer::Refused => self.tally.refused += 1,
+            Verdict::Incomplete => return Ok(()),
+            Verdict::Published { .. } => {}
+            Verdict::Refused { .. } => self.tally.refused += 1,
+            Verdict::Ended => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
         self.idle.push_back(index);
         match self.late.pop_front() {
@@ -419,7 +425,7 @@ impl Tally {
             }
             Seen::Message(data) => {
                 let channels = self.ledgers.len();
-                let Some(Payload { number, due_ns }) = Payload::decode(data) else {
+                let Some(Payload { number, due_ns, .. }) = Payload::decode(data, PAYLOAD_BYTES) else {
                     self.corrupt += 1;
                     return;
                 };
@@ -432,7 +438,7 @@ impl Tally {
                 self.delivered += u64::from(self.ledgers[channel].deliver(seat.layer, local as u32));
             }
             // Accepted is not joined; the subscriber reports its own end.
-            Seen::Accepted | Seen::Ping(_) | Seen::Ended => {}
+            Seen::Accepted | Seen::Ping(_) | Seen::Ended | Seen::Refused(..) => {}
         }
     }
 }
@@ -441,7 +447,7 @@ fn name(channel: usize) -> String {
     format!("bench:{channel}")
 }
 
-fn request(seat: &Seat) -> Vec<u8> {
+fn ask(seat: &Seat) -> Vec<u8> {
     let names: Vec<String> = (seat.first..seat.first + seat.count).map(name).collect();
     let mut request = format!(
         "GET /c/{} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n",
@@ -472,7 +478,7 @@ mod tests {
         let mut crowd = Crowd::new(node, 2, &[Layer { node, channels_each: 1 }]).unwrap();
         crowd.connect(0).unwrap();
         crowd.connect(1).unwrap();
-        crowd.publishers.push(Publisher::connect(node, &crowd.epoll, PUBLISHERS).unwrap());
+        crowd.publishers.push(Publisher::connect(node.into(), &crowd.epoll, PUBLISHERS).unwrap());
         crowd.idle.push_back(0);
         for _ in 0..20 {
             crowd.turn(Duration::from_millis(10)).unwrap();
@@ -501,7 +507,7 @@ mod tests {
         tally.tell(seat, Seen::Cursor(b"a.7"));
         tally.tell(seat, Seen::Cursor(b"a.8"));
         assert_eq!(tally.joined, 1);
-        let request = String::from_utf8(request(seat)).unwrap();
+        let request = String::from_utf8(ask(seat)).unwrap();
         assert!(request.starts_with("GET /c/bench:0,bench:1 HTTP/1.1\r\n"), "{request}");
         assert!(request.ends_with("Last-Event-ID: a.8\r\n\r\n"), "{request}");
     }

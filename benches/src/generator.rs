@@ -5,13 +5,18 @@ use std::io;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
+use tidewire_load::plan::{Target, Transport};
+
 use crate::latency::Latency;
-use crate::ledger::{Ledger, Wrong};
+use crate::ledger::Ledger;
 use crate::payload::Payload;
-use crate::publisher::{Answer, Publisher};
+use crate::publisher::{Publisher, Verdict};
+use crate::request;
 use crate::stream::Seen;
-use crate::subscriber::{self, Subscriber, Transport, Turn};
+use crate::subscriber::{Subscriber, Turn};
 use crate::sys::Epoll;
+
+pub use tidewire_load::faults::Faults;
 
 /// Subscribers and publishers of one server, driven by calls of [`Generator::turn`].
 pub struct Generator {
@@ -19,6 +24,8 @@ pub struct Generator {
     target: SocketAddrV4,
     /// What every subscriber sends.
     request: Vec<u8>,
+    /// The head of every publish.
+    publish: Vec<u8>,
     /// `None` once the server ended one.
     subscribers: Vec<Option<Subscriber>>,
     publishers: Vec<Publisher>,
@@ -52,19 +59,10 @@ pub struct Tally {
     seen_ns: u64,
 }
 
-/// Everything that must not happen, in one run or in many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Judged by the ledger.
-    pub wrong: Wrong,
-    /// Streams that the server ended.
-    pub cut: u64,
-    /// Publishes that were refused.
-    pub refused: u64,
-    /// Gaps that were announced.
-    pub gaps: u64,
-}
-
+/// The channel of all runs.
+const CHANNEL: &str = "bench";
+/// Bytes of every payload.
+pub const PAYLOAD_BYTES: usize = 128;
 /// Tokens from here on are publishers.
 const PUBLISHERS: u64 = 1 << 32;
 /// Small enough that a saturating run refills between turns, large enough to share the cost of a wait.
@@ -78,7 +76,8 @@ impl Generator {
         Ok(Generator {
             epoll: Epoll::new(TURN_MAX)?,
             target,
-            request: subscriber::request(transport, target),
+            request: request::subscribe(&Target::at(target.into()), transport, CHANNEL),
+            publish: request::publish(&Target::at(target.into()), CHANNEL, PAYLOAD_BYTES),
             subscribers: Vec::new(),
             publishers: Vec::new(),
             idle: VecDeque::new(),
@@ -97,7 +96,7 @@ impl Generator {
         while self.tally.accepted < count {
             while self.subscribers.len() < count.min(self.tally.accepted + outstanding_max) {
                 let index = self.subscribers.len();
-                let one = Subscriber::connect(index, self.target, &self.epoll, index as u64)?;
+                let one = Subscriber::connect(index, self.target.into(), &self.epoll, index as u64)?;
                 self.subscribers.push(Some(one));
             }
             self.turn(Duration::from_millis(100))?;
@@ -122,7 +121,7 @@ impl Generator {
     pub fn open_publishers(&mut self, count: usize) -> io::Result<()> {
         for index in 0..count {
             let token = PUBLISHERS + index as u64;
-            self.publishers.push(Publisher::connect(self.target, &self.epoll, token)?);
+            self.publishers.push(Publisher::connect(self.target.into(), &self.epoll, token)?);
             self.idle.push_back(index);
         }
         Ok(())
@@ -135,7 +134,8 @@ impl Generator {
             return Ok(());
         };
         let number = self.tally.ledger.publish(publisher);
-        self.publishers[publisher].publish(Payload { number, due_ns })
+        let payload = Payload { run: 0, number, due_ns }.encode(PAYLOAD_BYTES);
+        self.publishers[publisher].publish(&self.publish, &payload)
     }
 
     /// Whether a publish would leave at once.
@@ -201,7 +201,7 @@ impl Generator {
             return one.ask(&self.request, &self.epoll, token);
         }
         self.tally.seen_ns = self.tally.now_ns();
-        match one.read(&mut self.buffer, &mut |seen| self.tally.tell(index, seen)) {
+        match one.read(&mut self.buffer, &mut |seen| self.tally.tell(index, seen)).0 {
             Turn::Quiet => {}
             Turn::Read => self.tally.reads += 1,
             Turn::Ended => {
@@ -214,9 +214,10 @@ impl Generator {
 
     fn turn_publisher(&mut self, index: usize) -> io::Result<()> {
         match self.publishers[index].read(&mut self.buffer)? {
-            Answer::Incomplete => return Ok(()),
-            Answer::Published => {}
-            Answer::Refused => self.tally.refused += 1,
+            Verdict::Incomplete => return Ok(()),
+            Verdict::Published { .. } => {}
+            Verdict::Refused { .. } => self.tally.refused += 1,
+            Verdict::Ended => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
         self.idle.push_back(index);
         match self.late.pop_front() {
@@ -254,7 +255,7 @@ impl Tally {
         match seen {
             Seen::Accepted => self.accepted += 1,
             Seen::Gap => self.gaps += 1,
-            Seen::Message(data) => match Payload::decode(data) {
+            Seen::Message(data) => match Payload::decode(data, PAYLOAD_BYTES) {
                 Some(payload) => {
                     self.latency.record(payload.due_ns, self.seen_ns);
                     self.ledger.deliver(reader, payload.number);
@@ -262,21 +263,8 @@ impl Tally {
                 None => self.ledger.corrupt(),
             },
             // The subscriber answers pings and reports its own end, and nobody comes back.
-            Seen::Ping(_) | Seen::Ended | Seen::Cursor(_) => {}
+            Seen::Ping(_) | Seen::Ended | Seen::Cursor(_) | Seen::Refused(..) => {}
         }
-    }
-}
-
-impl Faults {
-    /// Adds those of another run.
-    pub fn add(&mut self, more: Faults) {
-        self.wrong.lost += more.wrong.lost;
-        self.wrong.duplicated += more.wrong.duplicated;
-        self.wrong.out_of_order += more.wrong.out_of_order;
-        self.wrong.corrupt += more.wrong.corrupt;
-        self.cut += more.cut;
-        self.refused += more.refused;
-        self.gaps += more.gaps;
     }
 }
 

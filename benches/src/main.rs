@@ -29,7 +29,7 @@ mod server;
 
 use std::process::ExitCode;
 
-use tidewire_load::{latency, ledger, payload, publisher, stream, subscriber, sys};
+use tidewire_load::{latency, ledger, payload, publisher, request, stream, subscriber, sys};
 
 fn main() -> ExitCode {
     let outcome = match options::parse(std::env::args().skip(1)) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::server::Kind;
-use crate::subscriber::Transport;
+use tidewire_load::plan::Transport;
 
 /// What `--help` prints.
 pub const USAGE: &str = "\

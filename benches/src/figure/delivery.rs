@@ -7,7 +7,7 @@ use crate::generator::Generator;
 use crate::meter::Reading;
 use crate::report::Round;
 use crate::server::{Kind, Server};
-use crate::subscriber::Transport;
+use tidewire_load::plan::Transport;
 
 /// One round under way.
 pub struct Delivery<'s> {

@@ -5,7 +5,7 @@ use std::io;
 use crate::figure::delivery::{CPU_PER_MILLION, Delivery};
 use crate::report::{Budget, Round};
 use crate::server::Server;
-use crate::subscriber::Transport;
+use tidewire_load::plan::Transport;
 
 /// The shape of a run.
 pub struct Fan {

@@ -7,7 +7,7 @@ use crate::generator::{Faults, Generator};
 use crate::meter::Holding;
 use crate::report::{Budget, Round};
 use crate::server::Server;
-use crate::subscriber::Transport;
+use tidewire_load::plan::Transport;
 
 /// The shape of a run.
 pub struct Idle {

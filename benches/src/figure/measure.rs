@@ -7,8 +7,8 @@ use crate::figure::{channels, connect, cost, fan, idle, interest, nodes, saturat
 use crate::options::{Figure, Plan};
 use crate::report::{Round, Table};
 use crate::server::{GENERATOR_CORE, Kind, SERVER_CORE, Server};
-use crate::subscriber::Transport;
 use crate::sys;
+use tidewire_load::plan::Transport;
 
 /// Measures everything that was asked and prints it. False if anything went wrong that must not.
 pub fn measure(plan: &Plan) -> io::Result<bool> {

@@ -7,7 +7,7 @@ use crate::figure::delivery::{Delivery, PER_SECOND};
 use crate::generator::Generator;
 use crate::report::{Budget, Round};
 use crate::server::Server;
-use crate::subscriber::Transport;
+use tidewire_load::plan::Transport;
 
 /// The shape of a run.
 pub struct Saturate {

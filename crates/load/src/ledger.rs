@@ -20,6 +20,8 @@ pub struct Ledger {
     newest: Vec<u32>,
     readers: Vec<Reader>,
     delivered: u64,
+    /// Deliveries that are no longer due, since their message was refused.
+    excused: u64,
     complete: usize,
     wrong: Wrong,
 }
@@ -34,7 +36,7 @@ struct Reader {
 }
 
 /// What went wrong, in deliveries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Wrong {
     /// Published and not seen.
     pub lost: u64,
@@ -47,6 +49,8 @@ pub struct Wrong {
 }
 
 const UNSEEN: u32 = u32::MAX;
+/// Stands for a publisher until [`Ledger::attribute`] tells.
+const UNKNOWN: u32 = u32::MAX;
 
 impl Ledger {
     /// Adds subscribers; all messages from now on are due to them.
@@ -61,6 +65,46 @@ impl Ledger {
         self.publishers.push(publisher as u32);
         self.waiting.push(self.readers.len() as u32);
         number
+    }
+
+    /// Writes down that the first `count` messages were sent, by whom [`Ledger::attribute`] tells at the end.
+    pub fn publish_to(&mut self, count: usize) {
+        if count > self.places.len() {
+            self.places.resize(count, UNSEEN);
+            self.publishers.resize(count, UNKNOWN);
+            self.waiting.resize(count, self.readers.len() as u32);
+        }
+    }
+
+    /// Tells who published each message, and holds publishers to the order of their own.
+    pub fn attribute(&mut self, publisher_of: impl Fn(u32) -> usize) {
+        self.newest.clear();
+        for place in 0..self.order.len() {
+            let number = self.order[place];
+            self.publishers[number as usize] = publisher_of(number) as u32;
+            self.hold_to_own_order(number);
+        }
+    }
+
+    /// Writes down that message `number` was refused: nobody has to see it.
+    pub fn refuse(&mut self, number: u32) {
+        if let Some(waiting) = self.waiting.get_mut(number as usize).filter(|waiting| **waiting > 0) {
+            self.excused += u64::from(std::mem::take(waiting));
+            self.complete += 1;
+        }
+    }
+
+    /// Holds this ledger to the order of another one, whose readers heard the same channel.
+    pub fn agree(&mut self, other: &Ledger) {
+        let mut newest = 0;
+        for number in &self.order {
+            // What only one of them saw has no place to compare.
+            let Some(&place) = other.places.get(*number as usize).filter(|place| **place != UNSEEN) else {
+                continue;
+            };
+            self.wrong.out_of_order += u64::from(place < newest);
+            newest = newest.max(place);
+        }
     }
 
     /// Writes down that `reader` saw message `number`. True if it had not before.
@@ -118,13 +162,20 @@ impl Ledger {
     /// What went wrong, if nothing more arrives.
     pub fn wrong(&self) -> Wrong {
         let due = self.places.len() as u64 * self.readers.len() as u64;
-        Wrong { lost: due - self.delivered, ..self.wrong }
+        Wrong { lost: due - self.delivered - self.excused, ..self.wrong }
     }
 
     fn append(&mut self, number: u32) -> usize {
         let place = self.order.len();
         self.order.push(number);
         self.places[number as usize] = place as u32;
+        if self.publishers[number as usize] != UNKNOWN {
+            self.hold_to_own_order(number);
+        }
+        place
+    }
+
+    fn hold_to_own_order(&mut self, number: u32) {
         let publisher = self.publishers[number as usize] as usize;
         if self.newest.len() <= publisher {
             self.newest.resize(publisher + 1, 0);
@@ -133,7 +184,6 @@ impl Ledger {
             self.wrong.out_of_order += 1;
         }
         self.newest[publisher] = self.newest[publisher].max(number);
-        place
     }
 }
 
@@ -189,6 +239,51 @@ mod tests {
     #[test]
     fn a_message_never_published_is_corrupt() {
         check(1, &[&[0, 7]], Wrong { corrupt: 1, ..Wrong::default() });
+    }
+
+    #[test]
+    fn who_published_may_be_told_at_the_end() {
+        let mut ledger = Ledger::default();
+        ledger.expect_readers(1);
+        ledger.publish_to(4);
+        for number in [1, 0, 3, 2] {
+            ledger.deliver(0, number);
+        }
+        ledger.attribute(|number| number as usize % 2);
+        assert_eq!(ledger.wrong(), Wrong::default());
+        ledger.attribute(|number| number as usize / 2);
+        assert_eq!(ledger.wrong(), Wrong { out_of_order: 2, ..Wrong::default() });
+    }
+
+    #[test]
+    fn a_refused_message_is_due_to_nobody_whether_or_not_some_saw_it() {
+        let mut ledger = Ledger::default();
+        ledger.expect_readers(2);
+        ledger.publish_to(3);
+        ledger.deliver(0, 0);
+        for number in [0, 1, 1, 9] {
+            ledger.refuse(number);
+        }
+        assert_eq!(ledger.wrong(), Wrong { lost: 2, ..Wrong::default() });
+        assert_eq!(ledger.outstanding(), 1);
+    }
+
+    #[test]
+    fn ledgers_of_one_channel_have_to_agree_about_what_both_saw() {
+        let of = |numbers: &[u32]| {
+            let mut ledger = Ledger::default();
+            ledger.expect_readers(1);
+            ledger.publish_to(4);
+            for number in numbers {
+                ledger.deliver(0, *number);
+            }
+            ledger
+        };
+        let mut one = of(&[1, 0, 2, 3]);
+        one.agree(&of(&[1, 0, 3]));
+        assert_eq!(one.wrong(), Wrong::default());
+        one.agree(&of(&[0, 1, 2, 3]));
+        assert_eq!(one.wrong(), Wrong { out_of_order: 1, ..Wrong::default() });
     }
 
     #[test]

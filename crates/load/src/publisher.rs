@@ -1,97 +1,95 @@
 //! One keep-alive connection that publishes: a POST, its answer, the next POST.
 
-use std::io::{self, Read};
-use std::net::{SocketAddrV4, TcpStream};
+use std::io::{self, Read, Write as _};
+use std::net::{SocketAddr, TcpStream};
 
-use memchr::memmem;
-
-use crate::payload::{PAYLOAD_BYTES, Payload};
-use crate::subscriber::write_whole;
+use crate::answer::Answer;
+use crate::refusal::Refusal;
 use crate::sys::{Epoll, Interest};
 
 /// A publisher. At most one message of it is unanswered, so its messages have an order.
 pub struct Publisher {
     socket: TcpStream,
-    /// The head of every POST; the payload goes behind it.
-    head: Vec<u8>,
-    answer: Vec<u8>,
+    /// The incomplete answer.
+    rest: Vec<u8>,
 }
 
 /// What the server said to a publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
     /// Not all of it is here yet.
     Incomplete,
-    /// 200.
-    Published,
+    /// 200. The next may be sent, unless the connection ends here.
+    Published {
+        /// Bytes of the answer.
+        bytes: usize,
+        /// Whether the connection ends here.
+        closes: bool,
+    },
     /// Any other status.
-    Refused,
+    Refused {
+        /// Bytes of the answer.
+        bytes: usize,
+        /// Whether the connection ends here.
+        closes: bool,
+        /// What the server says.
+        refusal: Refusal,
+    },
+    /// The connection is at its end, and nobody knows what became of a message that was unanswered.
+    Ended,
 }
 
 impl Publisher {
-    /// Connects at once: the server is known to be ready.
-    pub fn connect(target: SocketAddrV4, epoll: &Epoll, token: u64) -> io::Result<Publisher> {
+    /// Connects at once, and waits for it.
+    pub fn connect(target: SocketAddr, epoll: &Epoll, token: u64) -> io::Result<Publisher> {
         let socket = TcpStream::connect(target)?;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         epoll.add(&socket, token, Interest::Readable)?;
-        let head = head("bench", target);
-        Ok(Publisher { socket, head, answer: Vec::new() })
+        Ok(Publisher { socket, rest: Vec::new() })
     }
 
-    /// Sends one message. The caller waits for its answer before the next.
-    pub fn publish(&mut self, payload: Payload) -> io::Result<()> {
-        write_whole(&mut self.socket, &[&self.head, &payload.encode()[..]].concat())
-    }
-
-    /// The same, on a channel that is given.
-    pub fn publish_on(&mut self, channel: &str, target: SocketAddrV4, payload: Payload) -> io::Result<()> {
-        let mut request = head(channel, target);
-        request.extend_from_slice(&payload.encode());
-        write_whole(&mut self.socket, &request)
+    /// Sends one message: the head of its request and the payload. The caller waits for its answer before the next.
+    pub fn publish(&mut self, head: &[u8], payload: &[u8]) -> io::Result<()> {
+        let request = [head, payload].concat();
+        match self.socket.write(&request)? {
+            sent if sent == request.len() => Ok(()),
+            sent => self.write_rest(&request[sent..]),
+        }
     }
 
     /// Reads the answer to the last message.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Answer> {
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Verdict> {
         match self.socket.read(buffer) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => self.answer.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Answer::Incomplete),
-            Err(error) => return Err(error),
+            Ok(0) => return Ok(Verdict::Ended),
+            Ok(count) => self.rest.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Verdict::Incomplete),
+            Err(_) => return Ok(Verdict::Ended),
         }
-        let answer = judge(&self.answer)?;
-        if answer != Answer::Incomplete {
-            self.answer.clear();
+        let verdict = judge(&self.rest)?;
+        if verdict != Verdict::Incomplete {
+            self.rest.clear();
         }
-        Ok(answer)
+        Ok(verdict)
+    }
+
+    /// A payload larger than the socket's buffer: the server takes it before it answers, so waiting for it is short.
+    fn write_rest(&mut self, rest: &[u8]) -> io::Result<()> {
+        self.socket.set_nonblocking(false)?;
+        self.socket.write_all(rest)?;
+        self.socket.set_nonblocking(true)
     }
 }
 
-fn head(channel: &str, target: SocketAddrV4) -> Vec<u8> {
-    let head = format!(
-        "POST /c/{channel} HTTP/1.1\r\nHost: {target}\r\nContent-Type: text/plain\r\n\
-         Content-Length: {PAYLOAD_BYTES}\r\n\r\n"
-    );
-    head.into_bytes()
-}
-
-/// Judges an answer once its head and its `Content-Length` are complete.
-fn judge(answer: &[u8]) -> io::Result<Answer> {
-    let Some(end) = memmem::find(answer, b"\r\n\r\n") else { return Ok(Answer::Incomplete) };
-    let (head, body) = answer.split_at(end + 4);
-    let head = head.to_ascii_lowercase();
-    let field = b"\r\ncontent-length: ";
-    let length = memmem::find(&head, field).and_then(|at| {
-        let mut digits = head[at + field.len()..].iter().take_while(|byte| byte.is_ascii_digit());
-        digits.try_fold(0_usize, |sum, byte| sum.checked_mul(10)?.checked_add(usize::from(byte - b'0')))
-    });
-    let Some(length) = length else {
-        return Err(io::Error::other("the answer to a publish has no Content-Length, which the bench needs"));
-    };
-    Ok(match (body.len() < length, head.get(9..12)) {
-        (true, _) => Answer::Incomplete,
-        (false, Some(b"200")) => Answer::Published,
-        (false, _) => Answer::Refused,
+fn judge(bytes: &[u8]) -> io::Result<Verdict> {
+    let answer = Answer::read(bytes).map_err(|_| {
+        io::Error::other("the answer to a publish has no Content-Length, which the generator needs")
+    })?;
+    let Some(answer) = answer else { return Ok(Verdict::Incomplete) };
+    let (bytes, closes) = (answer.head.len() + answer.body.len(), answer.closes());
+    Ok(match answer.status {
+        200 => Verdict::Published { bytes, closes },
+        status => Verdict::Refused { bytes, closes, refusal: Refusal::of(status, answer.body) },
     })
 }
 
@@ -102,13 +100,14 @@ mod tests {
     #[test]
     fn an_answer_counts_once_its_body_is_complete() {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
-        assert_eq!(judge(&answer[..answer.len() - 1]).unwrap(), Answer::Incomplete);
-        assert_eq!(judge(answer).unwrap(), Answer::Published);
+        assert_eq!(judge(&answer[..answer.len() - 1]).unwrap(), Verdict::Incomplete);
+        assert_eq!(judge(answer).unwrap(), Verdict::Published { bytes: answer.len(), closes: false });
     }
 
     #[test]
     fn any_other_status_is_a_refusal() {
-        let answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
-        assert_eq!(judge(answer).unwrap(), Answer::Refused);
+        let answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let refusal = Refusal { status: 503, ..Refusal::default() };
+        assert_eq!(judge(answer).unwrap(), Verdict::Refused { bytes: answer.len(), closes: true, refusal });
     }
 }

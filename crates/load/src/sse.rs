@@ -35,6 +35,7 @@ enum Control {
     #[default]
     None,
     Gap,
+    Refused,
     Other,
 }
 
@@ -101,6 +102,7 @@ impl Lines {
             match self.control {
                 Control::None if self.has_data => tell(Seen::Message(&self.data)),
                 Control::Gap => tell(Seen::Gap),
+                Control::Refused => tell(Seen::Refused(0, &self.data)),
                 Control::None | Control::Other => {}
             }
             // A cursor counts once its block is whole.
@@ -119,7 +121,11 @@ impl Lines {
             self.id.clear();
             self.id.extend_from_slice(id);
         } else if let Some(event) = line.strip_prefix(b"event: $") {
-            self.control = if event == b"gap" { Control::Gap } else { Control::Other };
+            self.control = match event {
+                b"gap" => Control::Gap,
+                b"refused" => Control::Refused,
+                _ => Control::Other,
+            };
         }
     }
 }

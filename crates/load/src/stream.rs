@@ -5,6 +5,7 @@
 
 use memchr::memmem;
 
+use crate::answer::{self, Answer};
 use crate::sse::Sse;
 use crate::websocket;
 
@@ -21,6 +22,8 @@ pub enum Seen<'a> {
     Cursor(&'a [u8]),
     /// The server says that something may be missing. In these runs that is a loss.
     Gap,
+    /// The server refuses, with this status and this body; 0 where it says so inside a stream. The end follows.
+    Refused(u16, &'a [u8]),
     /// The stream has ended, or cannot be read any further. Nothing comes after it.
     Ended,
 }
@@ -76,7 +79,8 @@ impl Stream {
         if matches!(self.stage, Stage::Head) {
             let Some(end) = memmem::find(bytes, b"\r\n\r\n") else { return Ok(bytes) };
             let (head, body) = bytes.split_at(end + 4);
-            self.stage = begin(head).ok_or(Over)?;
+            let Some(stage) = begin(head) else { return refuse(bytes, tell) };
+            self.stage = stage;
             tell(Seen::Accepted);
             bytes = body;
         }
@@ -86,6 +90,16 @@ impl Stream {
             Stage::Head | Stage::Ended => Ok(&[]),
         }
     }
+}
+
+/// Tells a refusal once its words are here. One without a length is told without words.
+fn refuse<'b>(bytes: &'b [u8], tell: &mut impl FnMut(Seen<'_>)) -> Result<&'b [u8], Over> {
+    match Answer::read(bytes) {
+        Ok(None) => return Ok(bytes),
+        Ok(Some(answer)) => tell(Seen::Refused(answer.status, answer.body)),
+        Err(_) => tell(Seen::Refused(answer::status(bytes).unwrap_or(0), b"")),
+    }
+    Err(Over)
 }
 
 /// What kind of stream a head begins, if it accepts at all.
@@ -116,6 +130,9 @@ mod tests {
                     Seen::Ping(data) => format!("ping {}", String::from_utf8_lossy(data)),
                     Seen::Cursor(id) => format!("cursor {}", String::from_utf8_lossy(id)),
                     Seen::Gap => "gap".to_owned(),
+                    Seen::Refused(status, body) => {
+                        format!("refused {status} {}", String::from_utf8_lossy(body))
+                    }
                     Seen::Ended => "ended".to_owned(),
                 });
             };
@@ -167,8 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_ends_the_stream() {
-        check(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", &["ended"]);
+    fn a_refusal_is_told_with_its_words() {
+        check(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}", &["refused 403 {}", "ended"]);
+        check(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nevent: $refused\ndata: {}\n\n",
+            &["accepted", "refused 0 {}"],
+        );
     }
 
     #[test]

@@ -1,30 +1,11 @@
 //! One subscriber's connection: connect, ask, read.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 
 use crate::stream::{Seen, Stream};
 use crate::sys::{self, Epoll, Interest};
 use crate::websocket;
-
-/// How a subscriber listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// Server-Sent Events over HTTP/1.1.
-    Sse,
-    /// A raw WebSocket: one frame a message.
-    WebSocket,
-}
-
-impl Transport {
-    /// As users write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Transport::Sse => "sse",
-            Transport::WebSocket => "ws",
-        }
-    }
-}
 
 /// One connection, closed when it is dropped.
 pub struct Subscriber {
@@ -34,7 +15,7 @@ pub struct Subscriber {
 }
 
 /// What one turn of a subscriber came to.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Nothing was read.
     Quiet,
@@ -46,8 +27,8 @@ pub enum Turn {
 
 impl Subscriber {
     /// Begins the `index`-th connection.
-    pub fn connect(index: usize, target: SocketAddrV4, epoll: &Epoll, token: u64) -> io::Result<Subscriber> {
-        let socket = sys::connect_from(Some(source(index).into()), target.into())?;
+    pub fn connect(index: usize, target: SocketAddr, epoll: &Epoll, token: u64) -> io::Result<Subscriber> {
+        let socket = sys::connect_from(source(index, target), target)?;
         epoll.add(&socket, token, Interest::Writable)?;
         Ok(Subscriber { socket, asked: false, stream: Stream::default() })
     }
@@ -70,13 +51,17 @@ impl Subscriber {
         sys::reset_on_close(&self.socket)
     }
 
-    /// Reads what there is, one `buffer` at a time, and answers pings. `tell` hears everything else that arrived.
-    pub fn read(&mut self, buffer: &mut [u8], tell: &mut impl FnMut(Seen<'_>)) -> Turn {
+    /// Reads what there is, one `buffer` at a time, and answers pings. `tell` hears everything else that arrived. The count
+    /// is of the bytes read.
+    pub fn read(&mut self, buffer: &mut [u8], tell: &mut impl FnMut(Seen<'_>)) -> (Turn, usize) {
+        let mut bytes = 0;
         loop {
-            match self.read_once(buffer, tell) {
-                // More arrived than one buffer holds, and nobody will say so again.
-                (Turn::Read, count) if count == buffer.len() => {}
-                (turn, _) => return turn,
+            let (turn, count) = self.read_once(buffer, tell);
+            bytes += count;
+            // A full buffer means that more arrived than it holds, and nobody will say so again.
+            if turn != Turn::Read || count < buffer.len() {
+                let read_some = turn == Turn::Quiet && bytes > 0;
+                return (if read_some { Turn::Read } else { turn }, bytes);
             }
         }
     }
@@ -101,19 +86,6 @@ impl Subscriber {
     }
 }
 
-/// The request that subscribes to the channel of all runs.
-pub fn request(transport: Transport, target: SocketAddrV4) -> Vec<u8> {
-    let asks = match transport {
-        Transport::Sse => "Accept: text/event-stream\r\n",
-        // The key is the example of RFC 6455, section 1.3: any will do, since the answer is not checked.
-        Transport::WebSocket => {
-            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        }
-    };
-    format!("GET /c/bench HTTP/1.1\r\nHost: {target}\r\n{asks}\r\n").into_bytes()
-}
-
 /// Writes small requests, for which an empty socket always has room.
 pub fn write_whole(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     match socket.write(bytes)? {
@@ -122,8 +94,13 @@ pub fn write_whole(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Spreads connections over 200 loopback addresses. One has ports for 28 000 at once, but a port that was closed a
-/// moment ago is not free yet, and these runs close tens of thousands.
-fn source(index: usize) -> Ipv4Addr {
-    Ipv4Addr::new(127, 0, 0, 2 + (index % 200) as u8)
+/// Spreads connections to this machine over 200 loopback addresses. One has ports for 28 000 at once, but a port that was
+/// closed a moment ago is not free yet, and these runs close tens of thousands.
+pub fn source(index: usize, target: SocketAddr) -> Option<IpAddr> {
+    match target.ip() {
+        IpAddr::V4(address) if address.is_loopback() => {
+            Some(Ipv4Addr::new(127, 0, 0, 2 + (index % 200) as u8).into())
+        }
+        _ => None,
+    }
 }

@@ -114,10 +114,15 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
     Ok(thread::sched_setaffinity(None, &cores)?)
 }
 
+/// How many files this process may have open.
+pub fn open_files() -> u64 {
+    // No limit is written as none.
+    process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Raises the limit of open files to what the system allows, for this process and its children, and returns it.
 pub fn raise_open_files() -> io::Result<u64> {
     let limit = process::getrlimit(Resource::Nofile);
     process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
-    // No limit is written as none.
-    Ok(limit.maximum.unwrap_or(u64::MAX))
+    Ok(open_files())
 }

@@ -1,0 +1,116 @@
+//! Why a run could not be measured, in words that say what to do.
+
+use std::fmt;
+use std::io;
+
+use crate::refusal::Refusal;
+
+/// Why there is no figure.
+#[derive(Debug)]
+pub enum Error {
+    /// The plan cannot be meant.
+    Plan(String),
+    /// Nobody answers there.
+    Unreachable {
+        /// As it was asked for.
+        authority: String,
+        /// What the system says.
+        why: String,
+    },
+    /// The server refused what the run depends on.
+    Refused {
+        /// Who was refused.
+        role: Role,
+        /// In the server's words.
+        refusal: Refusal,
+    },
+    /// This process may not open as many files as the run needs.
+    OpenFiles {
+        /// What the run needs.
+        needed: u64,
+        /// What the system allows.
+        allowed: u64,
+    },
+    /// Nothing happened for too long.
+    Stalled {
+        /// Subscribers that have joined.
+        joined: usize,
+        /// Subscribers of the plan.
+        subscribers: usize,
+        /// How long nobody did.
+        seconds: u64,
+    },
+    /// What came back is not what a Tidewire server answers.
+    Answer(String),
+    /// The system refused something else.
+    System {
+        /// What was tried, as in "cannot …".
+        what: &'static str,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// Who was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// One that listens.
+    Subscriber,
+    /// One that publishes.
+    Publisher,
+}
+
+impl Error {
+    /// What a failed system call means; the limit on open files has words of its own.
+    pub fn system(what: &'static str, error: io::Error) -> Error {
+        // EMFILE and ENFILE; the standard library has no name for them.
+        match error.raw_os_error() {
+            Some(23 | 24) => {
+                let allowed = crate::sys::open_files();
+                Error::OpenFiles { needed: allowed.saturating_add(1), allowed }
+            }
+            _ => Error::System { what, error },
+        }
+    }
+
+    /// Whether the same may succeed later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Error::Unreachable { .. } | Error::Stalled { .. } => true,
+            Error::Refused { refusal, .. } => refusal.may_pass(),
+            Error::Plan(_) | Error::OpenFiles { .. } | Error::Answer(_) | Error::System { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Plan(what) => f.write_str(what),
+            Error::Unreachable { authority, why } => {
+                write!(f, "cannot reach {authority}: {why}. Start a server there, or name another with --url")
+            }
+            Error::Refused { role, refusal } => {
+                let who = match role {
+                    Role::Subscriber => "a subscriber",
+                    Role::Publisher => "a publisher",
+                };
+                write!(f, "{who} was refused: {refusal}")
+            }
+            Error::OpenFiles { needed, allowed } => write!(
+                f,
+                "this needs {needed} open files and the system allows {allowed}: raise the limit (ulimit -n, or \
+                 LimitNOFILE of a unit), or take fewer subscribers"
+            ),
+            Error::Stalled { joined, subscribers, seconds } => write!(
+                f,
+                "{joined} of {subscribers} subscribers have joined, and for {seconds} s nobody else did: look at the \
+                 server's log, or take fewer subscribers"
+            ),
+            Error::Answer(what) => f.write_str(what),
+            Error::System { what, error } => write!(f, "cannot {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
