@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::plan::Target;
 use crate::refusal::Refusal;
 
 /// Why there is no figure.
@@ -31,6 +32,8 @@ pub enum Error {
         /// What the system allows.
         allowed: u64,
     },
+    /// The server accepted a subscriber and ended its stream at once, as it does for clients that must come back later.
+    TurnedAway,
     /// Nothing happened for too long.
     Stalled {
         /// Subscribers that have joined.
@@ -73,10 +76,23 @@ impl Error {
         }
     }
 
+    /// What a failed connect means.
+    pub fn connect(target: &Target, error: io::Error) -> Error {
+        let why = match error.kind() {
+            io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+            io::ErrorKind::TimedOut => "nobody answers there".to_owned(),
+            _ if matches!(error.raw_os_error(), Some(23 | 24)) => {
+                return Error::system("open a socket", error);
+            }
+            _ => error.to_string(),
+        };
+        Error::Unreachable { authority: target.authority.clone(), why }
+    }
+
     /// Whether the same may succeed later.
     pub fn may_pass(&self) -> bool {
         match self {
-            Error::Unreachable { .. } | Error::Stalled { .. } => true,
+            Error::Unreachable { .. } | Error::Stalled { .. } | Error::TurnedAway => true,
             Error::Refused { refusal, .. } => refusal.may_pass(),
             Error::Plan(_) | Error::OpenFiles { .. } | Error::Answer(_) | Error::System { .. } => false,
         }
@@ -101,6 +117,10 @@ impl fmt::Display for Error {
                 f,
                 "this needs {needed} open files and the system allows {allowed}: raise the limit (ulimit -n, or \
                  LimitNOFILE of a unit), or take fewer subscribers"
+            ),
+            Error::TurnedAway => f.write_str(
+                "the server sent a subscriber away to come back later: it is at a limit, draining, or without its broker. Its \
+                 log says why at level debug; limits.arrivals_per_second_max and limits.connections_max bound how many may come",
             ),
             Error::Stalled { joined, subscribers, seconds } => write!(
                 f,

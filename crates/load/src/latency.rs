@@ -2,6 +2,8 @@
 
 use hdrhistogram::Histogram;
 
+use crate::measured::Quantiles;
+
 /// Latencies of one run, in microseconds with three digits. Lost deliveries count as infinite.
 pub struct Latency {
     spread: Histogram<u64>,
@@ -25,6 +27,26 @@ impl Latency {
     /// Writes down one delivery.
     pub fn record(&mut self, due_ns: u64, seen_ns: u64) {
         self.spread.saturating_record(seen_ns.saturating_sub(due_ns) / 1_000);
+    }
+
+    /// Adds those of another thread.
+    pub fn add(&mut self, more: &Latency) {
+        self.spread.add(&more.spread).expect("both have the same bounds");
+    }
+
+    /// Deliveries written down.
+    pub fn count(&self) -> u64 {
+        self.spread.len()
+    }
+
+    /// The usual four, `lost` deliveries counted as infinitely late.
+    pub fn quantiles(&self, lost: u64) -> Quantiles {
+        Quantiles {
+            p50_ms: self.quantile_ms(0.5, lost),
+            p99_ms: self.quantile_ms(0.99, lost),
+            p999_ms: self.quantile_ms(0.999, lost),
+            max_ms: self.quantile_ms(1.0, lost),
+        }
     }
 
     /// Milliseconds that `share` (0 to 1) of all deliveries, `lost` ones included, did not exceed.
@@ -57,6 +79,16 @@ mod tests {
         }
         assert!((latency.quantile_ms(0.5, 0) - 50.0).abs() < 0.1);
         assert!((latency.quantile_ms(1.0, 0) - 100.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn what_two_threads_saw_is_one_spread() {
+        let (mut one, mut other) = (Latency::new(), Latency::new());
+        (1..=50).for_each(|ms| one.record(0, ms * 1_000_000));
+        (51..=100).for_each(|ms| other.record(0, ms * 1_000_000));
+        one.add(&other);
+        assert_eq!(one.count(), 100);
+        assert!((one.quantile_ms(0.99, 0) - 99.0).abs() < 0.1);
     }
 
     #[test]

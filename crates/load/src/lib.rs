@@ -17,23 +17,31 @@
 #![cfg(target_os = "linux")]
 
 pub mod answer;
+mod costs;
 pub mod error;
 pub mod faults;
 pub mod latency;
 pub mod ledger;
+mod listener;
 pub mod measured;
 pub mod meter;
 pub mod payload;
 pub mod plan;
+mod poller;
 pub mod progress;
 pub mod publisher;
+mod publishing;
+mod readers;
 pub mod refusal;
 pub mod request;
 mod run;
+mod schedule;
+mod shared;
 pub mod sse;
 pub mod stream;
 pub mod subscriber;
 pub mod sys;
+mod verdict;
 pub mod websocket;
 
 pub use error::Error;

@@ -73,6 +73,11 @@ impl Publisher {
         Ok(verdict)
     }
 
+    /// No longer wakes a turn.
+    pub fn leave(&self, epoll: &Epoll) -> io::Result<()> {
+        epoll.remove(&self.socket)
+    }
+
     /// A payload larger than the socket's buffer: the server takes it before it answers, so waiting for it is short.
     fn write_rest(&mut self, rest: &[u8]) -> io::Result<()> {
         self.socket.set_nonblocking(false)?;

@@ -16,8 +16,11 @@ use rustix::time::Timespec;
 /// An epoll set: each descriptor carries one number, its token.
 pub struct Epoll {
     set: OwnedFd,
-    events: Vec<MaybeUninit<epoll::Event>>,
+    turn_max: usize,
 }
+
+/// The most that one turn hands out.
+const EVENTS_MAX: usize = 1_024;
 
 /// What a descriptor waits for. An error or an end wakes it in either case.
 #[derive(Clone, Copy)]
@@ -42,9 +45,9 @@ impl Interest {
 }
 
 impl Epoll {
-    /// An empty set that hands out at most `turn_max` events a turn.
+    /// An empty set that hands out at most `turn_max` events a turn, and never more than 1 024.
     pub fn new(turn_max: usize) -> io::Result<Epoll> {
-        Ok(Epoll { set: epoll::create(CreateFlags::CLOEXEC)?, events: vec![MaybeUninit::uninit(); turn_max] })
+        Ok(Epoll { set: epoll::create(CreateFlags::CLOEXEC)?, turn_max: turn_max.min(EVENTS_MAX) })
     }
 
     /// Watches `source`. Closing the last descriptor of a socket ends the watch.
@@ -57,12 +60,19 @@ impl Epoll {
         Ok(epoll::modify(&self.set, source, EventData::new_u64(token), interest.flags())?)
     }
 
+    /// Ends the watch of `source`.
+    pub fn remove(&self, source: &impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.set, source)?)
+    }
+
     /// Fills `tokens` with those that are ready, after `timeout` (nanosecond resolution) with none.
     pub fn wait(&mut self, tokens: &mut Vec<u64>, timeout: Option<Duration>) -> io::Result<()> {
         tokens.clear();
         // What is too long for a timespec is as good as for ever.
         let limit = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        match epoll::wait(&self.set, self.events.as_mut_slice(), limit.as_ref()) {
+        // On the stack, for nothing: the kernel writes what is read, and an event of this kind cannot move to another thread.
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); EVENTS_MAX];
+        match epoll::wait(&self.set, &mut events[..self.turn_max], limit.as_ref()) {
             Ok((events, _)) => tokens.extend(events.iter().map(|event| event.data.u64())),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
