@@ -6,7 +6,7 @@ mod rig;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rig::{PANIC, Rig, frame, websocket};
+use rig::{Client, PANIC, Rig, frame, websocket};
 use tidewire_hub::limits::Limits;
 
 const POLL: &str = "GET /c/a?cursor=earliest HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -176,4 +176,26 @@ fn s32_a_head_is_as_long_as_it_may_be_however_little_is_read_at_once() {
     assert_eq!(longest.taken().matches("HTTP/1.1 200 OK").count(), 2);
     let longer = rig.client(fill(most + 1).as_bytes(), usize::MAX);
     assert!(longer.taken().starts_with("HTTP/1.1 431 "));
+}
+
+#[test]
+fn r3_a_channel_with_many_subscribers_holds_up_another_one_for_a_few_writes() {
+    let mut rig = Rig::new(Limits::default());
+    rig.pause();
+    let many: Vec<_> = (0..5_000).map(|_| rig.client(STREAM.as_bytes(), usize::MAX)).collect();
+    let other = rig.client(STREAM.replace("/c/a", "/c/b").as_bytes(), usize::MAX);
+    rig.go_on();
+    while rig.subscribers() < 5_001 {
+        rig.turns();
+    }
+    let has = |client: &Client| client.taken().contains("data: x\n");
+    rig.publish("a", 1, 1);
+    rig.turn();
+    rig.publish("b", 1, 1);
+    rig.turn();
+    assert!(has(&other), "its turn comes among the many");
+    let served = many.iter().filter(|client| has(client)).count();
+    assert!((1_024..=2_048).contains(&served), "{served} of 5000 in two slices");
+    rig.turns();
+    assert!(many.iter().all(has));
 }

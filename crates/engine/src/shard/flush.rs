@@ -9,8 +9,8 @@ use tidewire_transport::{sse, v1};
 use crate::event::Event;
 use crate::kernel::Kernel;
 
+use super::lanes::Lane;
 use super::members::Seat;
-use super::obey::{PASS_ENTRIES, PASS_MESSAGES};
 use super::queue::Kind;
 use super::send::BATCH;
 use super::slot::{Form, Phase};
@@ -39,15 +39,9 @@ impl<K: Kernel> Shard<K> {
     /// Takes up to so many sockets from the list, and picks those that are to be written. Returns how many it took.
     fn pick(&mut self, most: usize) -> usize {
         for taken in 0..most {
-            if self.pass_left == 0 {
-                // A new pass: everybody who has something gets one write before anybody gets a second.
-                (self.pass_left, self.pass_messages, self.pass_entries) =
-                    (self.dirty.len(), PASS_MESSAGES, PASS_ENTRIES);
-            }
-            let Some(index) = self.dirty.pop_front() else { return taken };
-            self.pass_left = self.pass_left.saturating_sub(1);
+            let Some(index) = self.lanes.next() else { return taken };
             // The slot may have been freed since, or be another's now.
-            if self.slots.get(index).is_some_and(|slot| slot.dirty) {
+            if self.slots.get(index).is_some_and(|slot| slot.lane != Lane::None) {
                 self.pick_one(index);
             }
         }
@@ -73,23 +67,25 @@ impl<K: Kernel> Shard<K> {
         self.soil(index);
     }
 
-    /// Puts a connection into the list of sockets to write.
+    /// Has a connection written that has something of its own.
     pub(super) fn soil(&mut self, index: u32) {
-        let slot = self.slots.at(index);
-        if !slot.dirty {
-            slot.dirty = true;
-            self.dirty.push_back(index);
-        }
+        self.line_up(index, Lane::Narrow);
     }
 
-    /// Picks this socket, unless there is no use in writing it. For as long as it is picked it counts as dirty: what is
-    /// queued for it meanwhile leaves with the rest.
+    /// Has a connection written in its turn.
+    pub(super) fn line_up(&mut self, index: u32, lane: Lane) {
+        let slot = self.slots.at(index);
+        slot.lane = self.lanes.put(index, slot.lane, lane);
+    }
+
+    /// Picks this socket, unless there is no use in writing it. For as long as it is picked it counts as standing in its
+    /// lane: what is queued for it meanwhile leaves with the rest.
     fn pick_one(&mut self, index: u32) {
         let slot = self.slots.at(index);
         if slot.form == Form::Poll && slot.phase == Phase::Live {
             let story = slot.story();
             if story.caught.is_empty() && story.gap.is_none() {
-                slot.dirty = false;
+                slot.lane = Lane::None;
                 return;
             }
             self.answer_wait(index);
@@ -97,10 +93,10 @@ impl<K: Kernel> Shard<K> {
         let is_over = self.is_over(index);
         let slot = self.slots.at(index);
         if matches!(slot.phase, Phase::Free | Phase::Doomed) {
-            slot.dirty = false;
+            slot.lane = Lane::None;
         } else if slot.queue.is_empty() || (slot.blocked && !is_over) {
             // Asking a full socket again costs a system call for nothing, unless its queue is about to be judged.
-            slot.dirty = false;
+            slot.lane = Lane::None;
             self.written(index);
         } else {
             self.batch.picked.push(index);

@@ -16,6 +16,7 @@ mod flush;
 mod frames;
 mod introduction;
 mod inward;
+mod lanes;
 mod members;
 mod obey;
 mod presence;

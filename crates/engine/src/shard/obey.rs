@@ -20,30 +20,24 @@ use crate::kernel::Kernel;
 
 use super::ending::Asker;
 use super::frames::Frame;
+use super::lanes::Lane;
 use super::queue::Kind;
 use super::slot::{Form, Phase};
 use super::time::ticks;
 use super::turn::{Shard, json_limits};
-
-/// Messages queued in one pass over the sockets. A healthy reader's queue stays far below
-/// `Limits::queue_messages_max`, however far behind the loop is: what is not queued waits in the inbox.
-pub(super) const PASS_MESSAGES: usize = 256;
-
-/// Queue entries made in one pass, which bounds the memory of a pass over very many subscribers.
-pub(super) const PASS_ENTRIES: usize = 262_144;
 
 /// How long a connection that has asked for nothing is left open in a drain, if there is so much time.
 const ASKS_WITHIN: Duration = Duration::from_secs(1);
 
 impl<K: Kernel> Shard<K> {
     pub(super) fn obey(&mut self) {
-        while self.pass_messages > 0 && self.pass_entries > 0 {
+        while self.lanes.may_queue() {
             let Some(command) = self.commands.pop_front() else { return };
             match command {
                 Command::Deliver(message) => self.deliver(&message),
                 Command::Admit(admit) => {
                     // A thousand pages asked for at once must not hold up everybody's next write either.
-                    self.pass_messages = self.pass_messages.saturating_sub(admit.page.messages.len());
+                    self.lanes.queued(admit.page.messages.len(), 1);
                     self.admit(*admit);
                 }
                 Command::Position(position) => self.position = Some(position),
@@ -73,6 +67,7 @@ impl<K: Kernel> Shard<K> {
         let now = self.clock.tick();
         let mut frames: [Option<Frame>; Encoding::COUNT] = [const { None }; Encoding::COUNT];
         let members = self.members.of(&message.channel);
+        let lane = Lane::of(members.len());
         for index in members {
             let slot = self.slots.at(*index);
             if id.is_some_and(|id| id.seq <= slot.joined_at) {
@@ -86,14 +81,10 @@ impl<K: Kernel> Shard<K> {
                 }
                 None => slot.story().caught.push(message.clone()),
             }
-            if !slot.dirty {
-                slot.dirty = true;
-                self.dirty.push_back(*index);
-            }
+            slot.lane = self.lanes.put(*index, slot.lane, lane);
         }
         self.counters.delivered.add(members.len() as u64);
-        self.pass_messages -= 1;
-        self.pass_entries = self.pass_entries.saturating_sub(members.len());
+        self.lanes.queued(1, members.len());
     }
 
     /// Something is missing for everybody on these channels who had joined before it was published.

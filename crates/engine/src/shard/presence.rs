@@ -9,6 +9,7 @@ use tidewire_transport::{presence, v1};
 use crate::kernel::Kernel;
 
 use super::frames::Frame;
+use super::lanes::Lane;
 use super::queue::Kind;
 use super::slot::Form;
 use super::turn::Shard;
@@ -43,13 +44,9 @@ impl<K: Kernel> Shard<K> {
                 Form::Ws(Protocol::Raw) | Form::Poll | Form::Unknown => continue,
             };
             slot.queue.push(frame.clone(), Kind::Live, now);
-            if !slot.dirty {
-                slot.dirty = true;
-                self.dirty.push_back(*index);
-            }
+            slot.lane = self.lanes.put(*index, slot.lane, Lane::of(members.len()));
         }
         // It takes as much of a pass as a message would.
-        self.pass_messages = self.pass_messages.saturating_sub(1);
-        self.pass_entries = self.pass_entries.saturating_sub(members.len());
+        self.lanes.queued(1, members.len());
     }
 }

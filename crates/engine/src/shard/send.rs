@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use crate::kernel::{Kernel, Write};
 
+use super::lanes::Lane;
 use super::slot::{Form, Slots};
 use super::turn::Shard;
 
@@ -27,7 +28,7 @@ const OUTWARD_BYTES: usize = 4 * GATHERED_BYTES;
 /// Sockets picked to be written, and the lists that writing them needs.
 #[derive(Default)]
 pub(super) struct Batch {
-    /// Each once. Their slots count as dirty for as long as they stand here.
+    /// Each once. Their slots count as standing in their lanes meanwhile.
     pub(super) picked: Vec<u32>,
     /// What each is offered.
     shares: Vec<Share>,
@@ -73,7 +74,7 @@ impl<K: Kernel> Shard<K> {
     fn sent(&mut self, index: u32, gathered: Option<usize>, outcome: io::Result<usize>) {
         let now = self.clock.tick();
         let slot = self.slots.at(index);
-        slot.dirty = false;
+        slot.lane = Lane::None;
         match outcome {
             Ok(count) => {
                 let offered = gathered.unwrap_or_else(|| slot.queue.first_bytes().map_or(0, <[u8]>::len));
@@ -88,11 +89,13 @@ impl<K: Kernel> Shard<K> {
                     self.counters.writes_short.add(1);
                 } else if !slot.queue.is_empty() {
                     // More than one write's worth: behind everybody else.
-                    return self.soil(index);
+                    return self.line_up(index, Lane::Broad);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => slot.blocked = true,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return self.soil(index),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return self.line_up(index, Lane::Broad);
+            }
             Err(_) => return self.doom(index),
         }
         self.written(index);

@@ -16,6 +16,7 @@ use tidewire_transport::request::{Protocol, Request};
 use tidewire_transport::sse::Body;
 use tidewire_transport::websocket::decode::Decoder;
 
+use super::lanes::Lane;
 use super::members::Seats;
 use super::queue::Queue;
 use super::time::Tick;
@@ -27,8 +28,8 @@ pub(super) struct Slot<S> {
     pub(super) generation: u32,
     pub(super) phase: Phase,
     pub(super) form: Form,
-    /// It stands in the list of sockets to write.
-    pub(super) dirty: bool,
+    /// Where it stands among the sockets to write.
+    pub(super) lane: Lane,
     /// The socket took less than it was given; the kernel tells when there is room.
     pub(super) blocked: bool,
     /// Something may have arrived that nobody has read.
@@ -185,7 +186,7 @@ impl<S> Slot<S> {
             generation: 0,
             phase: Phase::Free,
             form: Form::Unknown,
-            dirty: false,
+            lane: Lane::None,
             blocked: false,
             unread: false,
             finished: false,

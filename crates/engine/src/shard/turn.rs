@@ -17,6 +17,7 @@ use crate::kernel::{Kernel, Ready};
 use crate::proxies::Proxies;
 
 use super::frames::Frames;
+use super::lanes::Lanes;
 use super::members::Members;
 use super::send::Batch;
 use super::slot::Slots;
@@ -68,12 +69,8 @@ pub struct Shard<K: Kernel> {
     pub(super) commands: VecDeque<Command>,
     /// Messages were turned away by the inbox since it was last emptied.
     pub(super) overflowed: bool,
-    /// Sockets to write, and how many of them are left of the pass under way.
-    pub(super) dirty: VecDeque<u32>,
-    pub(super) pass_left: usize,
-    /// Messages and queue entries that may still be queued in this pass.
-    pub(super) pass_messages: usize,
-    pub(super) pass_entries: usize,
+    /// Sockets to write.
+    pub(super) lanes: Lanes,
     /// Connections that wait to be read again, by token.
     pub(super) unread: VecDeque<u64>,
     /// Connections to close at the end of the turn, by slot (delivery rule R24).
@@ -118,10 +115,7 @@ impl<K: Kernel> Shard<K> {
             generation: None,
             commands: VecDeque::new(),
             overflowed: false,
-            dirty: VecDeque::new(),
-            pass_left: 0,
-            pass_messages: 0,
-            pass_entries: 0,
+            lanes: Lanes::default(),
             unread: VecDeque::new(),
             doomed: Vec::new(),
             wave: None,
@@ -172,7 +166,7 @@ impl<K: Kernel> Shard<K> {
         self.doomed = self.slots.indices();
         self.inward.resize(INWARD_BYTES, 0);
         self.bury();
-        self.dirty.clear();
+        self.lanes.clear();
         self.unread.clear();
     }
 
@@ -190,7 +184,7 @@ impl<K: Kernel> Shard<K> {
 
     fn wait(&mut self) {
         let busy =
-            !self.dirty.is_empty() || !self.unread.is_empty() || !self.commands.is_empty() || self.overflowed;
+            !self.lanes.is_empty() || !self.unread.is_empty() || !self.commands.is_empty() || self.overflowed;
         let timeout_ms = if busy || !self.inbox.may_sleep() { Some(0) } else { self.until_deadline_ms() };
         self.kernel.wait(timeout_ms, &mut self.ready);
         self.clock.advance(self.kernel.now_ms(), timeout_ms.unwrap_or(u64::MAX));
@@ -234,7 +228,7 @@ impl<K: Kernel> Shard<K> {
     fn slim(&mut self) {
         self.commands.shrink_to(IDLE_ROOM);
         self.taken.shrink_to(IDLE_ROOM);
-        self.dirty.shrink_to(IDLE_ROOM);
+        self.lanes.shrink_to(IDLE_ROOM);
         self.unread.shrink_to(IDLE_ROOM);
         self.expired.shrink_to(IDLE_ROOM);
         self.ready.shrink_to(IDLE_ROOM);
