@@ -16,7 +16,7 @@ pub struct Connect {
 }
 
 /// CPU per connection, as a multiple of the floor's.
-const CPU_BUDGET: Budget = Budget::RatioAtMost(1.5);
+const CPU_BUDGET: Budget = Budget::RatioAtMost(1.3);
 /// Between connect and head, at any time.
 const OUTSTANDING: usize = 64;
 

@@ -18,7 +18,7 @@ pub struct Fan {
 }
 
 /// CPU per delivery, as a multiple of the floor's.
-const CPU_BUDGET: Budget = Budget::RatioAtMost(1.25);
+const CPU_BUDGET: Budget = Budget::RatioAtMost(0.85);
 /// More than can be unanswered at a healthy server; with none idle a message leaves late, and its latency says so.
 const PUBLISHERS: usize = 16;
 

@@ -18,7 +18,7 @@ pub struct Idle {
 }
 
 /// KiB of user memory per connection.
-const MEMORY_BUDGET: Budget = Budget::AtMost(1.0);
+const MEMORY_BUDGET: Budget = Budget::AtMost(0.6);
 /// Files that stay open when everybody has left.
 const FILES_BUDGET: Budget = Budget::AtMost(0.0);
 /// Before memory is read: time for both sides to finish what they put off.

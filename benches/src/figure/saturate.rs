@@ -19,8 +19,12 @@ pub struct Saturate {
     pub seconds: usize,
 }
 
-/// Deliveries a second, as a multiple of the floor's.
-const PER_SECOND_BUDGET: Budget = Budget::RatioAtLeast(1.0);
+/// Deliveries a second, as a multiple of the floor's, once so many messages are outstanding that several leave together.
+const PER_SECOND_BUDGET: Budget = Budget::RatioAtLeast(3.0);
+/// From so many on.
+const TOGETHER: usize = 16;
+/// In milliseconds, then.
+const P99_BUDGET: Budget = Budget::AtMost(50.0);
 
 impl Saturate {
     /// For people.
@@ -41,7 +45,10 @@ impl Saturate {
         let end = delivery.mark()?;
         delivery.drain()?;
         let mut round = delivery.into_round(end);
-        round.set_budget(PER_SECOND, PER_SECOND_BUDGET);
+        if self.outstanding >= TOGETHER {
+            round.set_budget(PER_SECOND, PER_SECOND_BUDGET);
+            round.set_budget("latency ms, p99", P99_BUDGET);
+        }
         Ok(round)
     }
 
