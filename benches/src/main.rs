@@ -22,6 +22,7 @@ mod floor;
 mod generator;
 mod grid;
 mod meter;
+mod mute;
 mod options;
 mod redis;
 mod report;

@@ -20,6 +20,9 @@ commands
   connect     CPU per accepted connection
   all         the four above
 
+  slow        latency of those who read while a tenth has stopped reading
+  stall       latency of small channels beside one with very many subscribers
+
   nodes       latency at another node of one Redis, beside the same node, and beside memory mode
   cost        CPU of Redis and of each node per million publishes, with and without history
   storm       everybody cut at once: time until all have resumed, and what it takes Redis
@@ -38,7 +41,7 @@ options
                                  for cost; 1000 for channels, 500 for interest, 100 for storm
   --seconds N                    10 for fan, 5 for the others, after a second of warm-up
   --outstanding N                4 and 16, for saturate
-  --connections N                15000 for idle and storm, 10000 for connect
+  --connections N                15000 for idle, storm and stall, 10000 for connect
   --cycles N                     3: how often idle opens and closes all
   --show-server                  let the servers write to this terminal
 
@@ -109,6 +112,10 @@ pub enum Figure {
     Channels,
     /// CPU per publish by nodes.
     Interest,
+    /// What readers notice of those who have stopped reading.
+    Slow,
+    /// What small channels notice of a very large one.
+    Stall,
 }
 
 /// Reads the arguments after the program's name. The error is a sentence for the user.
@@ -128,6 +135,8 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
         "storm" => vec![Figure::Storm],
         "channels" => vec![Figure::Channels],
         "interest" => vec![Figure::Interest],
+        "slow" => vec![Figure::Slow],
+        "stall" => vec![Figure::Stall],
         "cluster" => {
             vec![Figure::Nodes, Figure::Cost, Figure::Storm, Figure::Channels, Figure::Interest]
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use crate::figure::{channels, connect, cost, fan, idle, interest, nodes, saturate, storm};
+use crate::figure::{channels, connect, cost, fan, idle, interest, nodes, saturate, slow, stall, storm};
 use crate::options::{Figure, Plan};
 use crate::report::{Round, Table};
 use crate::server::{GENERATOR_CORE, Kind, SERVER_CORE, Server};
@@ -47,6 +47,8 @@ fn take_cluster(plan: &Plan, figure: Figure) -> io::Result<bool> {
         Figure::Storm => storm::measure(plan),
         Figure::Channels => channels::measure(plan),
         Figure::Interest => interest::measure(plan),
+        Figure::Slow => slow::measure(plan),
+        Figure::Stall => stall::measure(plan),
         Figure::Fan | Figure::Saturate | Figure::Idle | Figure::Connect => Ok(true),
     }
 }
@@ -80,7 +82,13 @@ fn variants(plan: &Plan, figure: Figure) -> Vec<Variant> {
             let connections = plan.connections.unwrap_or(10_000);
             vec![Variant::Connect(connect::Connect { connections })]
         }
-        Figure::Nodes | Figure::Cost | Figure::Storm | Figure::Channels | Figure::Interest => Vec::new(),
+        Figure::Slow
+        | Figure::Stall
+        | Figure::Nodes
+        | Figure::Cost
+        | Figure::Storm
+        | Figure::Channels
+        | Figure::Interest => Vec::new(),
     }
 }
 

@@ -11,6 +11,8 @@ mod measure;
 mod nodes;
 mod open_loop;
 mod saturate;
+mod slow;
+mod stall;
 mod storm;
 
 pub use measure::measure;

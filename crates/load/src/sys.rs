@@ -101,6 +101,11 @@ pub fn reset_on_close(socket: &TcpStream) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
 }
 
+/// Has the kernel keep about `bytes` at most of what arrives at a socket and is not read (`SO_RCVBUF`).
+pub fn receive_at_most(socket: &TcpStream, bytes: usize) -> io::Result<()> {
+    Ok(sockopt::set_socket_recv_buffer_size(socket, bytes)?)
+}
+
 /// Accepts one connection, non-blocking from its first moment: one call, where the standard library needs two.
 pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     Ok(TcpStream::from(net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?))
