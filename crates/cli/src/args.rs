@@ -39,6 +39,9 @@ pub(crate) enum Command {
     Check(Check),
     /// Show the configuration.
     Config(Config),
+    /// Put a load on a server and say what came of it: latency, cost, and everything that went wrong.
+    #[cfg(target_os = "linux")]
+    Bench(crate::bench::Bench),
     /// Print what a proxy in front has to be told.
     ProxyConfig(crate::proxy_config::ProxyConfig),
 }

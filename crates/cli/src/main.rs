@@ -6,6 +6,8 @@
 mod allocator;
 mod args;
 mod backoff;
+#[cfg(target_os = "linux")]
+mod bench;
 mod check;
 mod config;
 mod exit;
@@ -39,6 +41,8 @@ fn main() -> std::process::ExitCode {
         Some(Command::Sub(subscribe)) => exit::block_on(subscribe::run(subscribe)),
         Some(Command::History(history)) => exit::block_on(history::run(history)),
         Some(Command::Presence(presence)) => exit::block_on(presence::run(presence)),
+        #[cfg(target_os = "linux")]
+        Some(Command::Bench(bench)) => bench::run(&bench),
         Some(Command::Keygen(keygen)) => keygen::run(&keygen),
         Some(Command::Token(token)) => token::run(token),
         Some(Command::Ticket(ticket)) => exit::block_on(ticket::run(ticket)),

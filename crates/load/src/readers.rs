@@ -63,6 +63,9 @@ enum Link {
     Poll(Poller),
 }
 
+/// Tens of thousands of them fit into any machine; what a connection costs is in the kernel.
+const _: () = assert!(size_of::<Seat>() <= 256);
+
 const TURN_MAX: usize = 256;
 /// Connections between connect and joined, of one thread.
 const JOINING_MAX: usize = 64;

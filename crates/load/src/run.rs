@@ -110,8 +110,6 @@ struct Look {
     costs: Reading,
     delivered: u64,
     numbered: u64,
-    late_for_answers: u64,
-    late_itself: u64,
     traffic: Traffic,
     publishing: Traffic,
 }
@@ -123,8 +121,6 @@ impl Look {
             costs: charged.read(),
             delivered: shared.sum(|readers| &readers.delivered),
             numbered: shared.publishing.numbered.load(Acquire),
-            late_for_answers: shared.publishing.late_for_answers.load(Relaxed),
-            late_itself: shared.publishing.late_itself.load(Relaxed),
             traffic: shared.traffic(),
             publishing: shared.publishing.traffic.read(),
         }
@@ -273,8 +269,9 @@ fn measured(
         refusal: sent.refusal,
         punctuality: Punctuality {
             publishers: plan.publisher_count(),
-            late_for_answers: to.late_for_answers - from.late_for_answers,
-            late_itself: to.late_itself - from.late_itself,
+            // Those of the measured time, though some of them left only after it.
+            late_for_answers: shared.publishing.late_for_answers.load(Relaxed),
+            late_itself: shared.publishing.late_itself.load(Relaxed),
             latest_ms: sent.latest_ns as f64 / 1e6,
         },
         server: charged.server(&from.costs, &to.costs, deliveries, memory),

@@ -39,6 +39,9 @@ enum Control {
     Other,
 }
 
+/// What a line's buffer may keep for the next event.
+const KEPT_MAX: usize = 1 << 10;
+
 impl Sse {
     /// Before the first byte of a body.
     pub fn new(chunked: bool) -> Sse {
@@ -111,6 +114,8 @@ impl Lines {
                 self.id.clear();
             }
             self.data.clear();
+            // Thousands of subscribers, each with room for a large message, would be more than the machine has.
+            self.data.shrink_to(KEPT_MAX);
             self.has_data = false;
             self.control = Control::None;
         } else if let Some(data) = line.strip_prefix(b"data: ") {
