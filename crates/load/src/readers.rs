@@ -210,7 +210,7 @@ impl<'r> Readers<'r> {
                 }
                 let interval_ns = plan.poll_interval.as_nanos() as u64;
                 // Who came together does not poll together: the first poll is anywhere within the interval.
-                let spread = seat.index as u64 % STEPS * interval_ns / STEPS;
+                let spread = seat.index as u64 * STRIDE % STEPS * interval_ns / STEPS;
                 self.due.push(Reverse((shared.now_ns() + if first { spread } else { interval_ns }, at)));
                 Ok(())
             }
@@ -276,6 +276,8 @@ impl<'r> Readers<'r> {
 
 /// Places within a poll interval, a prime, so that they do not follow the channels.
 const STEPS: u64 = 997;
+/// From one to the next, so that a few stand as far apart as many: about the golden section of all places.
+const STRIDE: u64 = 617;
 
 impl Context<'_> {
     /// Holds one message to the ledger of its channel.
