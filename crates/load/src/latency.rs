@@ -42,6 +42,7 @@ impl Latency {
     /// The usual four, `lost` deliveries counted as infinitely late.
     pub fn quantiles(&self, lost: u64) -> Quantiles {
         Quantiles {
+            mean_ms: if lost == 0 { self.spread.mean() / 1_000.0 } else { f64::INFINITY },
             p50_ms: self.quantile_ms(0.5, lost),
             p99_ms: self.quantile_ms(0.99, lost),
             p999_ms: self.quantile_ms(0.999, lost),

@@ -38,6 +38,9 @@ pub struct Measured {
 /// were lost.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Quantiles {
+    /// On average.
+    #[serde(serialize_with = "finite")]
+    pub mean_ms: f64,
     /// Half of them.
     #[serde(serialize_with = "finite")]
     pub p50_ms: f64,
