@@ -68,6 +68,8 @@ pub struct Target {
     pub base: String,
     /// A token or API key.
     pub token: Option<String>,
+    /// More lines of every head, each with its line break, as a browser has them.
+    pub head: String,
 }
 
 /// More than the largest machine has ports for.
@@ -198,7 +200,13 @@ impl fmt::Display for Transport {
 impl Target {
     /// A server at an address, with nothing before its paths and no token.
     pub fn at(address: SocketAddr) -> Target {
-        Target { address, authority: address.to_string(), base: String::new(), token: None }
+        Target {
+            address,
+            authority: address.to_string(),
+            base: String::new(),
+            token: None,
+            head: String::new(),
+        }
     }
 
     /// Looks up a host.
@@ -206,7 +214,7 @@ impl Target {
         let unknown = |why: String| Error::Unreachable { authority: authority.to_owned(), why };
         let mut addresses = (host, port).to_socket_addrs().map_err(|error| unknown(error.to_string()))?;
         let address = addresses.next().ok_or_else(|| unknown("it has no address".to_owned()))?;
-        Ok(Target { address, authority: authority.to_owned(), base: base.to_owned(), token: None })
+        Ok(Target { address, authority: authority.to_owned(), base: base.to_owned(), ..Target::at(address) })
     }
 }
 

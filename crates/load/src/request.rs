@@ -43,12 +43,12 @@ pub fn publish(target: &Target, channel: &str, bytes: usize) -> Vec<u8> {
 }
 
 fn head(target: &Target, method: &str, channels: &str, query: &str) -> String {
-    let Target { authority, base, token, .. } = target;
+    let Target { authority, base, token, head, .. } = target;
     let mut text = format!("{method} {base}/c/{channels}{query} HTTP/1.1\r\nHost: {authority}\r\n");
     if let Some(token) = token {
         let _ = write!(text, "Authorization: Bearer {token}\r\n");
     }
-    text
+    text + head
 }
 
 fn finish(mut head: String) -> Vec<u8> {
@@ -78,6 +78,19 @@ mod tests {
         assert!(short.ends_with(
             "Authorization: Bearer t\r\nAccept: application/json\r\nIf-None-Match: \"e\"\r\n\r\n"
         ));
+    }
+
+    #[test]
+    fn every_head_has_the_lines_that_were_asked_for() {
+        let target = Target { head: "Accept-Language: en\r\n".to_owned(), ..target() };
+        for request in [
+            poll(&target, "a", None, "", ""),
+            subscribe(&target, Transport::Sse, "a"),
+            publish(&target, "a", 1),
+        ] {
+            let text = String::from_utf8(request).unwrap();
+            assert!(text.contains("\r\nAccept-Language: en\r\n") && text.ends_with("\r\n\r\n"), "{text}");
+        }
     }
 
     #[test]
