@@ -27,7 +27,7 @@ pub mod settings;
 mod settle;
 pub mod show;
 pub mod sources;
-mod units;
+pub mod units;
 
 pub use auth::Auth;
 pub use broker::BrokerSettings;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 /// Reads `500ms`, `15s`, `5m`, `1h` or whole seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a duration; write 500ms, 15s, 5m, 1h or whole seconds");
     let (number, unit) = split(text);
     let number: u64 = number.parse().map_err(|_| wrong())?;
@@ -34,7 +37,7 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
 }
 
 /// Writes the shortest text that [`duration`] reads as this; parts of a millisecond are lost.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     // From where on a unit is used: 24h reads better than 1d.
     let units = [(172_800_000, 86_400_000, "d"), (1, 3_600_000, "h"), (1, 60_000, "m"), (1, 1_000, "s")];
