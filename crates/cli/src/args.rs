@@ -42,6 +42,9 @@ pub(crate) enum Command {
     /// Put a load on a server and say what came of it: latency, cost, and everything that went wrong.
     #[cfg(target_os = "linux")]
     Bench(crate::bench::Bench),
+    /// Measure short polling, long polling, SSE and WebSocket side by side.
+    #[cfg(target_os = "linux")]
+    Compare(crate::compare::Compare),
     /// Print what a proxy in front has to be told.
     ProxyConfig(crate::proxy_config::ProxyConfig),
 }

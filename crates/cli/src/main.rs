@@ -9,6 +9,8 @@ mod backoff;
 #[cfg(target_os = "linux")]
 mod bench;
 mod check;
+#[cfg(target_os = "linux")]
+mod compare;
 mod config;
 mod exit;
 mod get;
@@ -49,6 +51,8 @@ fn main() -> std::process::ExitCode {
         Some(Command::Init(init)) => init::run(&init),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Config(config)) => config::run(&config),
+        #[cfg(target_os = "linux")]
+        Some(Command::Compare(asked)) => compare::run(&asked),
         Some(Command::ProxyConfig(asked)) => proxy_config::run(&asked),
     };
     exit::code(outcome)

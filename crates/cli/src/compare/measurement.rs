@@ -1,0 +1,299 @@
+//! What one transport came to with one crowd at one rate, and whether it may be judged.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::numbers::{count, percent, plural};
+
+/// How clients get their messages, in the order in which the web learned it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    /// Short polling: asks every so often, and is answered at once.
+    Poll,
+    /// Long polling: asks, is answered when there is something, and asks again.
+    Longpoll,
+    /// Server-Sent Events: asks once, and is written to.
+    Sse,
+    /// WebSocket: asks once, and both sides write.
+    Ws,
+}
+
+impl Transport {
+    /// Within a sentence.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Transport::Poll => "short polling",
+            Transport::Longpoll => "long polling",
+            Transport::Sse => "SSE",
+            Transport::Ws => "WebSocket",
+        }
+    }
+
+    /// At the head of a column.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Transport::Poll => "Short polling",
+            Transport::Longpoll => "Long polling",
+            Transport::Sse | Transport::Ws => self.name(),
+        }
+    }
+
+    /// As it is typed.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Transport::Poll => "poll",
+            Transport::Longpoll => "longpoll",
+            Transport::Sse => "sse",
+            Transport::Ws => "ws",
+        }
+    }
+
+    /// As the generator calls it.
+    pub(crate) fn of_load(self) -> tidewire_load::Transport {
+        match self {
+            Transport::Poll => tidewire_load::Transport::ShortPoll,
+            Transport::Longpoll => tidewire_load::Transport::LongPoll,
+            Transport::Sse => tidewire_load::Transport::Sse,
+            Transport::Ws => tidewire_load::Transport::WebSocket,
+        }
+    }
+
+    /// Whether clients ask once and are written to from then on.
+    pub(crate) fn is_stream(self) -> bool {
+        matches!(self, Transport::Sse | Transport::Ws)
+    }
+}
+
+/// One run: counted in one window of time, at the sockets of the clients and at the process of the server.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Measurement {
+    pub transport: Transport,
+    /// Clients at the same time, all of one channel.
+    pub clients: u64,
+    /// Messages a second that were to be published, on a schedule that waits for nobody.
+    pub rate: f64,
+    /// Messages published in the window.
+    pub published: u64,
+    /// How long the window was, in seconds.
+    pub wall_s: f64,
+    /// Requests of clients in the window. A stream's only one came before it.
+    pub requests: u64,
+    /// Answers without a message in them.
+    pub empty: u64,
+    /// What clients wrote and read, heads of HTTP included, TCP's own left out.
+    pub bytes_up: u64,
+    pub bytes_down: u64,
+    /// Messages that reached clients, each counted once for each client.
+    pub deliveries: u64,
+    /// From when a message should have left to when a client had it; `None` where nothing arrived.
+    pub latency: Option<Latency>,
+    /// `None` where the server is on another machine.
+    pub server: Option<Cost>,
+    /// How busy the generator's busiest thread was, from 0 to 1 for a whole core.
+    pub generator_busy: f64,
+    /// Messages that left more than a millisecond late because the generator was.
+    pub late_itself: u64,
+    pub faults: Faults,
+}
+
+/// In milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Latency {
+    pub mean_ms: f64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+}
+
+/// What a run took the server.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Cost {
+    /// CPU seconds of all its threads in the window.
+    pub cpu_s: f64,
+    /// User memory per client, in bytes: proportional set size with all clients there, less that without them. `None` where
+    /// this user may not read it.
+    pub memory_per_client: Option<f64>,
+}
+
+/// Everything that must not happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Faults {
+    /// Published and never seen, in deliveries, as the next three are.
+    pub lost: u64,
+    pub duplicated: u64,
+    pub out_of_order: u64,
+    pub corrupt: u64,
+    /// Requests and publishes that were turned away.
+    pub refused: u64,
+    /// Connections that the server ended.
+    pub cut: u64,
+    /// Gaps that were announced.
+    pub gaps: u64,
+}
+
+/// From this share of a core on, a figure may be the generator's own.
+pub(crate) const GENERATOR_BUSY_MAX: f64 = 0.85;
+/// If more than half of all messages leave late, it is the generator's lateness that is measured.
+const LATE_MAX: f64 = 0.5;
+
+impl Measurement {
+    /// Why this run says nothing about its transport, if it does not.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        if !self.faults.is_clean() {
+            return Some(self.faults.words());
+        }
+        if self.deliveries == 0 {
+            return Some("no message reached a client".into());
+        }
+        if self.generator_busy > GENERATOR_BUSY_MAX {
+            let busy = percent(self.generator_busy);
+            return Some(format!("the generator used {busy} of a core, so the figures may be its own"));
+        }
+        let late = self.late_itself as f64 / self.published.max(1) as f64;
+        if late > LATE_MAX {
+            let late = percent(late);
+            return Some(format!(
+                "the generator sent {late} of the messages late, so the figures may be its own"
+            ));
+        }
+        None
+    }
+
+    pub(crate) fn requests_per_s(&self) -> f64 {
+        self.requests as f64 / self.wall_s
+    }
+
+    /// From 0 to 1; `None` for streams, which are not asked.
+    pub(crate) fn empty_share(&self) -> Option<f64> {
+        (!self.transport.is_stream() && self.requests > 0).then(|| self.empty as f64 / self.requests as f64)
+    }
+
+    /// Bytes that clients wrote for each message that one of them got.
+    pub(crate) fn up_per_message(&self) -> Option<f64> {
+        self.per_message(self.bytes_up as f64)
+    }
+
+    /// Bytes that clients read for each message that one of them got.
+    pub(crate) fn down_per_message(&self) -> Option<f64> {
+        self.per_message(self.bytes_down as f64)
+    }
+
+    /// Microseconds of the server's CPU for each message that a client got.
+    pub(crate) fn cpu_us_per_message(&self) -> Option<f64> {
+        self.per_message(self.server?.cpu_s * 1e6)
+    }
+
+    /// Microseconds of the server's CPU for each client and second.
+    pub(crate) fn cpu_us_per_client_s(&self) -> Option<f64> {
+        Some(self.server?.cpu_s * 1e6 / self.wall_s / self.clients as f64)
+    }
+
+    /// How much of a core the server used: 1.5 is one core and a half.
+    pub(crate) fn server_cores(&self) -> Option<f64> {
+        Some(self.server?.cpu_s / self.wall_s)
+    }
+
+    /// Bytes of the server's memory for each client.
+    pub(crate) fn memory_per_client(&self) -> Option<f64> {
+        self.server?.memory_per_client
+    }
+
+    fn per_message(&self, sum: f64) -> Option<f64> {
+        (self.deliveries > 0).then(|| sum / self.deliveries as f64)
+    }
+}
+
+impl Faults {
+    pub(crate) fn is_clean(&self) -> bool {
+        *self == Faults::default()
+    }
+
+    /// What went wrong, or that nothing did.
+    pub(crate) fn words(&self) -> String {
+        let kinds = [
+            (self.lost, "lost"),
+            (self.duplicated, "duplicated"),
+            (self.out_of_order, "out of order"),
+            (self.corrupt, "corrupt"),
+            (self.refused, "refused"),
+            (self.cut, "cut"),
+        ];
+        let kinds = kinds.into_iter().filter(|(many, _)| *many > 0);
+        let mut words: Vec<String> =
+            kinds.map(|(many, what)| format!("{} {what}", count(many as f64))).collect();
+        if self.gaps > 0 {
+            words.push(format!("{} announced", plural(self.gaps, "gap")));
+        }
+        if words.is_empty() { "none".into() } else { words.join(", ") }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A made-up run of ten seconds: 128 bytes, a message a second, polls every five.
+    pub(crate) fn measured(transport: Transport, clients: u64) -> Measurement {
+        let messages = 10;
+        let deliveries = clients * messages;
+        let (requests, up, down, p50_ms, p99_ms, cpu_us, memory) = match transport {
+            Transport::Poll => (clients * 2, 140, 2_000, 2_500.0, 4_950.0, 60, 900.0),
+            Transport::Longpoll => (clients * messages, 150, 480, 2.0, 9.0, 45, 1_100.0),
+            Transport::Sse => (0, 0, 160, 1.0, 4.0, 6, 600.0),
+            Transport::Ws => (0, 0, 132, 1.0, 4.0, 6, 600.0),
+        };
+        let asked = if requests == 0 { deliveries } else { requests };
+        Measurement {
+            transport,
+            clients,
+            rate: 1.0,
+            published: messages,
+            wall_s: 10.0,
+            requests,
+            empty: 0,
+            bytes_up: requests * up,
+            bytes_down: asked * down,
+            deliveries,
+            latency: Some(Latency { mean_ms: p50_ms, p50_ms, p99_ms }),
+            server: Some(Cost { cpu_s: (asked * cpu_us) as f64 / 1e6, memory_per_client: Some(memory) }),
+            generator_busy: 0.3,
+            late_itself: 0,
+            faults: Faults::default(),
+        }
+    }
+
+    #[test]
+    fn a_run_that_lost_repeated_or_broke_anything_is_in_doubt_and_says_what() {
+        let mut run = measured(Transport::Sse, 100);
+        assert_eq!(run.doubt(), None);
+        run.faults = Faults { lost: 3, gaps: 1, ..Faults::default() };
+        assert_eq!(run.doubt().as_deref(), Some("3 lost, 1 gap announced"));
+        run.faults = Faults { duplicated: 1_200, ..Faults::default() };
+        assert_eq!(run.doubt().as_deref(), Some("1 200 duplicated"));
+    }
+
+    #[test]
+    fn a_generator_at_its_limit_makes_a_run_doubtful_and_so_does_silence() {
+        let mut run = measured(Transport::Ws, 100);
+        run.generator_busy = 0.9;
+        assert!(run.doubt().unwrap().contains("90 % of a core"), "{:?}", run.doubt());
+        run.generator_busy = 0.1;
+        run.late_itself = 5;
+        assert_eq!(run.doubt(), None, "five of ten");
+        run.late_itself = 6;
+        assert!(run.doubt().unwrap().contains("60 % of the messages late"), "{:?}", run.doubt());
+        run.deliveries = 0;
+        assert_eq!(run.doubt().as_deref(), Some("no message reached a client"));
+        assert_eq!(run.up_per_message(), None);
+    }
+
+    #[test]
+    fn what_a_message_costs_holds_everything_that_was_asked_and_answered_for_it() {
+        let poll = measured(Transport::Poll, 100);
+        // Two polls of 140 bytes for ten messages.
+        assert_eq!(poll.up_per_message(), Some(28.0));
+        assert_eq!(poll.requests_per_s(), 20.0);
+        assert_eq!(poll.cpu_us_per_message(), Some(12.0));
+        assert_eq!(poll.cpu_us_per_client_s(), Some(12.0));
+    }
+}

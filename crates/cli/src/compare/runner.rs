@@ -1,0 +1,287 @@
+//! Takes the measurements, one after the other, and hands out what follows from them.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tidewire_load::{Measured, Phase, Plan, Progress};
+use tokio::signal::unix::SignalKind;
+
+use super::args::Compare;
+use super::case::work_out;
+use super::comparison::{Comparison, Setting};
+use super::measurement::{Cost, Faults, Latency, Measurement, Transport};
+use super::numbers::{count, per_second};
+use super::private::{Private, Running};
+use super::verdict::judge;
+use super::{report, table};
+use crate::args::Server;
+use crate::exit::Failure;
+use crate::show::print;
+use crate::target::Target;
+
+/// Before anything is measured, at the same rate.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(args: &Compare) -> Result<(), Failure> {
+    let running = Running::default();
+    end_with_us(&running)?;
+    // A report that cannot be written is better known now than after minutes.
+    if let Some(path) = &args.out {
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        opened.map_err(|error| cannot_write(path, &error))?;
+    }
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let comparison = Comparison { setting: setting(args, began.as_secs()), runs: measure(args, &running)? };
+    if let Some(path) = &args.out {
+        std::fs::write(path, report::page(&comparison)).map_err(|error| cannot_write(path, &error))?;
+    }
+    if args.json {
+        print(format!("{}\n", as_json(&comparison)).as_bytes())?;
+    } else {
+        print(table::draw(&comparison).as_bytes())?;
+    }
+    if let Some(path) = &args.out {
+        eprintln!("report: {}", path.display());
+    }
+    if comparison.is_clean() {
+        return Ok(());
+    }
+    Err(Failure::Runtime("something was lost, repeated, refused or cut off: see the tables".into()))
+}
+
+/// Every transport in turn within a scene, so that what drifts on the machine drifts for all.
+fn measure(args: &Compare, running: &Running) -> Result<Vec<Measurement>, Failure> {
+    let all = args.rate.len() * args.clients.len() * args.transport.len();
+    let mut runs = Vec::with_capacity(all);
+    for &rate in &args.rate {
+        for &clients in &args.clients {
+            for &transport in &args.transport {
+                let watch = Watch::new(format!(
+                    "{} of {all}: {}, {} clients, {}",
+                    runs.len() + 1,
+                    transport.name(),
+                    count(f64::from(clients)),
+                    per_second(rate)
+                ));
+                runs.push(measure_one(args, running, transport, clients, rate, watch)?);
+            }
+        }
+    }
+    Ok(runs)
+}
+
+fn measure_one(
+    args: &Compare,
+    running: &Running,
+    transport: Transport,
+    clients: u32,
+    rate: f64,
+    mut watch: Watch,
+) -> Result<Measurement, Failure> {
+    let private = match &args.url {
+        Some(_) => None,
+        None => Some(Private::start(running)?),
+    };
+    let url = private.as_ref().map(|private| private.url.clone()).or_else(|| args.url.clone());
+    let server = Server { url: url.unwrap_or_default(), token: args.token.clone() };
+    let target = Target::of(&server)?;
+    let found =
+        tidewire_load::Target::resolve(&target.host, target.port, &target.authority, &target.path("", &[]));
+    let target = tidewire_load::Target {
+        token: target.token,
+        head: head(args.head_bytes as usize),
+        ..found.map_err(failure)?
+    };
+    let plan = Plan {
+        transport: transport.of_load(),
+        subscribers: clients as usize,
+        channels: 1,
+        prefix: "compare".into(),
+        rate,
+        payload_bytes: args.size as usize,
+        warm_up: WARM_UP,
+        duration: Duration::from_secs(u64::from(args.seconds)),
+        poll_interval: args.poll_interval,
+        process: private.as_ref().map(|private| private.process),
+        ..Plan::new(target)
+    };
+    let measured = tidewire_load::run(&plan, &mut |progress| watch.show(progress)).map_err(failure)?;
+    Ok(taken(transport, rate, &measured))
+}
+
+/// One line of so many bytes; a length that no line can have is the next that one can.
+fn head(bytes: usize) -> String {
+    let frame = "User-Agent: \r\n".len();
+    if bytes == 0 {
+        return String::new();
+    }
+    format!("User-Agent: {}\r\n", "x".repeat(bytes.saturating_sub(frame).max(1)))
+}
+
+fn failure(error: tidewire_load::Error) -> Failure {
+    let words = error.to_string();
+    match error {
+        tidewire_load::Error::Plan(_) => Failure::Usage(words),
+        error if error.may_pass() => Failure::TryAgain(words),
+        _ => Failure::Runtime(words),
+    }
+}
+
+fn taken(transport: Transport, rate: f64, measured: &Measured) -> Measurement {
+    let Measured { latency, traffic, faults, server, .. } = measured;
+    let wrong = faults.wrong;
+    Measurement {
+        transport,
+        clients: measured.subscribers as u64,
+        rate,
+        published: measured.published,
+        wall_s: measured.wall_s,
+        requests: traffic.requests,
+        empty: traffic.without_news,
+        bytes_up: traffic.bytes_up,
+        bytes_down: traffic.bytes_down,
+        deliveries: measured.deliveries,
+        latency: (measured.deliveries > 0).then_some(Latency {
+            mean_ms: latency.mean_ms,
+            p50_ms: latency.p50_ms,
+            p99_ms: latency.p99_ms,
+        }),
+        server: server.as_ref().map(|server| Cost {
+            cpu_s: server.cpu_s,
+            memory_per_client: server
+                .memory
+                .map(|memory| memory.per_subscriber_kib(measured.subscribers).max(0.0) * 1024.0),
+        }),
+        generator_busy: measured.generator.busiest_percent / 100.0,
+        late_itself: measured.punctuality.late_itself,
+        faults: Faults {
+            lost: wrong.lost,
+            duplicated: wrong.duplicated,
+            out_of_order: wrong.out_of_order,
+            corrupt: wrong.corrupt,
+            refused: faults.refused,
+            cut: faults.cut,
+            gaps: faults.gaps,
+        },
+    }
+}
+
+fn setting(args: &Compare, began_s: u64) -> Setting {
+    Setting {
+        url: args.url.clone(),
+        size: args.size as usize,
+        poll_interval_s: args.poll_interval.as_secs_f64(),
+        seconds: u64::from(args.seconds),
+        crowd: u64::from(args.crowd),
+        head_bytes: args.head_bytes as usize,
+        machine: machine(),
+        began_s,
+        version: version(),
+        command: args.command(),
+    }
+}
+
+/// Everything: what was measured, and what was made of it.
+fn as_json(comparison: &Comparison) -> Value {
+    let rates = comparison.rates();
+    let cases: Vec<_> = rates.iter().map(|&rate| work_out(comparison, rate)).collect();
+    let verdicts: Vec<_> = rates.iter().map(|&rate| judge(comparison, rate)).collect();
+    let runs: Vec<Value> = comparison
+        .runs
+        .iter()
+        .map(|run| {
+            let mut value = json!(run);
+            value["judged"] = run.doubt().is_none().into();
+            value["doubt"] = run.doubt().into();
+            value
+        })
+        .collect();
+    json!({ "setting": comparison.setting, "measured": runs, "worked_out": cases, "verdicts": verdicts })
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Runtime(format!("cannot write {}: {error}", path.display()))
+}
+
+/// Of the generator, and of a server of our own.
+fn version() -> String {
+    let built =
+        if cfg!(debug_assertions) { ", a debug build: its costs are not those of a release" } else { "" };
+    format!("Tidewire {}{built}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Enough to tell two machines apart.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("a processor without a name", |(_, name)| name);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{model}, {cores} cores, Linux {}", kernel.trim())
+}
+
+/// Has our server end when we are told to: a signal that is sent to us alone does not reach it.
+fn end_with_us(running: &Running) -> Result<(), Failure> {
+    let cannot = |error: std::io::Error| Failure::Runtime(format!("cannot listen for signals: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+    let (mut terminated, mut interrupted) = {
+        let _inside = runtime.enter();
+        let listen = |kind| tokio::signal::unix::signal(kind).map_err(cannot);
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?)
+    };
+    let running = running.clone();
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted.recv() => {}
+            }
+        });
+        running.set(None);
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+/// Says on standard error how a run gets on: in place at a terminal, else one line a run.
+struct Watch {
+    title: String,
+    in_place: bool,
+}
+
+impl Watch {
+    fn new(title: String) -> Watch {
+        let in_place = std::io::stderr().is_terminal();
+        if !in_place {
+            eprintln!("{title}");
+        }
+        Watch { title, in_place }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        if !self.in_place {
+            return;
+        }
+        let what = match progress.phase {
+            Phase::Joining => format!("{} joined", count(progress.joined as f64)),
+            Phase::WarmUp => "warming up".into(),
+            Phase::Measuring => {
+                format!("{} s, {} delivered", progress.elapsed.as_secs(), count(progress.deliveries as f64))
+            }
+            Phase::Draining => "waiting for what is on its way".into(),
+        };
+        eprint!("\r\x1b[K{}: {what}", self.title);
+        let _ = std::io::stderr().flush();
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if self.in_place {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
