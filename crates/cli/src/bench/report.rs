@@ -280,7 +280,7 @@ mod tests {
             subscribers: 1_000,
             published: 500,
             deliveries: 500_000,
-            latency: Quantiles { p50_ms: 0.412, p99_ms: 1.9, p999_ms: 3.0, max_ms: 12.34 },
+            latency: Quantiles { mean_ms: 0.5, p50_ms: 0.412, p99_ms: 1.9, p999_ms: 3.0, max_ms: 12.34 },
             traffic: Traffic { bytes_down: 91_000_000, ..Traffic::default() },
             publishing: Traffic::default(),
             faults: Faults::default(),
