@@ -8,19 +8,26 @@ use crate::exit::Failure;
 
 /// The report.
 pub(super) fn text(plan: &Plan, measured: &Measured) -> String {
-    let mut rows = vec![deliveries(measured), latency(measured)];
-    rows.push(received(plan, measured));
+    let mut rows = vec![
+        ("delivered", deliveries(measured)),
+        ("latency", latency(measured)),
+        ("traffic", traffic(plan, measured)),
+    ];
     if plan.transport.polls() {
-        rows.push(requests(plan, measured));
+        rows.push(("requests", requests(measured)));
     }
-    rows.push(server(measured));
-    rows.push(generator(measured));
+    rows.push(("server", server(measured)));
+    if let Some(memory) = memory(measured) {
+        rows.push(("memory", memory));
+    }
+    rows.push(("generator", generator(measured)));
+    rows.push(("schedule", schedule(measured)));
     rows.push(("went wrong", conduct(&measured.faults)));
     let mut lines = vec![title(plan), String::new()];
     lines.extend(rows.into_iter().map(|(name, value)| format!("  {name:12}{value}")));
     for note in notes(measured) {
         lines.push(String::new());
-        lines.push(format!("  {note}"));
+        lines.extend(wrapped(&note));
     }
     lines.join("\n")
 }
@@ -92,54 +99,41 @@ fn title(plan: &Plan) -> String {
     )
 }
 
-fn deliveries(measured: &Measured) -> (&'static str, String) {
+fn deliveries(measured: &Measured) -> String {
     let per_s = count(measured.deliveries_per_s() as u64);
-    (
-        "delivered",
-        format!("{}, {per_s}/s; {} published", count(measured.deliveries), count(measured.published)),
-    )
+    format!("{}, {per_s}/s; {} published", count(measured.deliveries), count(measured.published))
 }
 
-fn latency(measured: &Measured) -> (&'static str, String) {
+fn latency(measured: &Measured) -> String {
     let of = &measured.latency;
     let each = [("p50", of.p50_ms), ("p99", of.p99_ms), ("p99.9", of.p999_ms), ("max", of.max_ms)];
-    ("latency", each.map(|(name, value)| format!("{name} {}", ms(value))).join("   "))
+    each.map(|(name, value)| format!("{name} {}", ms(value))).join("   ")
 }
 
-fn received(plan: &Plan, measured: &Measured) -> (&'static str, String) {
+fn traffic(plan: &Plan, measured: &Measured) -> String {
     let traffic = &measured.traffic;
-    let both = traffic.bytes_down + traffic.bytes_up;
-    let text = match measured.deliveries {
-        0 => format!("{} down, {} up", bytes(traffic.bytes_down), bytes(traffic.bytes_up)),
-        deliveries => format!(
-            "{} down, {} up; {} bytes a delivery, {} of them payload",
-            bytes(traffic.bytes_down),
-            bytes(traffic.bytes_up),
-            count((both as f64 / deliveries as f64).round() as u64),
-            count(plan.payload_bytes as u64),
-        ),
-    };
-    ("traffic", text)
+    let both = format!("{} down, {} up", bytes(traffic.bytes_down), bytes(traffic.bytes_up));
+    if measured.deliveries == 0 {
+        return both;
+    }
+    let each = (traffic.bytes_down + traffic.bytes_up) as f64 / measured.deliveries as f64;
+    format!("{both}; {} bytes a delivery of {}", count(each.round() as u64), count(plan.payload_bytes as u64))
 }
 
-fn requests(plan: &Plan, measured: &Measured) -> (&'static str, String) {
+fn requests(measured: &Measured) -> String {
     let traffic = &measured.traffic;
     let empty = 100.0 * traffic.without_news as f64 / (traffic.requests as f64).max(1.0);
     let per_s = number(traffic.requests as f64 / measured.wall_s);
     let reopened = match traffic.reopened {
         0 => String::new(),
-        reopened => format!("; {} reopened", plural(reopened, "connection")),
+        reopened => format!("; {} opened anew", plural(reopened, "connection")),
     };
-    let _ = plan;
-    (
-        "requests",
-        format!("{}, {per_s}/s; {empty:.0} % answered without news{reopened}", count(traffic.requests)),
-    )
+    format!("{}, {per_s}/s; {empty:.0} % answered without news{reopened}", count(traffic.requests))
 }
 
-fn server(measured: &Measured) -> (&'static str, String) {
+fn server(measured: &Measured) -> String {
     let Some(server) = &measured.server else {
-        return ("server", "not on this machine, or not to be looked at; --pid names its process".to_owned());
+        return "not on this machine, or not to be looked at; --pid names its process".to_owned();
     };
     let processes = server.processes.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     let busy = 100.0 * server.cpu_s / measured.wall_s;
@@ -147,25 +141,30 @@ fn server(measured: &Measured) -> (&'static str, String) {
     if server.cpu_s_per_million.is_finite() {
         text.push_str(&format!(", {} CPU s per million deliveries", number(server.cpu_s_per_million)));
     }
-    if let Some(memory) = &server.memory {
-        text.push_str(&format!(
-            "; {}, {} KiB a subscriber",
-            bytes((memory.end_kib * 1_024.0) as u64),
-            number(memory.per_subscriber_kib(measured.subscribers).max(0.0)),
-        ));
-    }
-    ("server", text)
+    text
 }
 
-fn generator(measured: &Measured) -> (&'static str, String) {
-    let busy = measured.generator.busiest_percent;
-    let late = measured.punctuality.late_for_answers + measured.punctuality.late_itself;
-    let latest = ms(measured.punctuality.latest_ms);
-    let late = match late {
+fn memory(measured: &Measured) -> Option<String> {
+    let memory = measured.server.as_ref()?.memory.as_ref()?;
+    let each = memory.per_subscriber_kib(measured.subscribers).max(0.0);
+    Some(format!("{}, {} KiB a subscriber", bytes((memory.end_kib * 1_024.0) as u64), number(each)))
+}
+
+fn generator(measured: &Measured) -> String {
+    format!("{:.0} % of a core by its busiest thread", measured.generator.busiest_percent)
+}
+
+fn schedule(measured: &Measured) -> String {
+    let punctuality = &measured.punctuality;
+    match punctuality.late_for_answers + punctuality.late_itself {
         0 => "every message left in time".to_owned(),
-        late => format!("{} late, the latest by {latest}", plural_of(late, measured.published, "message")),
-    };
-    ("generator", format!("{busy:.0} % of a core by its busiest thread; {late}"))
+        late => format!(
+            "{} of {} left late, the latest by {}",
+            count(late),
+            plural(measured.published, "message"),
+            ms(punctuality.latest_ms)
+        ),
+    }
 }
 
 fn conduct(faults: &Faults) -> String {
@@ -186,8 +185,8 @@ fn notes(measured: &Measured) -> Vec<String> {
     let mut notes = Vec::new();
     if measured.is_generators() {
         notes.push(
-            "The generator was the limit: these figures are its own, not the server's. Give it more cores (--threads), or \
-             a machine of its own, or take a lower rate."
+            "The generator was the limit: it had no time left, or others took its cores, so these figures are its own and \
+             not the server's. Give it more threads (--threads), or a machine of its own, or take a lower rate."
                 .to_owned(),
         );
     }
@@ -256,9 +255,22 @@ fn plural(value: u64, what: &str) -> String {
     format!("{} {what}{}", count(value), if value == 1 { "" } else { "s" })
 }
 
-fn plural_of(value: u64, of: u64, what: &str) -> String {
-    format!("{} of {} {what}s left", count(value), count(of))
+/// Lines of a note, as wide as the rows.
+fn wrapped(note: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in note.split(' ') {
+        let line = lines.last_mut().filter(|line| line.chars().count() + word.chars().count() < COLUMNS);
+        match line {
+            Some(line) => line.extend([" ", word]),
+            None => lines.push(format!("  {word}")),
+        }
+    }
+    // Each word brings its space, so that the first line begins with one of two.
+    lines[0].insert(0, ' ');
+    lines
 }
+
+const COLUMNS: usize = 79;
 
 #[cfg(test)]
 mod tests {
@@ -304,9 +316,11 @@ http://127.0.0.1:8080 over sse: 1 000 subscribers of 1 channel, 50 messages/s of
 
   delivered   500 000, 50 000/s; 500 published
   latency     p50 0.41 ms   p99 1.90 ms   p99.9 3 ms   max 12.3 ms
-  traffic     86.8 MiB down, 0 bytes up; 182 bytes a delivery, 128 of them payload
-  server      tidewire (4711): 26 % of a core, 5.20 CPU s per million deliveries; 10 MiB, 0.60 KiB a subscriber
-  generator   31 % of a core by its busiest thread; every message left in time
+  traffic     86.8 MiB down, 0 bytes up; 182 bytes a delivery of 128
+  server      tidewire (4711): 26 % of a core, 5.20 CPU s per million deliveries
+  memory      10 MiB, 0.60 KiB a subscriber
+  generator   31 % of a core by its busiest thread
+  schedule    every message left in time
   went wrong  0 lost, 0 duplicated, 0 out of order, 0 corrupt, 0 cut, 0 refused, 0 gaps";
         assert_eq!(text(&plan(), &measured()), expected);
         assert_eq!(wrong(&measured().faults), None);
