@@ -22,6 +22,7 @@ commands
 
   slow        latency of those who read while a tenth has stopped reading
   stall       latency of small channels beside one with very many subscribers
+  publish     publishes a second to a thousand channels of one subscriber each
 
   nodes       latency at another node of one Redis, beside the same node, and beside memory mode
   cost        CPU of Redis and of each node per million publishes, with and without history
@@ -41,7 +42,8 @@ options
                                  for cost; 1000 for channels, 500 for interest, 100 for storm
   --seconds N                    10 for fan, 5 for the others, after a second of warm-up
   --outstanding N                4 and 16, for saturate
-  --connections N                15000 for idle, storm and stall, 10000 for connect
+  --connections N                15000 for idle, storm and stall, 10000 for connect, 16 and 64 that publish for
+                                 publish
   --cycles N                     3: how often idle opens and closes all
   --show-server                  let the servers write to this terminal
 
@@ -83,7 +85,7 @@ pub struct Plan {
     pub seconds: Option<usize>,
     /// Messages outstanding in saturate.
     pub outstanding: Vec<usize>,
-    /// Connections of idle, connect and storm.
+    /// Connections of idle, connect, storm and publish.
     pub connections: Option<usize>,
     /// How often idle opens and closes all.
     pub cycles: usize,
@@ -102,6 +104,8 @@ pub enum Figure {
     Idle,
     /// CPU per connection.
     Connect,
+    /// Publishes a second over many channels.
+    Publish,
     /// Latency across nodes.
     Nodes,
     /// CPU per publish.
@@ -130,6 +134,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
         "idle" => vec![Figure::Idle],
         "connect" => vec![Figure::Connect],
         "all" => vec![Figure::Fan, Figure::Saturate, Figure::Idle, Figure::Connect],
+        "publish" => vec![Figure::Publish],
         "nodes" => vec![Figure::Nodes],
         "cost" => vec![Figure::Cost],
         "storm" => vec![Figure::Storm],

@@ -37,7 +37,7 @@ pub struct Table {
 }
 
 /// A generator busier than this may be what a figure measures.
-const GENERATOR_BUSY_PERCENT: f64 = 85.0;
+pub const GENERATOR_BUSY_PERCENT: f64 = 85.0;
 /// What the floor needs to be compared with, in the unit of the row.
 const FLOOR_LEAST: f64 = 0.1;
 /// The row that tells.

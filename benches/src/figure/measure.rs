@@ -3,7 +3,9 @@
 use std::fs;
 use std::io;
 
-use crate::figure::{channels, connect, cost, fan, idle, interest, nodes, saturate, slow, stall, storm};
+use crate::figure::{
+    channels, connect, cost, fan, idle, interest, nodes, publish, saturate, slow, stall, storm,
+};
 use crate::options::{Figure, Plan};
 use crate::report::{Round, Table};
 use crate::server::{GENERATOR_CORE, Kind, SERVER_CORE, Server};
@@ -27,7 +29,7 @@ pub fn measure(plan: &Plan) -> io::Result<bool> {
     );
     let mut clean = true;
     for &figure in &plan.figures {
-        clean &= take_cluster(plan, figure)?;
+        clean &= take_without_floor(plan, figure)?;
     }
     for &transport in &plan.transports {
         for &figure in &plan.figures {
@@ -39,8 +41,8 @@ pub fn measure(plan: &Plan) -> io::Result<bool> {
     Ok(clean)
 }
 
-/// Takes a figure of a cluster, which has no floor and goes over SSE alone.
-fn take_cluster(plan: &Plan, figure: Figure) -> io::Result<bool> {
+/// Takes a figure that has no floor and goes over SSE alone.
+fn take_without_floor(plan: &Plan, figure: Figure) -> io::Result<bool> {
     match figure {
         Figure::Nodes => nodes::measure(plan),
         Figure::Cost => cost::measure(plan),
@@ -49,6 +51,7 @@ fn take_cluster(plan: &Plan, figure: Figure) -> io::Result<bool> {
         Figure::Interest => interest::measure(plan),
         Figure::Slow => slow::measure(plan),
         Figure::Stall => stall::measure(plan),
+        Figure::Publish => publish::measure(plan),
         Figure::Fan | Figure::Saturate | Figure::Idle | Figure::Connect => Ok(true),
     }
 }
@@ -84,6 +87,7 @@ fn variants(plan: &Plan, figure: Figure) -> Vec<Variant> {
         }
         Figure::Slow
         | Figure::Stall
+        | Figure::Publish
         | Figure::Nodes
         | Figure::Cost
         | Figure::Storm

@@ -10,6 +10,7 @@ mod interest;
 mod measure;
 mod nodes;
 mod open_loop;
+mod publish;
 mod saturate;
 mod slow;
 mod stall;

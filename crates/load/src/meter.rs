@@ -51,6 +51,18 @@ pub fn threads_cpu_ns(process: u32) -> io::Result<u64> {
     Ok(sum)
 }
 
+/// How often threads of a process were put on a core: each wait and each wake-up between threads is one.
+pub fn times_scheduled(process: u32) -> io::Result<u64> {
+    let mut sum = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may end between the two reads.
+        let Ok(line) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let times = line.split_ascii_whitespace().nth(2).and_then(|field| field.parse::<u64>().ok());
+        sum += times.ok_or_else(|| io::Error::other("schedstat has no third field"))?;
+    }
+    Ok(sum)
+}
+
 /// Busy time of one core, whoever it worked for, and time that the hypervisor took from it.
 pub fn core_cpu_ns(core: usize) -> io::Result<u64> {
     let text = fs::read_to_string("/proc/stat")?;
