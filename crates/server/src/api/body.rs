@@ -25,10 +25,11 @@ pub(super) async fn read(mut body: Body, bytes_max: usize, time_max: Duration) -
         return Err(too_large());
     }
     let begun = Instant::now();
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    // A copy, which is small: what came is a part of the connection's buffer, and a payload that is kept would keep all
+    // of that, and have the connection need another one for its next request.
+    let mut whole = BytesMut::new();
     loop {
-        let received = first.len() + rest.len();
+        let received = whole.len();
         let earned = Duration::from_secs(received as u64 / BYTES_PER_SECOND_MIN);
         let deadline = begun + (GRACE + earned).min(time_max);
         let frame = timeout_at(deadline, body.frame())
@@ -40,19 +41,8 @@ pub(super) async fn read(mut body: Body, bytes_max: usize, time_max: Duration) -
         if data.len() > bytes_max - received {
             return Err(too_large());
         }
-        // Most bodies arrive in one piece, and that piece is the payload: no copy.
-        if received == 0 {
-            first = data;
-        } else {
-            rest.extend_from_slice(&data);
-        }
+        whole.extend_from_slice(&data);
     }
-    if rest.is_empty() {
-        return Ok(first);
-    }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
     Ok(whole.freeze())
 }
 

@@ -168,11 +168,9 @@ impl Guard {
         }
         loop {
             ready!(self.socket.poll_read_ready(context))?;
-            match self.socket.try_read(buffer.initialize_unfilled()) {
-                Ok(count) => {
-                    buffer.advance(count);
-                    return Poll::Ready(Ok(count));
-                }
+            // Into room that is not zeroed first: hyper's buffer is far larger than most requests.
+            match self.socket.try_read_buf(buffer) {
+                Ok(count) => return Poll::Ready(Ok(count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
