@@ -36,6 +36,8 @@ counters! {
     loops_epoll,
     /// Connections handed to the API server.
     handed_off,
+    /// Publishes read without the API server.
+    posts,
     /// Subscriptions let in.
     admitted,
     /// Requests refused.

@@ -8,6 +8,7 @@ use tidewire_hub::admit::{ConnId, OutletId, Place, Transport};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::grant::Grant;
 use tidewire_hub::position::Position;
+use tidewire_transport::post::Post;
 use tidewire_transport::request::Request;
 
 /// What happened on a connection. Every answer comes back as a [`tidewire_hub::Command`] through the outlet's inbox.
@@ -23,6 +24,17 @@ pub enum Event<'a> {
         peer: SocketAddr,
         /// What is asked.
         request: &'a Request,
+    },
+    /// A publish is asked for. Answered by exactly one `Answer`; nothing more is read from the connection until then.
+    Posted {
+        /// Where the answer goes.
+        outlet: OutletId,
+        /// Which connection.
+        conn: ConnId,
+        /// Who is at the other end.
+        peer: SocketAddr,
+        /// What is asked.
+        post: &'a Post<'a>,
     },
     /// A WebSocket client sent messages, in this order. Nothing more is read from it until a `Continue` or `Close`.
     Received {

@@ -35,7 +35,7 @@ fn s35_memory_held_by_unread_polls_is_not_taken_from_subscribers() {
     rig.publish("b", 1, 5_000);
     rig.turns();
     assert!(rig.counters.queued_bytes.get() < 1 << 20, "who has waited longest was cut");
-    assert!(polls.iter().any(rig::Client::is_closed) && !subscriber.is_closed());
+    assert!(polls.iter().any(Client::is_closed) && !subscriber.is_closed());
     subscriber.take(usize::MAX);
     rig.turns();
     assert!(subscriber.taken().ends_with("\n\n\r\n"), "its message comes as soon as it reads");

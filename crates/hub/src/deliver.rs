@@ -44,6 +44,15 @@ pub enum Command {
     },
     /// Tell the subscribers of a channel who may see its presence. One that finds the inbox full is not told.
     Presence(Arc<News>),
+    /// Answer a connection's publish.
+    Answer {
+        /// Which connection.
+        conn: ConnId,
+        /// The whole response.
+        answer: Vec<u8>,
+        /// Whether the connection ends with it.
+        ends: bool,
+    },
     /// Send a control frame to a `tidewire.v1` WebSocket.
     Reply {
         /// Which connection.

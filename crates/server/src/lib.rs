@@ -30,6 +30,7 @@ pub mod listeners;
 pub mod metrics;
 pub mod node;
 pub mod outlets;
+mod posts;
 pub mod presence;
 mod proxies;
 pub mod publishes;

@@ -207,23 +207,32 @@ impl Node {
     /// Whoever stops waiting does not take the message back: it is *unknown* to them, as after any time-out.
     ///
     /// # Errors
-    /// The broker's refusal in the request's terms, or that of [`Node::begin_publish`].
+    /// Those of [`Node::publish_then`].
     pub async fn publish(&self, grant: &Grant, publish: Publish) -> Result<Receipt, Refusal> {
-        let about = self.about(&publish);
-        let begun = self.begin_publish(grant, &publish);
-        let _permit = begun.map_err(|reason| refusals::of_publish(reason, &about))?;
         let (done, outcome) = oneshot::channel();
         let done = Box::new(move |result| {
             // Nobody waits any more; the message is placed all the same.
             let _ = done.send(result);
         });
-        self.hand_over(publish, done);
-        match outcome.await {
-            Ok(Ok(receipt)) => Ok(receipt),
-            Ok(Err(reason)) => Err(refusals::of_publish(reason, &about)),
-            Err(_) => {
-                Err(Refusal::new(Reason::Internal, "the broker gave no answer; the outcome is unknown"))
-            }
+        self.publish_then(grant, publish, done);
+        let lost =
+            |_| Err(Refusal::new(Reason::Internal, "the broker gave no answer; the outcome is unknown"));
+        outcome.await.unwrap_or_else(lost)
+    }
+
+    /// Publishes. `done` is called once with the receipt, possibly before this returns; or with the broker's refusal in the
+    /// request's terms, or that of [`Node::begin_publish`].
+    pub fn publish_then(&self, grant: &Grant, publish: Publish, done: Done<Result<Receipt, Refusal>>) {
+        let about = self.about(&publish);
+        match self.begin_publish(grant, &publish) {
+            Ok(permit) => self.hand_over(
+                publish,
+                Box::new(move |outcome| {
+                    drop(permit);
+                    done(outcome.map_err(|reason| refusals::of_publish(reason, &about)));
+                }),
+            ),
+            Err(reason) => done(Err(refusals::of_publish(reason, &about))),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! IN    bytes --http1--> Head --request--> Request        what is asked, and of which channels
+//!            '--post--> Post                              a publish that is simple enough
 //!       bytes --framing--> checked bytes                  later requests of a kept-alive connection
 //!       bytes --websocket::decode--> messages --v1--> what a client says
 //! OUT   Message --encoding--> frame                       encoded once: sse, websocket::frame, envelope, poll
@@ -19,6 +20,7 @@ pub mod framing;
 pub mod head;
 pub mod http1;
 pub mod poll;
+pub mod post;
 pub mod presence;
 pub mod proxy_protocol;
 pub mod refusal;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tidewire_hub::admit::Transport;
-use tidewire_hub::channel::{ChannelSet, ChannelSetError};
+use tidewire_hub::channel::{Channel, ChannelSet, ChannelSetError};
 use tidewire_hub::limits::Limits;
 use tidewire_hub::message::is_reserved_event_name;
 use tidewire_hub::position::{Cursor, Start};
@@ -12,6 +12,7 @@ use tidewire_hub::reason::Reason;
 
 use crate::caller::{Caller, only};
 use crate::http1::{Body, Head, is_token_byte, percent_decode};
+use crate::post;
 use crate::refusal::Refusal;
 use crate::websocket::handshake;
 
@@ -73,7 +74,14 @@ pub enum Protocol {
 pub enum Route {
     /// The engine.
     Subscribe(Box<Request>),
-    /// The API server: a publish, a page, the control API, whatever is not a subscription.
+    /// The engine, if the body comes soon: a publish in its simplest form.
+    Publish {
+        /// Where to.
+        channel: Channel,
+        /// How much of what follows the head is its body.
+        body_bytes: usize,
+    },
+    /// The API server: any other publish, a page, the control API, whatever is not a subscription.
     Other,
 }
 
@@ -94,7 +102,8 @@ pub fn is_event_source(head: &Head<'_>) -> bool {
 /// What is wrong with a subscription. Never for what the API server answers.
 pub fn route(head: &Head<'_>, limits: &Limits) -> Result<Route, Refusal> {
     let Some(list) = head.path().strip_prefix("/c/").filter(|_| head.method == "GET") else {
-        return Ok(Route::Other);
+        let post = post::of(head, limits);
+        return Ok(post.map_or(Route::Other, |(channel, body_bytes)| Route::Publish { channel, body_bytes }));
     };
     let accept = Accept::of(head);
     let query = Query::of(head);

@@ -64,7 +64,7 @@ fn the_first_row_that_matches_wins() {
 #[test]
 fn what_is_not_a_subscription_goes_to_the_api_server() {
     for line in [
-        "POST /c/a HTTP/1.1",
+        "POST /v1/publish HTTP/1.1",
         "HEAD /c/a HTTP/1.1",
         "OPTIONS /c/a HTTP/1.1",
         "PUT /c/a HTTP/1.1",
@@ -78,8 +78,32 @@ fn what_is_not_a_subscription_goes_to_the_api_server() {
     ] {
         assert!(is_other(line, SSE), "{line}");
     }
-    assert!(is_other("POST /c/a HTTP/1.1", "Content-Length: 5\r\n"));
     assert!(is_other("POST /c/a HTTP/1.1", UPGRADE));
+}
+
+#[test]
+fn a_publish_in_its_simplest_form_is_the_engines() {
+    let publish = |line: &str, fields: &str| match routed(line, fields) {
+        Ok(Route::Publish { channel, body_bytes }) => Some((channel.to_string(), body_bytes)),
+        Ok(Route::Other) => None,
+        other => panic!("{line} {fields:?}: {other:?}"),
+    };
+    let taken = |channel: &str, body_bytes| Some((channel.to_owned(), body_bytes));
+    assert_eq!(publish("POST /c/a HTTP/1.1", SSE), taken("a", 0));
+    assert_eq!(publish("POST /c/orders:42 HTTP/1.1", "Content-Length: 5\r\n"), taken("orders:42", 5));
+    assert_eq!(publish("POST /c/a HTTP/1.1", "Content-Length: 16384\r\n"), taken("a", 16_384));
+    for (line, fields) in [
+        ("POST /c/a HTTP/1.1", "Content-Length: 16385\r\n"),
+        ("POST /c/a HTTP/1.1", "Transfer-Encoding: chunked\r\n"),
+        ("POST /c/a HTTP/1.1", "Content-Length: 5\r\nexpect: 100-continue\r\n"),
+        ("POST /c/a?ticket=x HTTP/1.1", ""),
+        ("POST /c/a,b HTTP/1.1", ""),
+        ("POST /c/a%3Ab HTTP/1.1", ""),
+        ("POST /c/ HTTP/1.1", ""),
+        ("POST /c/a HTTP/1.0", "Content-Length: 5\r\n"),
+    ] {
+        assert_eq!(publish(line, fields), None, "{line} {fields:?}");
+    }
 }
 
 #[test]

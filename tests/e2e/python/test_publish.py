@@ -133,3 +133,34 @@ def test_channels_and_their_history_can_be_looked_at(server):
     assert [message["data"] for message in page["messages"]] == ["1", "2"]
     page = server.client.get("/v1/channels/orders:42/history", params={"limit": 1}).json()
     assert len(page["messages"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (b"hello", {}),
+        (b"", {}),
+        (b"\xff", {"Content-Type": "image/png"}),
+        (b"\xff", {"Content-Type": "text/plain"}),
+        (b"hello", {"Tidewire-Event": "trade"}),
+        (b"hello", {"Tidewire-Event": "open"}),
+        (b"hello", {KEY: "with space"}),
+        (b"hello", {"Origin": "https://evil.example"}),
+        (b"hello", {"Host": "evil.example"}),
+        (b"hello", {"Authorization": "Bearer wrong"}),
+        (b"hello", {"Connection": "close"}),
+    ],
+)
+def test_a_publish_is_answered_alike_however_its_body_is_framed(server, content, headers):
+    """Chunks are read by the API server, a short length by the event loops."""
+
+    def told(answer):
+        # Chunks that nobody has read end their connection.
+        left_out = ("date", "content-length") if answer.is_success else ("date", "content-length", "connection")
+        fields = {name: value for name, value in answer.headers.items() if name not in left_out}
+        said = {name: value for name, value in answer.json().items() if name not in ("id", "trace_id")}
+        return answer.status_code, fields, said, answer.json().keys()
+
+    by_length = server.client.post("/c/x", content=content, headers=headers)
+    by_chunks = server.client.post("/c/x", content=iter([content]), headers=headers)
+    assert told(by_length) == told(by_chunks)

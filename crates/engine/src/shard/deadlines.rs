@@ -66,6 +66,7 @@ impl<K: Kernel> Shard<K> {
             (Phase::Paging | Phase::Live, Form::Sse(..) | Form::Ws(_)) => return self.pulse(index),
             (Phase::Live, Form::Poll) => return self.answer_wait(index),
             (Phase::Asked, _) => return self.unanswered(index),
+            (Phase::Head, Form::Body) => return self.give_up_body(index),
             _ => {}
         }
         self.counters.timeouts.add(1);

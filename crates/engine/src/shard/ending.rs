@@ -200,7 +200,7 @@ impl<K: Kernel> Shard<K> {
                 Form::Sse(..) => self.counters.open_sse.sub(1),
                 Form::Ws(_) => self.counters.open_ws.sub(1),
                 Form::Poll => self.counters.open_poll.sub(1),
-                Form::Unknown => {}
+                Form::Post | Form::Body | Form::Unknown => {}
             }
         }
         self.depart(index);

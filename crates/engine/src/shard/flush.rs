@@ -222,7 +222,7 @@ fn gap_bytes(form: Form, gap: &Gap) -> Vec<u8> {
     match form {
         Form::Sse(_, body) => sse::gap(body, gap, &mut bytes),
         Form::Ws(Protocol::V1) => frame::write(Opcode::Text, v1::gap(gap).as_bytes(), &mut bytes),
-        Form::Ws(Protocol::Raw) | Form::Poll | Form::Unknown => {}
+        Form::Ws(Protocol::Raw) | Form::Poll | Form::Post | Form::Body | Form::Unknown => {}
     }
     bytes
 }

@@ -215,8 +215,9 @@ impl<K: Kernel> Shard<K> {
     /// Deals with bytes that were read before their time. False where nothing more is to be read now.
     fn take_leftover(&mut self, index: u32) -> bool {
         let slot = self.slots.at(index);
-        // Part of a head waits for its rest.
-        if slot.phase == Phase::Unintroduced || (slot.phase == Phase::Head && slot.form == Form::Unknown) {
+        // Part of a head or of a publish waits for its rest.
+        let waits = slot.phase == Phase::Head && matches!(slot.form, Form::Unknown | Form::Body);
+        if slot.phase == Phase::Unintroduced || waits {
             return true;
         }
         let mut bytes = std::mem::take(&mut slot.story().inbound);
@@ -277,6 +278,9 @@ impl<K: Kernel> Shard<K> {
                 }
                 self.ask(index, request);
             }
+            Ok(Route::Publish { channel, body_bytes }) => {
+                self.post_arrived(index, bytes, &head, &channel, body_bytes);
+            }
             Ok(Route::Other) => self.hand_off(index, bytes),
         }
     }
@@ -316,7 +320,7 @@ impl<K: Kernel> Shard<K> {
     }
 
     /// Gives the connection to the API server: with an empty queue, and with whatever deadline is left (rule R27).
-    fn hand_off(&mut self, index: u32, bytes: &[u8]) {
+    pub(super) fn hand_off(&mut self, index: u32, bytes: &[u8]) {
         let client = self.client_of(index);
         let slot = self.slots.at(index);
         debug_assert!(slot.queue.is_empty(), "a head is read when the answer before it has left");
@@ -346,6 +350,7 @@ impl<K: Kernel> Shard<K> {
         slot.finished = true;
         match slot.phase {
             Phase::Ending if !slot.queue.is_empty() => {}
+            Phase::Head if slot.form == Form::Body => self.give_up_body(index),
             _ => self.doom(index),
         }
     }

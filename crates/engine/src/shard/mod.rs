@@ -19,6 +19,7 @@ mod inward;
 mod lanes;
 mod members;
 mod obey;
+mod post;
 mod presence;
 mod queue;
 mod rights;

@@ -47,6 +47,7 @@ impl<K: Kernel> Shard<K> {
                 }
                 Command::Lost(loss) => self.tell_loss(&loss),
                 Command::Presence(news) => self.tell_presence(&news),
+                Command::Answer { conn, answer, ends } => self.answer_post(conn, answer, ends),
                 Command::Reply { conn, text } => self.reply(conn, &text),
                 Command::Leave { conn, channels } => self.leave(conn, &channels),
                 Command::Continue { conn } => self.go_on(conn),
@@ -116,7 +117,7 @@ impl<K: Kernel> Shard<K> {
                     // Whoever came back to a bridged channel with a cursor would be sent away again.
                     self.end_at(index, Reason::Gap, Some(gap.cursor).filter(|_| loss.leads_back()));
                 }
-                Form::Poll | Form::Unknown => {
+                Form::Poll | Form::Post | Form::Body | Form::Unknown => {
                     // An earlier loss that has not been told yet is part of this one.
                     let told = &mut slot.story().gap;
                     *told = Some(match told.take() {

@@ -41,7 +41,7 @@ impl<K: Kernel> Shard<K> {
                     frame::write(Opcode::Text, text.as_bytes(), &mut bytes);
                     self.frames.control(bytes)
                 }),
-                Form::Ws(Protocol::Raw) | Form::Poll | Form::Unknown => continue,
+                Form::Ws(Protocol::Raw) | Form::Poll | Form::Post | Form::Body | Form::Unknown => continue,
             };
             slot.queue.push(frame.clone(), Kind::Live, now);
             slot.lane = self.lanes.put(*index, slot.lane, Lane::of(members.len()));

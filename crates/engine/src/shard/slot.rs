@@ -98,12 +98,16 @@ pub(super) enum Form {
     Ws(Protocol),
     /// Polls, one after another.
     Poll,
+    /// Publishes, one after another.
+    Post,
+    /// A publish whose body is not whole yet.
+    Body,
 }
 
 impl Form {
     pub(super) fn transport(self) -> Option<Transport> {
         match self {
-            Form::Unknown => None,
+            Form::Unknown | Form::Post | Form::Body => None,
             Form::Sse(..) => Some(Transport::Sse),
             Form::Ws(_) => Some(Transport::Ws),
             Form::Poll => Some(Transport::Poll),
@@ -113,7 +117,7 @@ impl Form {
     /// How messages are written to it, where they are written as they come.
     pub(super) fn encoding(self) -> Option<Encoding> {
         match self {
-            Form::Unknown | Form::Poll => None,
+            Form::Unknown | Form::Poll | Form::Post | Form::Body => None,
             Form::Sse(encoding, _) => Some(encoding),
             Form::Ws(Protocol::Raw) => Some(Encoding::WsRaw),
             Form::Ws(Protocol::V1) => Some(Encoding::WsV1),

@@ -371,13 +371,19 @@ pub struct Plane {
     inbox: Arc<Inbox>,
     /// Who arrived, in order.
     pub arrived: Mutex<Vec<SocketAddr>>,
+    /// Publishes as `channel body`, in order; the first request of a connection is told by an asterisk.
+    pub posted: Mutex<Vec<String>>,
     /// Subscriptions that are not decided on, while it sleeps.
     asleep: Mutex<Option<Vec<Subscribe>>>,
+    /// Publishes that are not answered, while it sleeps.
+    unanswered: Mutex<Vec<Command>>,
 }
 
 impl Plane {
     pub fn new(partition: Arc<Mutex<Partition>>, inbox: Arc<Inbox>) -> Plane {
-        Plane { partition, inbox, arrived: Mutex::default(), asleep: Mutex::default() }
+        let (arrived, posted, asleep, unanswered) =
+            (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
+        Plane { partition, inbox, arrived, posted, asleep, unanswered }
     }
 
     /// Answers nobody from now on.
@@ -389,6 +395,7 @@ impl Plane {
     pub fn wake(&self) {
         let asked = self.asleep.lock().unwrap().take();
         asked.into_iter().flatten().for_each(|subscribe| self.subscribe(subscribe));
+        self.unanswered.lock().unwrap().drain(..).for_each(|answer| self.inbox.send(answer).unwrap());
     }
 
     fn subscribe(&self, subscribe: Subscribe) {
@@ -425,6 +432,17 @@ impl Control for Plane {
                     join,
                     cause,
                 });
+            }
+            Event::Posted { conn, post, .. } => {
+                let body = String::from_utf8_lossy(post.body);
+                let first = if post.first { "*" } else { "" };
+                self.posted.lock().unwrap().push(format!("{} {body}{first}", post.channel));
+                let answer = format!("answer to {body};").into_bytes();
+                let answer = Command::Answer { conn, answer, ends: post.head.ends_connection() };
+                match &*self.asleep.lock().unwrap() {
+                    Some(_) => self.unanswered.lock().unwrap().push(answer),
+                    None => self.inbox.send(answer).unwrap(),
+                }
             }
             Event::Received { outlet, conn, messages, .. } => {
                 for message in messages {

@@ -22,8 +22,9 @@ use super::Parts;
 use super::body;
 use super::json;
 use super::problem::Problem;
-use super::publish::{Receivers, no_store, read_key};
+use super::publish::{Receivers, no_store};
 use crate::node::Node;
+use crate::posts::read_key;
 use crate::refusals;
 
 /// The smallest bound on a batch's body; one message of the largest size, escaped as JSON, always fits.

@@ -11,6 +11,7 @@ mod arrive;
 mod frame;
 mod joins;
 mod plane;
+mod post;
 mod receive;
 #[cfg(test)]
 mod rig;

@@ -63,8 +63,12 @@ impl Plane {
         }
     }
 
+    pub(super) fn outlet(&self, outlet: OutletId) -> Option<&Arc<dyn Outlet>> {
+        self.outlets.get(&outlet)
+    }
+
     pub(super) fn send(&self, outlet: OutletId, command: Command) {
-        if let Some(outlet) = self.outlets.get(&outlet) {
+        if let Some(outlet) = self.outlet(outlet) {
             // Only a `Deliver` can find an inbox full, and only the broker sends those.
             let _ = outlet.send(command);
         }
@@ -73,9 +77,10 @@ impl Plane {
 
 impl Control for Plane {
     fn handle(&self, event: Event<'_>) {
-        let now = self.node.clock.now();
+        let now = || self.node.clock.now();
         match event {
             Event::Arrived { outlet, conn, peer, request } => self.arrived(outlet, conn, peer, request),
+            Event::Posted { outlet, conn, peer, post } => self.posted(outlet, conn, peer, post),
             Event::Received { outlet, conn, grant, place, request, messages } => {
                 self.received(outlet, conn, grant, place, request, messages);
             }
@@ -95,13 +100,14 @@ impl Control for Plane {
                     join,
                     cause: Cause::Page,
                 };
-                self.node.broker.subscribe(next, now);
+                self.node.broker.subscribe(next, now());
             }
             Event::Departed { outlet, conn, grant, transport, channels } => {
+                let now = now();
                 self.node.broker.leave(outlet, transport, &channels, now);
                 self.node.presence.departed(outlet, conn, grant, &channels, now);
             }
-            Event::Emptied { outlet } => self.node.broker.catch_up(outlet, now),
+            Event::Emptied { outlet } => self.node.broker.catch_up(outlet, now()),
         }
     }
 }

@@ -17,6 +17,7 @@ use tidewire_hub::publish::{Publish, Receipt, Receivers};
 use tidewire_hub::reason::Reason;
 use tidewire_hub::revocation::Revocation;
 use tidewire_transport::http1::parse_head;
+use tidewire_transport::post::Post;
 use tidewire_transport::request::{Request, Route, route};
 
 use super::plane::Plane;
@@ -57,6 +58,18 @@ impl Rig {
         self.plane.handle(Event::Arrived { outlet, conn, peer, request });
     }
 
+    pub(super) fn post(&self, peer: &str, text: &str) {
+        let (outlet, conn, peer) = (OutletId(0), ConnId(1), peer.parse().unwrap());
+        let limits = Limits::default();
+        let head = parse_head(text.as_bytes(), &limits).unwrap().unwrap();
+        let Ok(Route::Publish { channel, body_bytes }) = route(&head, &limits) else {
+            panic!("{text:?} is no publish")
+        };
+        let body = &text.as_bytes()[head.len..head.len + body_bytes];
+        let post = &Post { head: &head, channel: &channel, body, first: true };
+        self.plane.handle(Event::Posted { outlet, conn, peer, post });
+    }
+
     /// What the outlet was told since the last look.
     pub(super) fn commands(&self) -> Vec<String> {
         std::mem::take(&mut *self.outlet.0.lock().unwrap())
@@ -76,6 +89,10 @@ impl Rig {
 
     pub(super) fn answer_late(&self) {
         *self.broker.waiting.lock().unwrap() = Some(Vec::new());
+    }
+
+    pub(super) fn forget_one(&self) {
+        drop(self.broker.waiting.lock().unwrap().as_mut().unwrap().remove(0));
     }
 
     pub(super) fn answer_one(&self) {
@@ -108,8 +125,13 @@ pub(super) fn request(target: &str, fields: &str) -> Request {
     let head = parse_head(text.as_bytes(), &limits).unwrap().unwrap();
     match route(&head, &limits).unwrap() {
         Route::Subscribe(request) => *request,
-        Route::Other => panic!("{text:?} is no subscription"),
+        other => panic!("{text:?} is no subscription: {other:?}"),
     }
+}
+
+pub(super) fn post(channel: &str, fields: &str, body: &str) -> String {
+    let length = body.len();
+    format!("POST /c/{channel} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{fields}\r\n{body}")
 }
 
 pub(super) fn receipt() -> Receipt {
@@ -127,6 +149,7 @@ impl Outlet for Inbox {
             Command::Continue { .. } => "continue".into(),
             Command::Close { reason, .. } => format!("close {}", reason.code()),
             Command::Refuse { reason, .. } => format!("refuse {}", reason.code()),
+            Command::Answer { answer, .. } => format!("answer {}", String::from_utf8_lossy(&answer)),
             Command::Reply { text, .. } => format!("reply {text}"),
             Command::Leave { channels, .. } => format!("leave {}", names(&channels)),
             other => format!("{other:?}"),

@@ -10,4 +10,5 @@ mod introduction;
 mod pace;
 mod serve;
 
+pub(crate) use serve::TOO_MANY;
 pub use serve::{Http, Incoming};

@@ -254,7 +254,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long accepting pauses when there is no room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-const TOO_MANY: &str = "this node has as many connections as it may";
+/// What whoever is one too many is told.
+pub(crate) const TOO_MANY: &str = "this node has as many connections as it may";
 
 /// hyper keeps bodies in the same buffer, and refuses to work with less than 8 KiB.
 const MAX_BUF_MIN: usize = 64 << 10;

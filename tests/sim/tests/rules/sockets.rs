@@ -29,13 +29,13 @@ fn r24_a_stale_token_reaches_nobody() {
 fn r27_a_hand_off_carries_every_byte_and_what_is_left_of_its_time() {
     let mut rig = Rig::new();
     let peer = rig.connect(0, Dialect::Poll, ROOMY);
-    rig.say(&peer, b"POST /c/a HTTP/1.1\r\nHost: loc");
+    rig.say(&peer, b"POST /v1/publish HTTP/1.1\r\nHost: loc");
     rig.pass(Duration::from_secs(4));
     rig.say(&peer, b"alhost\r\nContent-Length: 5\r\n\r\nhel");
     let handed_off = rig.node.nets[0].handed_off();
     let [(fd, bytes, deadline_ms)] = handed_off.as_slice() else { panic!("{handed_off:?}") };
     assert_eq!(*fd, peer.fd);
-    assert!(bytes.starts_with(b"POST /c/a") && bytes.ends_with(b"\r\n\r\nhel"));
+    assert!(bytes.starts_with(b"POST /v1/publish") && bytes.ends_with(b"\r\n\r\nhel"));
     assert!((5_900..=6_100).contains(deadline_ms), "{deadline_ms}");
 }
 
@@ -45,7 +45,7 @@ fn r27_a_hand_off_waits_for_the_answer_before_it() {
     rig.publish("a", "x");
     let peer = rig.connect(0, Dialect::Poll, 100);
     let mut both = head("a").query("tail=1").bytes();
-    both.extend(b"POST /c/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+    both.extend(b"POST /v1/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     rig.say(&peer, &both);
     assert!(rig.node.nets[0].handed_off().is_empty());
     assert_eq!(peer.hears_all(&mut rig), ["page [x @1] 1"]);
