@@ -40,7 +40,8 @@ impl<K: Kernel> Shard<K> {
         let (conn, now) = (self.slots.conn(index), self.now());
         let Some(peer) = self.client_of(index) else { return };
         let slot = self.slots.at(index);
-        // Nobody has been answered on a connection whose head is due since it was accepted.
+        // The clock of the first head began when the connection was accepted. That of a later one has begun only where the
+        // head came in pieces: such a one passes for the first, too, which matters only where there is no room.
         let first = slot.beat != NEVER;
         (slot.phase, slot.form, slot.beat) = (Phase::Asked, Form::Post, now);
         let rest = &bytes[head.len + body_bytes..];
