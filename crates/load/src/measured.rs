@@ -121,10 +121,20 @@ pub struct Generator {
 }
 
 impl Measured {
-    /// Whether the figures may be those of the generator and not of the server: it had no time left, or was late itself.
+    /// Whether the figures may be those of the generator and not of the server.
     pub fn is_generators(&self) -> bool {
+        self.was_busy() || self.was_late()
+    }
+
+    /// Whether a thread of the generator had no time left: then what was done a second is its own figure.
+    pub fn was_busy(&self) -> bool {
         self.generator.busiest_percent > BUSY_PERCENT
-            || self.punctuality.late_itself as f64 > LATE_SHARE * self.published as f64
+    }
+
+    /// Whether so many messages left late by the generator's own fault, or by that of whoever took its cores, that it shows in
+    /// the latencies.
+    pub fn was_late(&self) -> bool {
+        self.punctuality.late_itself as f64 > LATE_SHARE * self.published as f64
     }
 
     /// Deliveries a second.

@@ -93,7 +93,7 @@ fn title(plan: &Plan) -> String {
         plan.target.authority,
         plural(plan.subscribers as u64, "subscriber"),
         plural(plan.channels as u64, "channel"),
-        format_args!("{} messages/s", number(plan.rate)),
+        if plan.rate == 1.0 { "1 message/s".to_owned() } else { format!("{} messages/s", number(plan.rate)) },
         count(plan.payload_bytes as u64),
         seconds(plan.duration.as_secs_f64()),
     )
@@ -183,12 +183,19 @@ fn conduct(faults: &Faults) -> String {
 
 fn notes(measured: &Measured) -> Vec<String> {
     let mut notes = Vec::new();
-    if measured.is_generators() {
+    if measured.was_busy() {
         notes.push(
-            "The generator was the limit: it had no time left, or others took its cores, so these figures are its own and \
+            "The generator was the limit: a thread of it had no time left, so what was done a second is its figure and \
              not the server's. Give it more threads (--threads), or a machine of its own, or take a lower rate."
                 .to_owned(),
         );
+    }
+    if measured.was_late() {
+        notes.push(format!(
+            "The schedule was not held: {} messages left late though a publisher was free, because the generator or \
+             others had its cores. That is part of these latencies; measure from a quieter machine.",
+            count(measured.punctuality.late_itself)
+        ));
     }
     if measured.punctuality.late_for_answers > 0 {
         notes.push(format!(
@@ -345,12 +352,13 @@ http://127.0.0.1:8080 over sse: 1 000 subscribers of 1 channel, 50 messages/s of
         let mut measured = measured();
         measured.generator.busiest_percent = 97.0;
         measured.punctuality.late_for_answers = 5;
+        measured.punctuality.late_itself = 20;
         let text = text(&plan(), &measured);
         assert!(
             text.contains("The generator was the limit") && text.contains("all 4 publishers waited"),
             "{text}"
         );
-        assert!(text.contains("5 of 500 messages left late"), "{text}");
+        assert!(text.contains("25 of 500 messages left late"), "{text}");
     }
 
     #[test]
