@@ -24,6 +24,7 @@ mod grid;
 mod meter;
 mod mute;
 mod options;
+mod peers;
 mod redis;
 mod report;
 mod server;
@@ -33,7 +34,17 @@ use std::process::ExitCode;
 use tidewire_load::{latency, ledger, payload, publisher, request, stream, subscriber, sys};
 
 fn main() -> ExitCode {
-    let outcome = match options::parse(std::env::args().skip(1)) {
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|command| command == "peers").is_some() {
+        return match peers::run(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let outcome = match options::parse(arguments) {
         Ok(options::Asked::Help) => {
             print!("{}", options::USAGE);
             return ExitCode::SUCCESS;

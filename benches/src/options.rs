@@ -30,6 +30,7 @@ commands
   channels    the cost of a publish over 1 to 100 000 channels
   interest    the cost of a publish by nodes that hear it, and by nodes that do not
   cluster     the five above
+  peers       Tidewire beside its peers, with options of its own: peers --help
   floor       serve as the floor, on --listen ADDRESS
 
 options

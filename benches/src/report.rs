@@ -210,7 +210,7 @@ pub fn spread(values: &[f64]) -> String {
 }
 
 /// Three digits that matter, for people.
-fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     match value.abs() {
         size if size.is_infinite() => "never".to_owned(),
         size if size >= 100.0 || size == 0.0 => format!("{value:.0}"),

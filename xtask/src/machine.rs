@@ -19,6 +19,13 @@ const DEBIAN: &[(&str, &str)] = &[
     ("curl", "curl"),
 ];
 
+/// The same for the peers that Tidewire is measured beside, and a file that shows that it is there.
+const PEERS_DEBIAN: &[(&str, &str)] = &[
+    ("nginx-light", "/usr/sbin/nginx"),
+    ("libnginx-mod-nchan", "/usr/lib/nginx/modules/ngx_nchan_module.so"),
+    ("pushpin", "/usr/bin/pushpin"),
+];
+
 /// The oldest Node that the clients under test run on.
 const NODE_MAJOR_MIN: u32 = 20;
 
@@ -93,6 +100,62 @@ pub fn npm(folder: &str) -> Result<(), String> {
     let npm = ["install", "--no-package-lock", "--no-audit", "--no-fund"];
     install("npm install", node("npm", &npm)?.current_dir(&folder))?;
     fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
+}
+
+/// What the peers of `benches/peers` need, and Node in front of the `PATH` of whoever measures them. What cannot be had is
+/// said, and is a row of the report that says so too; only without Node is there nothing to add.
+pub fn peers() -> Result<Command, String> {
+    let missing: Vec<&str> =
+        PEERS_DEBIAN.iter().filter(|(_, path)| !Path::new(path).exists()).map(|row| row.0).collect();
+    let apt = || {
+        install("apt-get update", privileged("apt-get").arg("update"))?;
+        // Each for itself: one that a system does not have must not keep the others away.
+        for package in &missing {
+            let apt = &mut privileged("apt-get");
+            apt.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y", "--no-install-recommends"]);
+            install(&format!("apt-get install {package}"), apt.arg(package))
+                .unwrap_or_else(|error| eprintln!("{error}"));
+        }
+        Ok::<(), String>(())
+    };
+    if !missing.is_empty() {
+        apt().unwrap_or_else(|error| eprintln!("{error}"));
+    }
+    let folder = run::target().join("peers");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let npm = || {
+        let stamp = folder.join("node_modules/.installed.json");
+        let wanted = read(&run::repository().join("benches/peers/package-lock.json"))?;
+        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+            return Ok(());
+        }
+        for file in ["package.json", "package-lock.json"] {
+            let from = run::repository().join("benches/peers").join(file);
+            fs::copy(&from, folder.join(file)).map_err(|error| format!("{}: {error}", from.display()))?;
+        }
+        // No scripts: everything that is needed comes built.
+        let arguments = ["ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"];
+        install("npm ci", node("npm", &arguments)?.current_dir(&folder))?;
+        fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
+    };
+    npm().unwrap_or_else(|error: String| eprintln!("{error}"));
+    let axum = [
+        "build",
+        "--release",
+        "--locked",
+        "--manifest-path",
+        "benches/peers/axum/Cargo.toml",
+        "--target-dir",
+    ];
+    let mut cargo = run::command("cargo", &axum);
+    install("axum peer", cargo.arg(folder.join("axum"))).unwrap_or_else(|error| eprintln!("{error}"));
+    let bench = ["run", "--release", "--package", "tidewire-benches", "--", "peers"];
+    let mut command = run::command("cargo", &bench);
+    // The one that npm was run with.
+    if let Some((_, Some(path))) = node("npm", &[])?.get_envs().find(|(name, _)| *name == "PATH") {
+        command.env("PATH", path);
+    }
+    Ok(command)
 }
 
 /// A cargo subcommand, from the `PATH` or built into `target/tools`.

@@ -24,6 +24,7 @@
 //! api          the HTTP surface against docs/openapi.yaml, by schemathesis
 //! browser      Chromium's own EventSource and WebSocket
 //! bench [...]  Tidewire beside the floor; prints figures, gates nothing on time
+//! bench peers [...]  Tidewire beside nchan, uWebSockets, Socket.IO and others, which it installs; writes docs/benchmarks.md
 //! fuzz [SECONDS]  every fuzz target for so long
 //! ```
 
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     let report = match verb.as_str() {
         "test" => tier::everything(),
         "fmt" => return run::through("cargo", &["fmt", "--all"]),
+        "bench" if rest.first().is_some_and(|figure| figure == "peers") => return bench_peers(&rest[1..]),
         "bench" => {
             let bench = ["run", "--release", "--package", "tidewire-benches", "--"];
             let arguments: Vec<&str> = bench.into_iter().chain(rest.iter().map(String::as_str)).collect();
@@ -90,6 +92,19 @@ fn main() -> ExitCode {
     };
     println!("{report}");
     if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Installs the peers, builds both binaries, and measures.
+fn bench_peers(arguments: &[String]) -> ExitCode {
+    let built = tier::with_binary(Tally::default);
+    match machine::peers() {
+        Ok(mut bench) if built.failed == 0 => run::status(bench.args(arguments)),
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | epoll | conformance | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | bench | fuzz";

@@ -74,11 +74,16 @@ const LONGEST: Duration = Duration::from_secs(20 * 60);
 
 /// Runs a program with its output on the screen, and ends as it ends.
 pub fn through(program: &str, arguments: &[&str]) -> ExitCode {
-    match command(program, arguments).status() {
+    status(&mut command(program, arguments))
+}
+
+/// The same for a command that is made already.
+pub fn status(command: &mut Command) -> ExitCode {
+    match command.status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{program}: {error}");
+            eprintln!("{}: {error}", command.get_program().display());
             ExitCode::FAILURE
         }
     }

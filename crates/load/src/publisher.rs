@@ -19,7 +19,7 @@ pub struct Publisher {
 pub enum Verdict {
     /// Not all of it is here yet.
     Incomplete,
-    /// 200. The next may be sent, unless the connection ends here.
+    /// A success: 200, or another 2xx of other servers. The next may be sent, unless the connection ends here.
     Published {
         /// Bytes of the answer.
         bytes: usize,
@@ -93,7 +93,7 @@ fn judge(bytes: &[u8]) -> io::Result<Verdict> {
     let Some(answer) = answer else { return Ok(Verdict::Incomplete) };
     let (bytes, closes) = (answer.head.len() + answer.body.len(), answer.closes());
     Ok(match answer.status {
-        200 => Verdict::Published { bytes, closes },
+        200..=299 => Verdict::Published { bytes, closes },
         status => Verdict::Refused { bytes, closes, refusal: Refusal::of(status, answer.body) },
     })
 }

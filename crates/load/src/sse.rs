@@ -118,11 +118,11 @@ impl Lines {
             self.data.shrink_to(KEPT_MAX);
             self.has_data = false;
             self.control = Control::None;
-        } else if let Some(data) = line.strip_prefix(b"data: ") {
+        } else if let Some(data) = field(line, b"data:") {
             // Payloads have one line each; more would join into something that the ledger calls corrupt.
             self.data.extend_from_slice(data);
             self.has_data = true;
-        } else if let Some(id) = line.strip_prefix(b"id: ") {
+        } else if let Some(id) = field(line, b"id:") {
             self.id.clear();
             self.id.extend_from_slice(id);
         } else if let Some(event) = line.strip_prefix(b"event: $") {
@@ -133,4 +133,10 @@ impl Lines {
             };
         }
     }
+}
+
+/// The value of a line that begins with `name`; one space after the colon is not part of it (WHATWG HTML, section 9.2.6).
+fn field<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
+    let value = line.strip_prefix(name)?;
+    Some(value.strip_prefix(b" ").unwrap_or(value))
 }

@@ -160,6 +160,14 @@ mod tests {
     }
 
     #[test]
+    fn the_space_after_a_colon_is_optional() {
+        check(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata:one\nid:a.1\n\n",
+            &["accepted", "message one", "cursor a.1"],
+        );
+    }
+
+    #[test]
     fn control_events_are_no_messages_and_a_gap_is_told() {
         check(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n\

@@ -41,6 +41,11 @@ impl Subscriber {
         Ok(())
     }
 
+    /// Sends more after the request, for protocols in which subscribers answer.
+    pub fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        write_whole(&mut self.socket, bytes)
+    }
+
     /// Whether the request was sent.
     pub fn has_asked(&self) -> bool {
         self.asked
