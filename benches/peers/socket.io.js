@@ -7,11 +7,10 @@ const { answer } = require("./channels.js");
 const server = http.createServer();
 const io = new Server(server, { transports: ["websocket"], serveClient: false, perMessageDeflate: false });
 server.on("request", answer((channel, body) => io.to(channel).emit("m", body.toString())));
-// Its guide on memory advises to let go of the first request.
-io.engine.on("connection", (connection) => (connection.request = null));
-io.use((socket, next) => {
+io.on("connection", (socket) => {
   socket.join(socket.handshake.query.channel);
-  next();
+  // Its guide on memory advises to let go of the first request.
+  socket.conn.request = null;
 });
 // Publishers keep their connections through pauses.
 server.keepAliveTimeout = 60_000;

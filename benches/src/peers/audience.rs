@@ -62,8 +62,6 @@ enum Reply {
 const PUBLISHERS: u64 = 1 << 32;
 /// Events of one turn.
 const TURN_MAX: usize = 256;
-/// Between connect and accepted, at any time.
-const OUTSTANDING: usize = 64;
 /// Connections that neither succeed nor fail for this long are a failure of the run.
 const STALLED: Duration = Duration::from_secs(10);
 /// What has not arrived this long after the last message is lost.
@@ -85,13 +83,13 @@ impl Audience {
         })
     }
 
-    /// Opens `each` listeners of every channel, [`OUTSTANDING`] at a time between connect and accepted.
-    pub fn gather(&mut self, each: usize) -> io::Result<()> {
+    /// Opens `each` listeners of every channel, `outstanding_max` at a time between connect and accepted.
+    pub fn gather(&mut self, each: usize, outstanding_max: usize) -> io::Result<()> {
         self.tally.ledgers.iter_mut().for_each(|ledger| ledger.expect_readers(each));
         let count = each * self.tally.ledgers.len();
         let (mut progress, mut at) = (Instant::now(), 0);
         while self.tally.accepted < count {
-            while self.listeners.len() < count.min(self.tally.accepted + OUTSTANDING) {
+            while self.listeners.len() < count.min(self.tally.accepted + outstanding_max) {
                 let index = self.listeners.len();
                 let one =
                     Subscriber::connect(index, self.address.subscribe.into(), &self.epoll, index as u64)?;
@@ -335,7 +333,7 @@ mod tests {
             std::thread::spawn(move || floor::run(&listener));
             let address = Address { dialect: Dialect::Plain, transport, subscribe: here, publish: here };
             let mut audience = Audience::new(address, 1).unwrap();
-            audience.gather(20).unwrap();
+            audience.gather(20, 4).unwrap();
             audience.open_publishers(2).unwrap();
             for _ in 0..10 {
                 audience.publish(audience.now_ns()).unwrap();

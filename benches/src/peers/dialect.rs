@@ -36,6 +36,12 @@ impl Dialect {
     pub fn keeps_publishers(self) -> bool {
         self != Dialect::Pushpin
     }
+
+    /// How many subscribers that are to hear messages connect at a time. Of those that come at once, Pushpin accepts some
+    /// whom it then never sends anything.
+    pub fn joining_max(self) -> usize {
+        if self == Dialect::Pushpin { 1 } else { 64 }
+    }
 }
 
 impl Address {

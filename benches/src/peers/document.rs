@@ -68,6 +68,8 @@ machine or another day.
   whisker in a chart is the same.
 - **Peers differ in what they do.** The floor, axum's `broadcast`, `ws`, uWebSockets, Express and better-sse keep nothing and
   tell nobody what was missed; nchan and Tidewire keep a history and give every message an id to resume from.
+- **Pushpin's subscribers** connect one after another where they are to hear messages. Of many that come at once, it accepts
+  some whom it then never sends anything.
 
 ";
 
@@ -108,18 +110,23 @@ fn write_scenario(text: &mut String, results: &Results, scenario: &Scenario) {
         let _ = writeln!(text, "![{}: {title}](benchmarks/{})\n", scenario.title, file.replace(' ', "%20"));
     }
     let titles: Vec<&str> = scenario.figures.iter().skip(1).map(|column| column.title).collect();
-    let _ = writeln!(text, "| | | {} | × floor | {} |", first.title, titles.join(" | "));
-    let _ = writeln!(text, "|---|---|{}", "--:|".repeat(scenario.figures.len() + 1));
+    let sorted = sorted(results, scenario, first);
+    // Where the floor is nothing, or was not measured, nothing is a multiple of it.
+    let has_ratio = sorted.iter().any(|case| floor_ratio(results, case, first).is_some());
+    let ratio_title = if has_ratio { "× floor | " } else { "" };
+    let _ = writeln!(text, "| | | {} | {ratio_title}{} |", first.title, titles.join(" | "));
+    let _ = writeln!(text, "|---|---|{}", "--:|".repeat(scenario.figures.len() + usize::from(has_ratio)));
     let mut has_busy = false;
-    for case in sorted(results, scenario, first) {
+    for case in sorted {
         let values = results.values(&case, first.name);
         let busy = median(&results.values(&case, GENERATOR)).is_some_and(|busy| busy > BUSY_PERCENT);
         let is_busy = busy && first.better == Better::More;
         has_busy |= is_busy;
-        let mut cells = vec![
-            format!("{}{}", spread(&values).replace('-', "–"), if is_busy { " *" } else { "" }),
-            floor_ratio(results, &case, first),
-        ];
+        let figures = if values.len() == 1 { figure(values[0]) } else { spread(&values).replace('-', "–") };
+        let mut cells = vec![format!("{figures}{}", if is_busy { " *" } else { "" })];
+        if has_ratio {
+            cells.push(floor_ratio(results, &case, first).unwrap_or("–".to_owned()));
+        }
         for column in scenario.figures.iter().skip(1) {
             cells.push(median(&results.values(&case, column.name)).map_or("–".to_owned(), figure));
         }
@@ -251,14 +258,12 @@ fn sorted(results: &Results, scenario: &Scenario, column: &Figure) -> Vec<Case> 
 }
 
 /// The median as a multiple of the floor's over the same transport.
-fn floor_ratio(results: &Results, case: &Case, column: &Figure) -> String {
+fn floor_ratio(results: &Results, case: &Case, column: &Figure) -> Option<String> {
     let floor = Case::new(&case.scenario, FLOOR, &case.transport);
     let of = |case: &Case| median(&results.values(case, column.name));
-    match (of(case), of(&floor)) {
-        // Beside next to nothing, a ratio is one of noise.
-        (Some(value), Some(floor)) if floor > 0.1 => format!("{:.2}", value / floor),
-        _ => "–".to_owned(),
-    }
+    let (value, floor) = (of(case)?, of(&floor)?);
+    // Beside next to nothing, a ratio is one of noise.
+    (floor > 0.1).then(|| format!("{:.2}", value / floor))
 }
 
 fn bar(results: &Results, case: &Case, column: &Figure) -> Bar {

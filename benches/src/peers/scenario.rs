@@ -27,6 +27,8 @@ const FAN_RATE: u64 = 50;
 const CHANNELS: usize = 1_000;
 /// Of channels: so many publishes are unanswered at all times.
 const CHANNELS_PUBLISHERS: usize = 64;
+/// Of idle: between connect and accepted, at any time.
+const CONNECTING: usize = 64;
 /// A head may leave before the server has joined the subscriber to its channel.
 const SETTLE: Duration = Duration::from_millis(500);
 /// Before memory is read: time for both sides to finish what they put off.
@@ -82,7 +84,7 @@ fn deliver(started: &Started, plan: &Plan, names: &[&'static str]) -> Vec<Outcom
     }
     let gather = || -> io::Result<Audience> {
         let mut audience = Audience::new(started.address, 1)?;
-        audience.gather(plan.subscribers)?;
+        audience.gather(plan.subscribers, started.address.dialect.joining_max())?;
         audience.open_publishers(FAN_PUBLISHERS)?;
         audience.run_for(SETTLE)?;
         schedule(&mut audience, WARM_UP)?;
@@ -110,7 +112,7 @@ fn fan(audience: &mut Audience, started: &Started, time: Duration) -> io::Result
     let watch = Watch::begin(audience, started, before)?;
     schedule(audience, time)?;
     audience.drain()?;
-    watch.end(audience, started).map(|taken| taken.delivery())
+    watch.end(audience, started)?.delivery()
 }
 
 /// Publishes on a schedule that does not wait for the server.
@@ -139,7 +141,7 @@ fn saturate(
     // What is still on its way is no loss, but the clock stops here.
     let taken = watch.end(audience, started)?;
     audience.drain()?;
-    Ok(taken.after_drain(audience).delivery())
+    taken.after_drain(audience).delivery()
 }
 
 fn channels(peer: &Peer, started: &Started, plan: &Plan) -> io::Result<Rows> {
@@ -147,7 +149,7 @@ fn channels(peer: &Peer, started: &Started, plan: &Plan) -> io::Result<Rows> {
         return Err(io::Error::other("the floor has one channel"));
     }
     let mut audience = Audience::new(started.address, CHANNELS)?;
-    audience.gather(1)?;
+    audience.gather(1, started.address.dialect.joining_max())?;
     audience.open_publishers(CHANNELS_PUBLISHERS)?;
     audience.run_for(SETTLE)?;
     press(&mut audience, WARM_UP / 2, |_| true)?;
@@ -155,7 +157,7 @@ fn channels(peer: &Peer, started: &Started, plan: &Plan) -> io::Result<Rows> {
     press(&mut audience, plan.press, |_| true)?;
     let taken = watch.end(&audience, started)?;
     audience.drain()?;
-    Ok(taken.after_drain(&audience).publishing())
+    taken.after_drain(&audience).publishing()
 }
 
 /// Publishes at once whenever a publisher is idle and there is `room`.
@@ -177,7 +179,7 @@ fn idle(started: &Started, plan: &Plan) -> io::Result<Rows> {
     let fresh = started.memory()?;
     let mut audience = Audience::new(started.address, 1)?;
     let watch = Watch::begin(&mut audience, started, Faults::default())?;
-    audience.gather(plan.connections)?;
+    audience.gather(plan.connections, CONNECTING)?;
     let accepted = watch.end(&audience, started)?;
     audience.run_for(REST)?;
     // A server may put work off until after the head; it belongs to the connection all the same.
@@ -284,7 +286,8 @@ impl Taken {
         self
     }
 
-    fn delivery(&self) -> Rows {
+    fn delivery(&self) -> io::Result<Rows> {
+        self.expect(self.delivered)?;
         let [p50, p99, p999, max] = self.latency_ms;
         let mut rows = vec![
             ("rate", self.delivered / self.wall_s),
@@ -297,15 +300,26 @@ impl Taken {
         ];
         rows.extend(self.busy());
         rows.extend(wrong(self.faults));
-        rows
+        Ok(rows)
     }
 
-    fn publishing(&self) -> Rows {
+    fn publishing(&self) -> io::Result<Rows> {
+        self.expect(self.answered.min(self.delivered))?;
         let mut rows =
             vec![("publishes", self.answered / self.wall_s), ("cpu", self.server_s * 1e6 / self.answered)];
         rows.extend(self.busy());
         rows.extend(wrong(self.faults));
-        rows
+        Ok(rows)
+    }
+
+    /// A peer of which nothing arrived has no figures.
+    fn expect(&self, count: f64) -> io::Result<()> {
+        let lost = self.faults.wrong.lost;
+        if count > 0.0 {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("nothing arrived, {lost} deliveries were lost")))
+        }
     }
 
     fn busy(&self) -> Rows {

@@ -48,7 +48,7 @@ impl Started {
         let backend = match peer.program {
             Program::Pushpin => {
                 let address = free_address()?;
-                fs::write(folder.join("routes"), format!("* {address}\n"))?;
+                fs::write(folder.join("routes"), format!("* {address},over_http\n"))?;
                 Some(spawn(&mut node("grip.js", address), &folder.join("backend.log"))?)
             }
             _ => None,
