@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::report::{figure, median};
+use crate::peers::results::digits;
+use crate::report::median;
 
 /// One bar: the median, and a whisker from the least to the most.
 pub struct Bar {
@@ -29,9 +30,9 @@ const WIDTH: f64 = 860.0;
 const ROW: f64 = 26.0;
 const BAR: f64 = 16.0;
 const TOP: f64 = 70.0;
-const LEFT: f64 = 214.0;
+const LEFT: f64 = 250.0;
 /// Of the longest bar. What is left is for its figure.
-const LENGTH: f64 = 500.0;
+const LENGTH: f64 = 490.0;
 
 /// The colours of a light page, and of a dark one.
 const STYLE: &str = "\
@@ -111,7 +112,7 @@ fn draw_bar(svg: &mut String, bar: &Bar, top: f64, end: f64) {
         "<text class=\"{weight}text\" x=\"{:.1}\" y=\"{}\">{}</text>",
         after + 8.0,
         line + 4.5,
-        figure(middle)
+        digits(middle)
     );
 }
 

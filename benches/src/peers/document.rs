@@ -6,10 +6,10 @@ use crate::peers::chart::{self, Bar, Tone};
 use crate::peers::figure::{
     BUSY_PERCENT, Better, Figure, GENERATOR, OTHERS, OTHERS_PERCENT, SCENARIOS, Scenario,
 };
-use crate::peers::results::{Case, Results};
+use crate::peers::results::{Case, Results, digits, spread};
 use crate::peers::roster::{self, FLOOR, OURS};
 use crate::peers::scenario::WRONG;
-use crate::report::{figure, median, spread};
+use crate::report::median;
 
 /// Around what people have written, which outlives the next run.
 const REMARKS: [&str; 2] =
@@ -122,13 +122,12 @@ fn write_scenario(text: &mut String, results: &Results, scenario: &Scenario) {
         let busy = median(&results.values(&case, GENERATOR)).is_some_and(|busy| busy > BUSY_PERCENT);
         let is_busy = busy && first.better == Better::More;
         has_busy |= is_busy;
-        let figures = if values.len() == 1 { figure(values[0]) } else { spread(&values).replace('-', "–") };
-        let mut cells = vec![format!("{figures}{}", if is_busy { " *" } else { "" })];
+        let mut cells = vec![format!("{}{}", spread(&values), if is_busy { " *" } else { "" })];
         if has_ratio {
             cells.push(floor_ratio(results, &case, first).unwrap_or("–".to_owned()));
         }
         for column in scenario.figures.iter().skip(1) {
-            cells.push(median(&results.values(&case, column.name)).map_or("–".to_owned(), figure));
+            cells.push(median(&results.values(&case, column.name)).map_or("–".to_owned(), digits));
         }
         let title = title(&case);
         let title = if case.peer.starts_with(OURS) { format!("**{title}**") } else { title.to_owned() };
@@ -206,9 +205,9 @@ fn loss(results: &Results, scenario: &Scenario, column: &Figure, ours: &Case, ri
     Some(Loss {
         figure: format!("{}: {}", scenario.name, column.title),
         transport: transport(ours),
-        ours: figure(my_median),
+        ours: digits(my_median),
         winner: title(rival),
-        theirs: figure(their_median),
+        theirs: digits(their_median),
         by: if is_clear { format!("{by:.0} %") } else { format!("{by:.0} %, within the spread") },
     })
 }
@@ -335,7 +334,7 @@ mod tests {
     #[test]
     fn whoever_was_ahead_is_named_and_noise_is_called_noise() {
         let clear = sample(&[("tidewire", [8.0, 8.0, 8.0]), ("nchan", [4.0, 4.0, 4.0])]);
-        let expected = "| fan: CPU s per million deliveries | SSE | 8.00 | nchan | 4.00 | 50 % |";
+        let expected = "| fan: CPU seconds per million deliveries | SSE | 8.00 | nchan | 4.00 | 50 % |";
         assert_eq!(line(&write(&clear, ""), "| fan:"), expected);
         let noise = sample(&[("tidewire", [8.0, 7.0, 9.0]), ("nchan", [7.5, 7.5, 7.5])]);
         assert!(line(&write(&noise, ""), "| fan:").ends_with("6 %, within the spread |"));

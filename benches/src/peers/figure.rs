@@ -55,7 +55,7 @@ pub static SCENARIOS: [Scenario; 5] = [
                 (open loop). Latency runs from when a message should have left to when a subscriber had read it; a lost \
                 delivery is infinitely late.",
         figures: &[
-            drawn("cpu", "CPU s per million deliveries", Better::Less),
+            drawn("cpu", "CPU seconds per million deliveries", Better::Less),
             column("p50", "p50, ms", Better::Neither),
             drawn("p99", "p99, ms", Better::Less),
             column("p99.9", "p99.9, ms", Better::Neither),
@@ -107,7 +107,7 @@ pub static SCENARIOS: [Scenario; 5] = [
 
 const SATURATED: &[Figure] = &[
     drawn("rate", "deliveries per second", Better::More),
-    column("cpu", "CPU s per million deliveries", Better::Less),
+    column("cpu", "CPU seconds per million deliveries", Better::Less),
     column("p99", "p99, ms", Better::Less),
     column("per read", "deliveries per read", Better::Neither),
     column(GENERATOR, "generator busy, %", Better::Neither),

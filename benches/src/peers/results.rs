@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::report::{figure, median};
+
 /// Everything that a run came to.
 #[derive(Debug, Default, PartialEq)]
 pub struct Results {
@@ -125,6 +127,30 @@ impl Results {
     }
 }
 
+/// The median, and in brackets the least and the most, where there is more than one.
+pub fn spread(values: &[f64]) -> String {
+    let Some(middle) = median(values) else { return "–".to_owned() };
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    match values.len() {
+        1 => digits(middle),
+        _ => format!("{} ({}–{})", digits(middle), digits(least), digits(most)),
+    }
+}
+
+/// Three digits that matter, for people, and spaces between thousands.
+pub fn digits(value: f64) -> String {
+    let text = figure(value);
+    let Some(head) = text.len().checked_sub(3).filter(|_| value.is_finite() && value >= 10_000.0) else {
+        return text;
+    };
+    let (head, tail) = text.split_at(head);
+    match head.len().checked_sub(3).filter(|at| *at > 0) {
+        Some(at) => format!("{} {} {tail}", &head[..at], &head[at..]),
+        None => format!("{head} {tail}"),
+    }
+}
+
 /// Five digits that matter: more would be noise, and counts stay whole.
 fn number(value: f64) -> String {
     match value.abs() {
@@ -160,6 +186,14 @@ mod tests {
             Results::from_tsv("# kernel\tLinux\nfan\tws\n"),
             Err("line 2 holds no figure: fan\tws".to_owned())
         );
+    }
+
+    #[test]
+    fn people_read_three_digits_and_thousands_apart() {
+        let texts = [0.123, 5.678, 1_679.0, 12_345.6, 512_530.0, 1_234_567.0, f64::INFINITY].map(digits);
+        assert_eq!(texts, ["0.12", "5.68", "1679", "12 346", "512 530", "1 234 567", "never"]);
+        assert_eq!(spread(&[3.0, 1.0, 2.0]), "2.00 (1.00–3.00)");
+        assert_eq!((spread(&[2.0]), spread(&[])), ("2.00".to_owned(), "–".to_owned()));
     }
 
     #[test]
