@@ -18,6 +18,11 @@ pub enum Error {
         /// What the system says.
         why: String,
     },
+    /// Nobody answers there any more.
+    Gone {
+        /// As it was asked for.
+        authority: String,
+    },
     /// The server refused what the run depends on.
     Refused {
         /// Who was refused.
@@ -89,10 +94,20 @@ impl Error {
         Error::Unreachable { authority: target.authority.clone(), why }
     }
 
+    /// The same of a server that has answered before.
+    pub fn gone(self) -> Error {
+        match self {
+            Error::Unreachable { authority, .. } => Error::Gone { authority },
+            other => other,
+        }
+    }
+
     /// Whether the same may succeed later.
     pub fn may_pass(&self) -> bool {
         match self {
-            Error::Unreachable { .. } | Error::Stalled { .. } | Error::TurnedAway => true,
+            Error::Unreachable { .. } | Error::Gone { .. } | Error::Stalled { .. } | Error::TurnedAway => {
+                true
+            }
             Error::Refused { refusal, .. } => refusal.may_pass(),
             Error::Plan(_) | Error::OpenFiles { .. } | Error::Answer(_) | Error::System { .. } => false,
         }
@@ -105,6 +120,9 @@ impl fmt::Display for Error {
             Error::Plan(what) => f.write_str(what),
             Error::Unreachable { authority, why } => {
                 write!(f, "cannot reach {authority}: {why}. Start a server there, or name another with --url")
+            }
+            Error::Gone { authority } => {
+                write!(f, "the server at {authority} went away in the middle of it: look at what it said last")
             }
             Error::Refused { role, refusal } => {
                 let who = match role {
@@ -134,3 +152,26 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_open_files_are_told_with_the_limit_whatever_was_tried() {
+        let told = Error::system("open a socket", io::Error::from_raw_os_error(24)).to_string();
+        assert!(
+            told.contains(&format!("allows {}", crate::sys::open_files())) && told.contains("ulimit -n"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_server_that_was_never_there_is_not_one_that_went_away() {
+        let target = Target::at("127.0.0.1:1".parse().unwrap());
+        let refused = || Error::connect(&target, io::ErrorKind::ConnectionRefused.into());
+        assert!(refused().to_string().contains("nobody listens there. Start a server"));
+        assert!(refused().gone().to_string().contains("went away"));
+        assert!(refused().may_pass() && refused().gone().may_pass());
+    }
+}

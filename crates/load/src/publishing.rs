@@ -127,7 +127,7 @@ impl<'r> Publishing<'r> {
 
     fn publish(&mut self, index: usize, number: u32, due_ns: u64, now_ns: u64) -> Result<(), Error> {
         if self.lines[index].closed {
-            self.lines[index].publisher = self.connect(index)?;
+            self.lines[index].publisher = self.connect(index).map_err(Error::gone)?;
             self.lines[index].closed = false;
             add(&self.shared.publishing.traffic.reopened, 1);
         }

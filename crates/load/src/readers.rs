@@ -194,7 +194,11 @@ impl<'r> Readers<'r> {
         let turn = poller.turn(&mut self.buffer, &self.epoll, token, &mut |data| {
             context.deliver(one, reader, data, latency);
         });
-        match turn.map_err(|error| Error::connect(&plan.target, error))? {
+        let turn = turn.map_err(|error| {
+            let failed = Error::connect(&plan.target, error);
+            if seat.joined { failed.gone() } else { failed }
+        });
+        match turn? {
             Polled::Incomplete | Polled::Closed { unanswered: false } => Ok(()),
             Polled::Connected => self.ask(at),
             Polled::Answered { bytes, first, messages, gap, more } => {
@@ -260,7 +264,7 @@ impl<'r> Readers<'r> {
         let Link::Poll(poller) = &mut seat.link else { return Ok(()) };
         add(&counts.traffic.reopened, 1);
         let opened = poller.reconnect(seat.index, plan.target.address, &self.epoll, at as u64);
-        opened.map_err(|error| Error::connect(&plan.target, error))
+        opened.map_err(|error| Error::connect(&plan.target, error).gone())
     }
 
     /// An end that came together with the last bytes is not told again, so streams are looked at once more.

@@ -17,10 +17,8 @@ use crate::target::Target;
 
 use live::Live;
 
-/// Messages leave on a fixed schedule, whether or not the server keeps up, and latency runs from when each should have left.
-/// Every delivery is held to a ledger. The exit code is 1 when anything was lost, duplicated, out of order, corrupt, cut or
-/// refused.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Bench {
     /// How subscribers receive
     #[arg(long, value_enum, default_value_t = Over::Sse)]
@@ -65,15 +63,16 @@ pub(crate) struct Bench {
     pub server: Server,
 }
 
+const AFTER_HELP: &str = "\
+Messages leave on a fixed schedule, whether or not the server keeps up, and latency runs from when each should have left.
+Exits with 1 when anything was lost, duplicated, out of order, corrupt, cut or refused, or a gap was announced; with 75
+when nobody answers.";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Over {
-    /// Server-Sent Events
     Sse,
-    /// WebSockets, one frame a message
     Ws,
-    /// Long polls, one after the other
     Longpoll,
-    /// Short polls, one an interval
     Poll,
 }
 
