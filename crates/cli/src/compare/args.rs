@@ -14,8 +14,8 @@ use super::measurement::Transport;
 pub(crate) struct Compare {
     /// A running server [default: one of its own, fresh for each run]
     pub url: Option<String>,
-    /// A token or API key that may publish to `compare:*` and subscribe to it
-    #[arg(long, env = "TIDEWIRE_TOKEN", hide_env_values = true, requires = "url")]
+    /// A token or API key for it, good for publishing to `compare:*` and for subscribing
+    #[arg(long, env = "TIDEWIRE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// Which to measure
     #[arg(long, value_enum, value_delimiter = ',', default_value = "poll,longpoll,sse,ws")]
@@ -38,6 +38,10 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "SECONDS", default_value_t = 10,
           value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub seconds: u32,
+    /// How often each is measured, in turn; figures are medians
+    #[arg(long, value_name = "COUNT", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub rounds: u32,
     /// Bytes that each request's head has on top of what it must; the default is what Chromium adds, without cookies
     #[arg(long, value_name = "BYTES", default_value_t = CHROMIUM_HEAD_BYTES,
           value_parser = clap::value_parser!(u32).range(0..=8_000))]
@@ -79,13 +83,14 @@ impl Compare {
         }
         let names = self.transport.iter().map(|transport| transport.word().to_owned()).collect();
         command.push_str(&format!(
-            " --transport {} --clients {} --rate {} --size {} --poll-interval {} --seconds {} --head-bytes {} --crowd {}",
+            " --transport {} --clients {} --rate {} --size {} --poll-interval {} --seconds {} --rounds {} --head-bytes {} --crowd {}",
             list(names),
             list(self.clients.iter().map(ToString::to_string).collect()),
             list(self.rate.iter().map(ToString::to_string).collect()),
             self.size,
             units::show_duration(self.poll_interval),
             self.seconds,
+            self.rounds,
             self.head_bytes,
             self.crowd,
         ));
@@ -137,7 +142,6 @@ mod tests {
             "compare --poll-interval soon",
             "compare --seconds 0",
             "compare --transport carrier-pigeon",
-            "compare --token secret",
         ] {
             assert!(typed(line).is_err(), "{line}");
         }

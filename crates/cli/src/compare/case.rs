@@ -25,6 +25,8 @@ pub(crate) struct Row {
     /// The crowd that was measured. The same number as the case's where nothing had to be worked out.
     pub measured_clients: u64,
     pub requests_per_s: f64,
+    /// From 0 to 1, as measured; `None` for streams.
+    pub empty_share: Option<f64>,
     pub up_bytes_per_s: f64,
     pub down_bytes_per_s: f64,
     /// Cores of the server's machine that are busy all the time.
@@ -72,6 +74,7 @@ fn row(comparison: &Comparison, largest: &Measurement, clients: u64) -> Option<R
         transport: largest.transport,
         measured_clients: largest.clients,
         requests_per_s: per_s(largest.requests),
+        empty_share: largest.empty_share(),
         up_bytes_per_s: per_s(largest.bytes_up),
         down_bytes_per_s: per_s(largest.bytes_down),
         cores: largest.server_cores().map(|cores| cores * factor),

@@ -23,6 +23,8 @@ pub(crate) struct Setting {
     pub poll_interval_s: f64,
     /// How long each run was to measure, in seconds.
     pub seconds: u64,
+    /// How often each was measured.
+    pub rounds: u64,
     /// How many clients the worked case has.
     pub crowd: u64,
     /// Bytes that each request's head has on top of what it must have, as those of a browser do.

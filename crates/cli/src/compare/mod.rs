@@ -18,6 +18,7 @@ mod measurement;
 mod numbers;
 mod private;
 mod report;
+mod rounds;
 mod runner;
 mod sheet;
 mod table;

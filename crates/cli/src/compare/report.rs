@@ -59,7 +59,7 @@ fn header(comparison: &Comparison) -> String {
         ("Messages a second", list(&rates)),
         ("Payload", bytes(setting.size as f64)),
         ("Polls every", time_ms(setting.poll_interval_s * 1e3)),
-        ("Each run", plural(setting.seconds, "second")),
+        ("Each run", format!("{}, {}", plural(setting.seconds, "second"), plural(setting.rounds, "round"))),
         ("Machine", setting.machine.clone()),
         ("Measured", format!("{} by {}", date(setting.began_s), setting.version)),
     ];
@@ -248,12 +248,23 @@ fn method(comparison: &Comparison) -> String {
         format!("Bytes are counted at the clients' sockets, heads of HTTP included, TCP's own left out. A stream is asked for before the clock starts. {heads}"),
         "CPU is that of all the server's threads, publishing included. Memory is the server's proportional set size with all clients there, less that without them; what the kernel holds for connections is not in it.".to_owned(),
         "Every message is numbered, and every client is held to having seen each one once and in order. A run in which one was missing, came twice, or was cut off is shown and not judged, and neither is one in which the generator used more than 85 % of a core.".to_owned(),
+        rounds(setting.rounds),
         "What is called worked out was not measured: it is what a smaller crowd took, multiplied.".to_owned(),
     ];
     let points: String = points.iter().map(|point| format!("<li>{}</li>\n", text(point))).collect();
     format!(
         "<section>\n<h2>How this was measured</h2>\n<ul>\n{points}</ul>\n<p>To do it again: <code>{}</code></p>\n</section>\n",
         escape(&setting.command)
+    )
+}
+
+fn rounds(rounds: u64) -> String {
+    if rounds == 1 {
+        return "Each was measured once. Differences in cost of less than a third are taken for noise; --rounds 3 tells finer ones.".into();
+    }
+    format!(
+        "Each was measured {} times in turn, and figures are medians. One costs less than another where its worst round is better than the other's best.",
+        count(rounds as f64)
     )
 }
 

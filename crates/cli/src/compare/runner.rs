@@ -12,8 +12,9 @@ use super::args::Compare;
 use super::case::work_out;
 use super::comparison::{Comparison, Setting};
 use super::measurement::{Cost, Faults, Latency, Measurement, Transport};
-use super::numbers::{count, per_second};
+use super::numbers::{count, per_second, plural};
 use super::private::{Private, Running};
+use super::rounds::gathered;
 use super::verdict::judge;
 use super::{report, table};
 use crate::args::Server;
@@ -51,22 +52,28 @@ pub(crate) fn run(args: &Compare) -> Result<(), Failure> {
     Err(Failure::Runtime("something was lost, repeated, refused or cut off: see the tables".into()))
 }
 
-/// Every transport in turn within a scene, so that what drifts on the machine drifts for all.
+/// Every transport in turn, and that as often as there are rounds, so that what drifts on the machine drifts for all.
 fn measure(args: &Compare, running: &Running) -> Result<Vec<Measurement>, Failure> {
-    let all = args.rate.len() * args.clients.len() * args.transport.len();
-    let mut runs = Vec::with_capacity(all);
+    let all = args.rate.len() * args.clients.len() * args.transport.len() * args.rounds as usize;
+    eprintln!("{}, about {} in all", plural(all as u64, "run"), minutes(args));
+    let mut runs = Vec::new();
+    let mut number = 0;
     for &rate in &args.rate {
         for &clients in &args.clients {
-            for &transport in &args.transport {
-                let watch = Watch::new(format!(
-                    "{} of {all}: {}, {} clients, {}",
-                    runs.len() + 1,
-                    transport.name(),
-                    count(f64::from(clients)),
-                    per_second(rate)
-                ));
-                runs.push(measure_one(args, running, transport, clients, rate, watch)?);
+            let mut rounds = vec![Vec::new(); args.transport.len()];
+            for _ in 0..args.rounds {
+                for (&transport, measured) in args.transport.iter().zip(&mut rounds) {
+                    number += 1;
+                    let watch = Watch::new(format!(
+                        "{number} of {all}: {}, {} clients, {}",
+                        transport.name(),
+                        count(f64::from(clients)),
+                        per_second(rate)
+                    ));
+                    measured.push(measure_one(args, running, transport, clients, rate, watch)?);
+                }
             }
+            runs.extend(rounds.iter().filter_map(|measured| gathered(measured)));
         }
     }
     Ok(runs)
@@ -80,12 +87,14 @@ fn measure_one(
     rate: f64,
     mut watch: Watch,
 ) -> Result<Measurement, Failure> {
-    let private = match &args.url {
-        Some(_) => None,
-        None => Some(Private::start(running)?),
+    let (private, server) = match &args.url {
+        Some(url) => (None, Server { url: url.clone(), token: args.token.clone() }),
+        None => {
+            let private = Private::start(running)?;
+            let server = Server { url: private.url.clone(), token: None };
+            (Some(private), server)
+        }
     };
-    let url = private.as_ref().map(|private| private.url.clone()).or_else(|| args.url.clone());
-    let server = Server { url: url.unwrap_or_default(), token: args.token.clone() };
     let target = Target::of(&server)?;
     let found =
         tidewire_load::Target::resolve(&target.host, target.port, &target.authority, &target.path("", &[]));
@@ -101,7 +110,7 @@ fn measure_one(
         prefix: "compare".into(),
         rate,
         payload_bytes: args.size as usize,
-        warm_up: WARM_UP,
+        warm_up: warm_up(args, transport),
         duration: Duration::from_secs(u64::from(args.seconds)),
         poll_interval: args.poll_interval,
         process: private.as_ref().map(|private| private.process),
@@ -109,6 +118,26 @@ fn measure_one(
     };
     let measured = tidewire_load::run(&plan, &mut |progress| watch.show(progress)).map_err(failure)?;
     Ok(taken(transport, rate, &measured))
+}
+
+/// How long it all takes.
+fn minutes(args: &Compare) -> String {
+    // To start a server, to join, and to wait for the last message.
+    const AROUND: Duration = Duration::from_secs(1);
+    let measured = Duration::from_secs(u64::from(args.seconds));
+    let each: Duration = args.transport.iter().map(|&one| warm_up(args, one) + measured + AROUND).sum();
+    let times = args.rate.len() * args.clients.len() * args.rounds as usize;
+    let whole_s = each.as_secs_f64() * times as f64;
+    if whole_s < 90.0 {
+        plural(whole_s.ceil() as u64, "second")
+    } else {
+        plural((whole_s / 60.0).ceil() as u64, "minute")
+    }
+}
+
+/// A poll brings what came since the last one. The first of a client to be measured must not bring less than any other.
+fn warm_up(args: &Compare, transport: Transport) -> Duration {
+    if transport == Transport::Poll { WARM_UP + args.poll_interval } else { WARM_UP }
 }
 
 /// One line of so many bytes; a length that no line can have is the next that one can.
@@ -154,6 +183,7 @@ fn taken(transport: Transport, rate: f64, measured: &Measured) -> Measurement {
                 .memory
                 .map(|memory| memory.per_subscriber_kib(measured.subscribers).max(0.0) * 1024.0),
         }),
+        cpu_spread: None,
         generator_busy: measured.generator.busiest_percent / 100.0,
         late_itself: measured.punctuality.late_itself,
         faults: Faults {
@@ -174,6 +204,7 @@ fn setting(args: &Compare, began_s: u64) -> Setting {
         size: args.size as usize,
         poll_interval_s: args.poll_interval.as_secs_f64(),
         seconds: u64::from(args.seconds),
+        rounds: u64::from(args.rounds),
         crowd: u64::from(args.crowd),
         head_bytes: args.head_bytes as usize,
         machine: machine(),
@@ -246,6 +277,9 @@ fn end_with_us(running: &Running) -> Result<(), Failure> {
     Ok(())
 }
 
+/// One less than a terminal that nobody made wider.
+const LINE_MAX: usize = 79;
+
 /// Says on standard error how a run gets on: in place at a terminal, else one line a run.
 struct Watch {
     title: String,
@@ -273,7 +307,9 @@ impl Watch {
             }
             Phase::Draining => "waiting for what is on its way".into(),
         };
-        eprint!("\r\x1b[K{}: {what}", self.title);
+        // A line that wraps cannot be taken back.
+        let line: String = format!("{}: {what}", self.title).chars().take(LINE_MAX).collect();
+        eprint!("\r\x1b[K{line}");
         let _ = std::io::stderr().flush();
     }
 }

@@ -1,7 +1,7 @@
 //! What a table says, whether it is drawn in a terminal or on a page: transports across, figures down.
 
 use super::case::{Case, Row};
-use super::measurement::{Faults, Measurement, Transport};
+use super::measurement::{Faults, Measurement, Spread, Transport};
 use super::numbers::{bandwidth, bytes, count, list, per_second, percent, time_ms, time_us, times};
 
 /// A table in words.
@@ -48,6 +48,12 @@ pub(crate) fn measured(scene: &[&Measurement]) -> Sheet {
         line("lost", &|run| Some(count(run.faults.lost as f64))),
         line("duplicated", &|run| Some(count(run.faults.duplicated as f64))),
     ];
+    if scene.iter().any(|run| run.cpu_spread.is_some()) {
+        let spread = |name, of: fn(Spread) -> f64| line(name, &|run| Some(time_us(of(run.cpu_spread?))));
+        let after = lines.iter().position(|line| line.name == "server CPU, a message").map_or(0, |at| at + 1);
+        lines.insert(after, spread("  best round", |spread| spread.least));
+        lines.insert(after + 1, spread("  worst round", |spread| spread.most));
+    }
     // The rest is there to be seen when it happens.
     for (at, (name, _)) in scarce(first).into_iter().enumerate() {
         let number = |run: &Measurement| scarce(run)[at].1;
@@ -86,6 +92,7 @@ pub(crate) fn worked_out(case: &Case) -> Sheet {
     };
     let lines = vec![
         line("requests a second", &|row| Some(count(row.requests_per_s))),
+        line("answers without news", &|row| row.empty_share.map(percent)),
         line("bandwidth, up", &|row| Some(bandwidth(row.up_bytes_per_s))),
         line("bandwidth, down", &|row| Some(bandwidth(row.down_bytes_per_s))),
         line("server, cores", &|row| row.cores.map(count)),
@@ -163,6 +170,15 @@ mod tests {
         assert_eq!(cells(&sheet, "latency, p99"), ["4.95 s", "9 ms", "4 ms", "4 ms"]);
         assert_eq!(cells(&sheet, "lost"), ["0", "0", "0", "0"]);
         assert!(sheet.notes.is_empty() && sheet.lines.iter().all(|line| line.name != "gaps"));
+    }
+
+    #[test]
+    fn several_rounds_show_how_far_they_lay_apart() {
+        let mut comparison = compared(&[1_000]);
+        comparison.runs[2].cpu_spread = Some(Spread { least: 5.0, most: 7.0 });
+        let sheet = measured(&comparison.scene(1.0, 1_000));
+        assert_eq!(cells(&sheet, "  best round"), ["–", "–", "5 µs", "–"]);
+        assert_eq!(cells(&sheet, "  worst round"), ["–", "–", "7 µs", "–"]);
     }
 
     #[test]

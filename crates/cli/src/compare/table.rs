@@ -40,10 +40,11 @@ fn about(comparison: &Comparison) -> String {
     };
     wrapped(
         &format!(
-            "{server}; messages of {}; polls every {}; {} a run; {}; {}",
+            "{server}; messages of {}; polls every {}; {} a run, {}; {}; {}",
             bytes(setting.size as f64),
             time_ms(setting.poll_interval_s * 1e3),
             plural(setting.seconds, "second"),
+            plural(setting.rounds, "round"),
             setting.machine,
             setting.version
         ),

@@ -16,6 +16,7 @@ pub(super) fn compared(crowds: &[u64]) -> Comparison {
         size: 128,
         poll_interval_s: 5.0,
         seconds: 10,
+        rounds: 1,
         crowd: 10_000,
         head_bytes: 0,
         machine: "a processor, 2 cores, Linux 6".into(),

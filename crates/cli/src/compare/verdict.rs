@@ -29,8 +29,10 @@ pub(crate) struct Reason {
     pub text: String,
 }
 
-/// Costs that differ by less are the same: two runs of one thing differ as much.
+/// Costs that differ by less are the same.
 const SAME: f64 = 1.15;
+/// The same for what was measured once: on a machine that does other things too, two runs of one thing differ as much.
+const SAME_ONCE: f64 = 1.33;
 
 /// Judges one crowd: see [`Comparison::judged_crowd`].
 pub(crate) fn judge(comparison: &Comparison, rate: f64) -> Verdict {
@@ -96,10 +98,7 @@ impl<'a> Judge<'a> {
     /// The stream that costs the server less; the simpler one where that is not known or the same.
     fn stream(&self) -> Option<&'a Measurement> {
         let (Some(sse), Some(ws)) = (self.sse, self.ws) else { return self.sse.or(self.ws) };
-        match (sse.cpu_us_per_client_s(), ws.cpu_us_per_client_s()) {
-            (Some(sse_us), Some(ws_us)) if sse_us > ws_us * SAME => Some(ws),
-            _ => Some(sse),
-        }
+        Some(if is_cheaper(ws, sse) { ws } else { sse })
     }
 
     /// A stream that is no fresher than a poll says that something else was measured: a server with too much to do.
@@ -310,16 +309,18 @@ impl<'a> Judge<'a> {
 }
 
 fn differ(one: &Measurement, other: &Measurement) -> bool {
-    match (one.cpu_us_per_client_s(), other.cpu_us_per_client_s()) {
-        (Some(one), Some(other)) => one > other * SAME || other > one * SAME,
-        _ => false,
-    }
+    is_cheaper(one, other) || is_cheaper(other, one)
 }
 
+/// Whether one clearly takes less of the server than the other: with several rounds, the worst of it less than the best of
+/// the other.
 fn is_cheaper(one: &Measurement, other: &Measurement) -> bool {
-    match (one.cpu_us_per_client_s(), other.cpu_us_per_client_s()) {
-        (Some(one), Some(other)) => one * SAME < other,
-        _ => false,
+    let (Some(one_us), Some(other_us)) = (one.cpu_us_per_client_s(), other.cpu_us_per_client_s()) else {
+        return false;
+    };
+    match (one.cpu_spread, other.cpu_spread) {
+        (Some(one), Some(other)) => one.most < other.least && one_us * SAME < other_us,
+        _ => one_us * SAME_ONCE < other_us,
     }
 }
 
@@ -384,6 +385,20 @@ mod tests {
         assert_eq!(judge(&comparison, 1.0).pick, [Transport::Ws]);
         change(&mut comparison, Transport::Ws, |run| run.server.as_mut().unwrap().cpu_s *= 4.0);
         assert_eq!(judge(&comparison, 1.0).pick, [Transport::Sse]);
+    }
+
+    #[test]
+    fn streams_whose_rounds_overlap_are_the_same() {
+        let spread = |least, most| Some(super::super::measurement::Spread { least, most });
+        let mut comparison = compared(&[1_000]);
+        change(&mut comparison, Transport::Sse, |run| {
+            run.server.as_mut().unwrap().cpu_s *= 1.3;
+            run.cpu_spread = spread(6.5, 8.5);
+        });
+        change(&mut comparison, Transport::Ws, |run| run.cpu_spread = spread(5.5, 7.0));
+        assert_eq!(judge(&comparison, 1.0).pick, [Transport::Sse, Transport::Ws]);
+        change(&mut comparison, Transport::Ws, |run| run.cpu_spread = spread(5.5, 6.4));
+        assert_eq!(judge(&comparison, 1.0).pick, [Transport::Ws]);
     }
 
     #[test]
