@@ -64,8 +64,10 @@ const PUBLISHERS: u64 = 1 << 32;
 const TURN_MAX: usize = 256;
 /// Connections that neither succeed nor fail for this long are a failure of the run.
 const STALLED: Duration = Duration::from_secs(10);
-/// What has not arrived this long after the last message is lost.
-const PATIENCE_NS: u64 = 5_000_000_000;
+/// Once nothing has arrived for this long, what is missing is lost.
+const PATIENCE_NS: u64 = 3_000_000_000;
+/// So is what has not arrived this long after the last message was published.
+const DRAIN_MAX_NS: u64 = 20_000_000_000;
 
 impl Audience {
     /// Nothing connected yet.
@@ -179,9 +181,15 @@ impl Audience {
         self.run_until(self.now_ns() + time.as_nanos() as u64, |_| false)
     }
 
-    /// Waits until everybody has everything, or is not going to.
+    /// Waits until everybody has everything, or is not going to: a peer that works off a queue has lost nothing.
     pub fn drain(&mut self) -> io::Result<()> {
-        self.run_until(self.now_ns() + PATIENCE_NS, |audience| audience.outstanding() == 0)
+        let limit_ns = self.now_ns() + DRAIN_MAX_NS;
+        let mut delivered = u64::MAX;
+        while self.outstanding() > 0 && self.tally.delivered != delivered && self.now_ns() < limit_ns {
+            delivered = self.tally.delivered;
+            self.run_until(self.now_ns() + PATIENCE_NS, |audience| audience.outstanding() == 0)?;
+        }
+        Ok(())
     }
 
     /// Waits for something to happen and handles it: at most [`TURN_MAX`] sockets.

@@ -141,7 +141,10 @@ fn write_scenario(text: &mut String, results: &Results, scenario: &Scenario) {
     }
     for case in cases {
         if let Some(reason) = results.failure(&case) {
-            let _ = writeln!(text, "\n{}, {}: not measured, {reason}.", title(&case), transport(&case));
+            // In one round, or in all.
+            let what =
+                if results.values(&case, first.name).is_empty() { "not measured" } else { "not every round" };
+            let _ = writeln!(text, "\n{}, {}: {what}: {reason}.", title(&case), transport(&case));
         }
     }
 }
@@ -351,7 +354,7 @@ mod tests {
         let mut results = sample(&[("tidewire", [4.0; 3])]);
         results.fail(&Case::new("fan", "pushpin", "ws"), "does not start: no such program");
         let text = write(&results, "");
-        assert!(text.contains("Pushpin, WebSocket: not measured, does not start: no such program."));
+        assert!(text.contains("Pushpin, WebSocket: not measured: does not start: no such program."));
     }
 
     #[test]

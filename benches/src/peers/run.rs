@@ -51,10 +51,6 @@ fn measure(plan: &Plan) -> io::Result<Results> {
             for peer in &plan.peers {
                 for transport in peer.transports.iter().filter(|one| plan.transports.contains(one)) {
                     let case = |scenario: &str| Case::new(scenario, peer.name, transport.name());
-                    // What failed once is not tried again: it would only take time.
-                    if scenarios.iter().all(|scenario| results.failure(&case(scenario)).is_some()) {
-                        continue;
-                    }
                     println!("round {round} of {}  {} {}", plan.rounds, peer.name, transport.name());
                     for (scenario, outcome) in take(stage, peer, *transport, plan, &scenarios) {
                         note(&mut results, &case(scenario), round, outcome);

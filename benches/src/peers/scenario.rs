@@ -32,11 +32,11 @@ const CONNECTING: usize = 64;
 /// A head may leave before the server has joined the subscriber to its channel.
 const SETTLE: Duration = Duration::from_millis(500);
 /// Before memory is read: time for both sides to finish what they put off.
-const REST: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_millis(800);
 /// How long a server may take to close what its clients have closed.
 const CLOSING_MAX: Duration = Duration::from_secs(5);
 /// What just-in-time compilers and allocators need to know what they are up to.
-const WARM_UP: Duration = Duration::from_secs(1);
+const WARM_UP: Duration = Duration::from_millis(600);
 /// The same between two scenarios of one process.
 const PRESS_WARM_UP: Duration = Duration::from_millis(300);
 
@@ -148,6 +148,8 @@ fn channels(peer: &Peer, started: &Started, plan: &Plan) -> io::Result<Rows> {
     if peer.program == Program::Floor {
         return Err(io::Error::other("the floor has one channel"));
     }
+    // The crowd before has just left, and has to be gone.
+    std::thread::sleep(REST);
     let mut audience = Audience::new(started.address, CHANNELS)?;
     audience.gather(1, started.address.dialect.joining_max())?;
     audience.open_publishers(CHANNELS_PUBLISHERS)?;

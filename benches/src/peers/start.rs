@@ -34,7 +34,8 @@ pub struct Memory {
     pub files: usize,
 }
 
-/// Pushpin's processes find each other one after another.
+/// Pushpin's processes lose what reaches them before they have found each other.
+const PUSHPIN_GATHERS: Duration = Duration::from_secs(3);
 const READY_MAX: Duration = Duration::from_secs(10);
 
 impl Started {
@@ -98,8 +99,11 @@ impl Started {
     }
 
     fn wait_until_ready(&mut self) -> io::Result<()> {
+        let Address { dialect, subscribe, publish, .. } = self.address;
+        if dialect == Dialect::Pushpin {
+            std::thread::sleep(PUSHPIN_GATHERS);
+        }
         let begun = Instant::now();
-        let Address { subscribe, publish, .. } = self.address;
         // The floor takes this for a subscriber, which leaves at once.
         while !(answers(subscribe) && TcpStream::connect(publish).is_ok()) {
             if let Some(status) = self.server.try_wait()? {
