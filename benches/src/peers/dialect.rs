@@ -37,8 +37,8 @@ impl Dialect {
         self != Dialect::Pushpin
     }
 
-    /// How many subscribers that are to hear messages connect at a time. Of those that come at once, Pushpin accepts some
-    /// whom it then never sends anything.
+    /// How many subscribers that are to hear messages connect at a time. Of those that came at once, Pushpin was
+    /// seen to accept some whom it then never sent anything.
     pub fn joining_max(self) -> usize {
         if self == Dialect::Pushpin { 1 } else { 64 }
     }

@@ -68,8 +68,8 @@ machine or another day.
   whisker in a chart is the same.
 - **Peers differ in what they do.** The floor, axum's `broadcast`, `ws`, uWebSockets, Express and better-sse keep nothing and
   tell nobody what was missed; nchan and Tidewire keep a history and give every message an id to resume from.
-- **Pushpin's subscribers** connect one after another where they are to hear messages. Of many that come at once, it accepts
-  some whom it then never sends anything.
+- **Pushpin's subscribers** connect one after another where they are to hear messages. Of many that came at once, it was
+  seen to accept some whom it then never sent anything.
 
 ";
 

@@ -35,14 +35,22 @@ async fn main() {
     axum::serve(socket.listen(4_096).expect("a listener"), router).await.expect("serve");
 }
 
-async fn publish(State(channels): State<Channels>, Path(channel): Path<String>, body: String) -> &'static str {
+async fn publish(
+    State(channels): State<Channels>,
+    Path(channel): Path<String>,
+    body: String,
+) -> &'static str {
     if let Some(sender) = channels.read().expect("no panic").get(&channel) {
         let _ = sender.send(body.into());
     }
     "{}"
 }
 
-async fn subscribe(State(channels): State<Channels>, Path(channel): Path<String>, request: Request) -> Response {
+async fn subscribe(
+    State(channels): State<Channels>,
+    Path(channel): Path<String>,
+    request: Request,
+) -> Response {
     let receiver = channels
         .write()
         .expect("no panic")
@@ -53,17 +61,19 @@ async fn subscribe(State(channels): State<Channels>, Path(channel): Path<String>
     let (mut parts, _) = request.into_parts();
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         // Its default read buffer is 128 KiB a connection.
-        Ok(upgrade) => upgrade.read_buffer_size(1 << 10).write_buffer_size(0).on_upgrade(|mut socket| async move {
-            loop {
-                let alive = tokio::select! {
-                    Some(text) = messages.next() => socket.send(Message::Text(text)).await.is_ok(),
-                    received = socket.recv() => matches!(received, Some(Ok(_))),
-                };
-                if !alive {
-                    break;
+        Ok(upgrade) => {
+            upgrade.read_buffer_size(1 << 10).write_buffer_size(0).on_upgrade(|mut socket| async move {
+                loop {
+                    let alive = tokio::select! {
+                        Some(text) = messages.next() => socket.send(Message::Text(text)).await.is_ok(),
+                        received = socket.recv() => matches!(received, Some(Ok(_))),
+                    };
+                    if !alive {
+                        break;
+                    }
                 }
-            }
-        }),
+            })
+        }
         Err(_) => Sse::new(messages.map(|text| Ok::<_, Infallible>(Event::default().data(text.as_str()))))
             .into_response(),
     }
