@@ -347,6 +347,9 @@ mod tests {
                 audience.publish(audience.now_ns()).unwrap();
             }
             audience.drain().unwrap();
+            // The answer to the last message comes after its deliveries.
+            let limit_ns = audience.now_ns() + PATIENCE_NS;
+            audience.run_until(limit_ns, |audience| audience.tally().answered == 10).unwrap();
             assert_eq!(audience.tally().faults(), Faults::default());
             assert_eq!((audience.tally().delivered, audience.tally().answered), (200, 10));
         }
