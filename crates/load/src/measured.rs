@@ -75,6 +75,8 @@ pub struct Traffic {
 pub struct Punctuality {
     /// Connections that publish.
     pub publishers: usize,
+    /// Messages that were due in the measured time, whenever they left.
+    pub due: u64,
     /// Messages that left more than a millisecond late because every publisher was waiting for an answer.
     pub late_for_answers: u64,
     /// Messages that left more than a millisecond late because the generator itself was.
@@ -134,7 +136,7 @@ impl Measured {
     /// Whether so many messages left late by the generator's own fault, or by that of whoever took its cores, that it shows in
     /// the latencies.
     pub fn was_late(&self) -> bool {
-        self.punctuality.late_itself as f64 > LATE_SHARE * self.published as f64
+        self.punctuality.late_itself as f64 > LATE_SHARE * self.punctuality.due as f64
     }
 
     /// Deliveries a second.

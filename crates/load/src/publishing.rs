@@ -3,7 +3,7 @@
 //! Nothing is queued: messages leave in the order in which they are due, so what is late is a range of numbers.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Duration;
 
 use crate::error::{Error, Role};
@@ -25,6 +25,8 @@ pub struct Sent {
     pub refused: Vec<u32>,
     /// What the server said to the first of them.
     pub refusal: Option<Refusal>,
+    /// Messages that were due in the measured time.
+    pub due: u64,
     /// How late the latest of the measured time left.
     pub latest_ns: u64,
 }
@@ -121,7 +123,8 @@ impl<'r> Publishing<'r> {
                 self.answer(token as usize)?;
             }
         }
-        self.shared.publishing.is_over.store(true, Relaxed);
+        self.sent.due = self.schedule.count_from(self.shared.from_ns.load(Relaxed));
+        self.shared.publishing.is_over.store(true, Release);
         Ok(self.sent)
     }
 

@@ -54,6 +54,8 @@ struct Seat {
     reader: usize,
     link: Link,
     joined: bool,
+    /// When its last short poll was due.
+    due_ns: u64,
 }
 
 enum Link {
@@ -92,7 +94,14 @@ impl<'r> Readers<'r> {
                 readers.push(0);
             }
             let ledger = ledger_of[channel];
-            seats.push(Seat { index, ledger, reader: readers[ledger], link: Link::None, joined: false });
+            seats.push(Seat {
+                index,
+                ledger,
+                reader: readers[ledger],
+                link: Link::None,
+                joined: false,
+                due_ns: 0,
+            });
             readers[ledger] += 1;
         }
         for (one, readers) in ledgers.iter_mut().zip(readers) {
@@ -212,10 +221,13 @@ impl<'r> Readers<'r> {
                 if plan.transport == Transport::LongPoll || more {
                     return self.ask(at);
                 }
-                let interval_ns = plan.poll_interval.as_nanos() as u64;
-                // Who came together does not poll together: the first poll is anywhere within the interval.
-                let spread = seat.index as u64 * STRIDE % STEPS * interval_ns / STEPS;
-                self.due.push(Reverse((shared.now_ns() + if first { spread } else { interval_ns }, at)));
+                let (now_ns, interval_ns) = (shared.now_ns(), plan.poll_interval.as_nanos() as u64);
+                // Its polls have a schedule too: a slow answer makes the next one no later than it has to be.
+                seat.due_ns = match first {
+                    true => now_ns + within(interval_ns, seat.index),
+                    false => (seat.due_ns + interval_ns).max(now_ns),
+                };
+                self.due.push(Reverse((seat.due_ns, at)));
                 Ok(())
             }
             Polled::Refused(status, body) => {
@@ -278,10 +290,12 @@ impl<'r> Readers<'r> {
     }
 }
 
-/// Places within a poll interval, a prime, so that they do not follow the channels.
-const STEPS: u64 = 997;
-/// From one to the next, so that a few stand as far apart as many: about the golden section of all places.
-const STRIDE: u64 = 617;
+/// A moment within an interval, so that those who came together do not poll together: spread evenly by a multiplication
+/// instead of chance, the same in every run.
+fn within(interval_ns: u64, index: usize) -> u64 {
+    let spread = (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    ((u128::from(spread) * u128::from(interval_ns)) >> 32) as u64
+}
 
 impl Context<'_> {
     /// Holds one message to the ledger of its channel.
@@ -302,6 +316,22 @@ impl Context<'_> {
         let (from_ns, to_ns) = (self.shared.from_ns.load(Relaxed), self.shared.to_ns.load(Relaxed));
         if (from_ns..to_ns).contains(&due_ns) {
             latency.record(due_ns, seen_ns);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_of_any_crowd_are_spread_over_the_whole_interval() {
+        for count in [2, 20, 1_000] {
+            let mut due: Vec<u64> = (0..count).map(|index| within(1_000_000, index)).collect();
+            due.sort_unstable();
+            let pauses = due.windows(2).map(|pair| pair[1] - pair[0]).chain([1_000_000 - due[count - 1]]);
+            let longest = pauses.max().unwrap();
+            assert!(longest <= 3_000_000 / count as u64, "{count}: {longest}");
         }
     }
 }

@@ -269,6 +269,7 @@ fn measured(
         refusal: sent.refusal,
         punctuality: Punctuality {
             publishers: plan.publisher_count(),
+            due: sent.due,
             // Those of the measured time, though some of them left only after it.
             late_for_answers: shared.publishing.late_for_answers.load(Relaxed),
             late_itself: shared.publishing.late_itself.load(Relaxed),

@@ -19,6 +19,12 @@ impl Schedule {
     pub fn due_ns(&self, number: u64) -> Option<u64> {
         (number < self.count).then(|| self.start_ns + (number as f64 * 1e9 / self.rate) as u64)
     }
+
+    /// How many are due from `from_ns` on.
+    pub fn count_from(&self, from_ns: u64) -> u64 {
+        let before = (from_ns.saturating_sub(self.start_ns) as f64 * self.rate / 1e9).ceil() as u64;
+        self.count.saturating_sub(before)
+    }
 }
 
 #[cfg(test)]
@@ -30,6 +36,9 @@ mod tests {
         let schedule = Schedule::new(1_000, 4.0, 1_000_000_000);
         let due: Vec<u64> = (0..).map_while(|number| schedule.due_ns(number)).collect();
         assert_eq!(due, [1_000, 250_001_000, 500_001_000, 750_001_000]);
+        let counts = [0, 1_000, 1_001, 500_001_000, 500_001_001, 9_000_000_000]
+            .map(|from_ns| schedule.count_from(from_ns));
+        assert_eq!(counts, [4, 4, 3, 2, 1, 0]);
     }
 
     #[test]

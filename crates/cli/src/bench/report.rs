@@ -101,7 +101,12 @@ fn title(plan: &Plan) -> String {
 
 fn deliveries(measured: &Measured) -> String {
     let per_s = count(measured.deliveries_per_s() as u64);
-    format!("{}, {per_s}/s; {} published", count(measured.deliveries), count(measured.published))
+    let published = match (measured.published, measured.punctuality.due) {
+        // One or two leave a moment after the end.
+        (published, due) if published + 2 >= due => format!("{} published", count(published)),
+        (published, due) => format!("{} of {} published in time", count(published), count(due)),
+    };
+    format!("{}, {per_s}/s; {published}", count(measured.deliveries))
 }
 
 fn latency(measured: &Measured) -> String {
@@ -161,7 +166,7 @@ fn schedule(measured: &Measured) -> String {
         late => format!(
             "{} of {} left late, the latest by {}",
             count(late),
-            plural(measured.published, "message"),
+            plural(punctuality.due, "message"),
             ms(punctuality.latest_ms)
         ),
     }
@@ -304,7 +309,7 @@ mod tests {
             publishing: Traffic::default(),
             faults: Faults::default(),
             refusal: None,
-            punctuality: Punctuality { publishers: 4, ..Punctuality::default() },
+            punctuality: Punctuality { publishers: 4, due: 500, ..Punctuality::default() },
             server: Some(Server {
                 processes: vec![4_711],
                 name: "tidewire".to_owned(),
