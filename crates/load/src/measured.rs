@@ -137,6 +137,7 @@ impl Measured {
     /// the latencies.
     pub fn was_late(&self) -> bool {
         self.punctuality.late_itself as f64 > LATE_SHARE * self.punctuality.due as f64
+            && self.punctuality.latest_ms > LATE_PART * self.latency.p50_ms
     }
 
     /// Deliveries a second.
@@ -156,6 +157,8 @@ impl Memory {
 const BUSY_PERCENT: f64 = 85.0;
 /// So many late messages of all show in the 99th percentile.
 const LATE_SHARE: f64 = 0.01;
+/// What is less than this part of the usual latency does not.
+const LATE_PART: f64 = 0.1;
 
 fn finite<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     // JSON has no infinity.

@@ -197,9 +197,9 @@ fn notes(measured: &Measured) -> Vec<String> {
     }
     if measured.was_late() {
         notes.push(format!(
-            "The schedule was not held: {} messages left late though a publisher was free, because the generator or \
+            "The schedule was not held: {} left late though a publisher was free, because the generator or \
              others had its cores. That is part of these latencies; measure from a quieter machine.",
-            count(measured.punctuality.late_itself)
+            plural(measured.punctuality.late_itself, "message")
         ));
     }
     if measured.punctuality.late_for_answers > 0 {
@@ -358,6 +358,7 @@ http://127.0.0.1:8080 over sse: 1 000 subscribers of 1 channel, 50 messages/s of
         measured.generator.busiest_percent = 97.0;
         measured.punctuality.late_for_answers = 5;
         measured.punctuality.late_itself = 20;
+        measured.punctuality.latest_ms = 3.0;
         let text = text(&plan(), &measured);
         assert!(
             text.contains("The generator was the limit") && text.contains("all 4 publishers waited"),
