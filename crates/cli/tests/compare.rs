@@ -66,6 +66,29 @@ fn json_has_what_was_measured_apart_from_what_was_worked_out() {
 }
 
 #[test]
+fn what_was_lost_is_shown_is_not_judged_and_ends_with_1() {
+    // Between two polls come more messages than a channel keeps.
+    let output = compare(&[
+        "--seconds",
+        "1",
+        "--clients",
+        "2",
+        "--rate",
+        "1500",
+        "--poll-interval",
+        "1s",
+        "--transport",
+        "poll",
+    ]);
+    let table = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{table}{}", text(&output.stderr));
+    for part in ["No verdict", "Short polling is not judged: ", "lost", "gaps"] {
+        assert!(table.contains(part), "{part}:\n{table}");
+    }
+    assert!(!table.contains("Worked out"), "{table}");
+}
+
+#[test]
 fn what_cannot_be_measured_ends_before_minutes_have_passed() {
     let nowhere = compare(&["--out", "no-such-folder/report.html"]);
     assert_eq!(nowhere.status.code(), Some(1));

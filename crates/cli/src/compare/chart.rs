@@ -79,11 +79,13 @@ pub(crate) fn ranges(title: &str, ranges: &[Range]) -> String {
     }
     const RIGHT: f64 = WIDTH - 14.0;
     const RANGE_ROW: f64 = 36.0;
+    // Behind the two values below a name.
+    const RANGE_LEFT: f64 = 106.0;
     let x = |ms: f64| {
         // What never came stands at the end.
         let place =
             if ms.is_finite() { (ms.max(f64::MIN_POSITIVE).log10() - from) / (to - from) } else { 1.0 };
-        LEFT + 8.0 + place.clamp(0.0, 1.0) * (RIGHT - LEFT - 8.0)
+        RANGE_LEFT + place.clamp(0.0, 1.0) * (RIGHT - RANGE_LEFT)
     };
     let bottom = RANGE_ROW * ranges.len() as f64;
     let mut marks = String::new();
@@ -170,7 +172,7 @@ mod tests {
     fn ranges_stand_between_powers_of_ten_and_what_never_came_at_the_end() {
         let range = |p50_ms, p99_ms| Range { name: "SSE", p50_ms, p99_ms, mark: Mark::Pick };
         let svg = ranges("Age", &[range(1.0, 10.0), range(2_500.0, f64::INFINITY)]);
-        for part in [">1 ms<", ">10 s<", "2.5 s – never", r#"cx="92.0""#, "H286.0"] {
+        for part in [">1 ms<", ">10 s<", "2.5 s – never", r#"cx="106.0""#, "H286.0"] {
             assert!(svg.contains(part), "{part}: {svg}");
         }
         assert_eq!(ranges("Age", &[]), "");

@@ -151,7 +151,13 @@ impl Measurement {
     /// Why this run says nothing about its transport, if it does not.
     pub(crate) fn doubt(&self) -> Option<String> {
         if !self.faults.is_clean() {
-            return Some(self.faults.words());
+            let words = self.faults.words();
+            let late = self.transport == Transport::Poll && self.faults.gaps > 0;
+            return Some(if late {
+                format!("{words}; more may have come between two polls than the channel keeps")
+            } else {
+                words
+            });
         }
         if self.deliveries == 0 {
             return Some("no message reached a client".into());
@@ -293,6 +299,10 @@ pub(super) mod tests {
         assert_eq!(run.doubt(), None);
         run.faults = Faults { lost: 3, gaps: 1, ..Faults::default() };
         assert_eq!(run.doubt().as_deref(), Some("3 lost, 1 gap announced"));
+        run.transport = Transport::Poll;
+        assert!(
+            run.doubt().unwrap().starts_with("3 lost, 1 gap announced; more may have come between two polls")
+        );
         run.faults = Faults { duplicated: 1_200, ..Faults::default() };
         assert_eq!(run.doubt().as_deref(), Some("1 200 duplicated"));
     }

@@ -224,6 +224,11 @@ fn as_json(comparison: &Comparison) -> Value {
         .iter()
         .map(|run| {
             let mut value = json!(run);
+            value["per_message"] = json!({
+                "bytes_up": run.up_per_message(),
+                "bytes_down": run.down_per_message(),
+                "server_cpu_us": run.cpu_us_per_message(),
+            });
             value["judged"] = run.doubt().is_none().into();
             value["doubt"] = run.doubt().into();
             value

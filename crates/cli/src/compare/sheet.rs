@@ -129,6 +129,12 @@ fn basis(case: &Case) -> Vec<String> {
     let mut notes = vec![format!(
         "Worked out, not measured: {measured} clients were measured, and what they took is multiplied ({factor}). Age is as it was with them, and holds only while the server has the cores."
     )];
+    if case.clients > 100 * first.measured_clients {
+        notes.push(
+            "A factor of more than 100 gives an order of magnitude, not a figure: measure a larger crowd."
+                .into(),
+        );
+    }
     let tried: Vec<String> = case
         .rows
         .iter()
@@ -199,6 +205,8 @@ mod tests {
     fn what_was_worked_out_says_from_what_and_how_far_the_rule_was_off() {
         let mut comparison = compared(&[100, 1_000]);
         comparison.runs[0].server.as_mut().unwrap().cpu_s *= 1.25;
+        let small = worked_out(&work_out(&compared(&[20]), 1.0));
+        assert!(small.notes[1].contains("order of magnitude"), "{}", small.notes[1]);
         let sheet = worked_out(&work_out(&comparison, 1.0));
         assert_eq!(sheet.title, "10 000 clients, a message a second, a poll every 5 s");
         assert_eq!(cells(&sheet, "requests a second"), ["2 000", "10 000", "0", "0"]);

@@ -275,7 +275,7 @@ impl<'a> Judge<'a> {
             )
         } else {
             format!(
-                "At this rate a poll takes less of the server than {name} from an interval of about {} on (worked out), with messages half as old on average. {fallback}",
+                "At this rate a poll takes less of the server than {name} from an interval of {} on, at the earliest (worked out), with messages half as old on average. {fallback}",
                 time_ms(even_s * 1e3)
             )
         };
@@ -365,7 +365,7 @@ mod tests {
         );
         assert!(text(&verdict.reasons, "Bytes").contains("160 B down and 0 B up by SSE"));
         // A poll costs 12 µs a client and second at five seconds, and SSE 6.
-        assert!(text(&verdict.otherwise, "may be old").contains("about 10 s on (worked out)"));
+        assert!(text(&verdict.otherwise, "may be old").contains("10 s on, at the earliest (worked out)"));
     }
 
     #[test]
