@@ -247,7 +247,7 @@ fn method(comparison: &Comparison) -> String {
         "Latency runs from when a message should have left to when a client had it: a late publish counts, and a message that never came counts as never.".to_owned(),
         format!("Bytes are counted at the clients' sockets, heads of HTTP included, TCP's own left out. A stream is asked for before the clock starts. {heads}"),
         "CPU is that of all the server's threads, publishing included. Memory is the server's proportional set size with all clients there, less that without them; what the kernel holds for connections is not in it.".to_owned(),
-        "Every message is numbered, and every client is held to having seen each one once and in order. A run in which one was missing, came twice, or was cut off is shown and not judged, and neither is one in which the generator used more than 85 % of a core.".to_owned(),
+        "Every message is numbered, and every client is held to having seen each one once and in order. A run in which one was missing, came twice, or was cut off is shown and not judged, and neither is one in which the generator used more than 85 % of a core or sent most messages late.".to_owned(),
         rounds(setting.rounds),
         "What is called worked out was not measured: it is what a smaller crowd took, multiplied.".to_owned(),
     ];

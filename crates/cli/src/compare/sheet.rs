@@ -146,7 +146,7 @@ fn basis(case: &Case) -> Vec<String> {
         .collect();
     if let Some(trial) = case.rows.iter().find_map(|row| row.tried).filter(|_| !tried.is_empty()) {
         notes.push(format!(
-            "Tried on what was measured, from {} to {} clients, the same rule was off in CPU by {}.",
+            "Tried on what was measured, from {} to {} clients, the same rule was off in CPU by {}: what does not grow with a crowd, such as publishing, weighs more in a small one.",
             count(trial.from_clients as f64),
             count(trial.to_clients as f64),
             list(&tried)
