@@ -119,7 +119,7 @@ impl fmt::Display for Error {
         match self {
             Error::Plan(what) => f.write_str(what),
             Error::Unreachable { authority, why } => {
-                write!(f, "cannot reach {authority}: {why}. Start a server there, or name another with --url")
+                write!(f, "cannot reach {authority}: {why}. Start a server there, or name another")
             }
             Error::Gone { authority } => {
                 write!(f, "the server at {authority} went away in the middle of it: look at what it said last")

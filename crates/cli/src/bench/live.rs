@@ -118,7 +118,7 @@ mod tests {
             deliveries: 150_000,
             deliveries_per_s: 50_123.4,
             latency: Some(Quantiles {
-                mean_ms: 1.5,
+                mean_ms: 0.6,
                 p50_ms: 0.412,
                 p99_ms: 12.3,
                 p999_ms: 20.0,

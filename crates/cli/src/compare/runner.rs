@@ -18,6 +18,7 @@ use super::rounds::gathered;
 use super::verdict::judge;
 use super::{report, table};
 use crate::args::Server;
+use crate::bench::load_target;
 use crate::exit::Failure;
 use crate::show::print;
 use crate::target::Target;
@@ -95,14 +96,8 @@ fn measure_one(
             (Some(private), server)
         }
     };
-    let target = Target::of(&server)?;
-    let found =
-        tidewire_load::Target::resolve(&target.host, target.port, &target.authority, &target.path("", &[]));
-    let target = tidewire_load::Target {
-        token: target.token,
-        head: head(args.head_bytes as usize),
-        ..found.map_err(failure)?
-    };
+    let target = load_target(&Target::of(&server)?)?;
+    let target = tidewire_load::Target { head: head(args.head_bytes as usize), ..target };
     let plan = Plan {
         transport: transport.of_load(),
         subscribers: clients as usize,
@@ -116,7 +111,7 @@ fn measure_one(
         process: private.as_ref().map(|private| private.process),
         ..Plan::new(target)
     };
-    let measured = tidewire_load::run(&plan, &mut |progress| watch.show(progress)).map_err(failure)?;
+    let measured = tidewire_load::run(&plan, &mut |progress| watch.show(progress))?;
     Ok(taken(transport, rate, &measured))
 }
 
@@ -147,15 +142,6 @@ fn head(bytes: usize) -> String {
         return String::new();
     }
     format!("User-Agent: {}\r\n", "x".repeat(bytes.saturating_sub(frame).max(1)))
-}
-
-fn failure(error: tidewire_load::Error) -> Failure {
-    let words = error.to_string();
-    match error {
-        tidewire_load::Error::Plan(_) => Failure::Usage(words),
-        error if error.may_pass() => Failure::TryAgain(words),
-        _ => Failure::Runtime(words),
-    }
 }
 
 fn taken(transport: Transport, rate: f64, measured: &Measured) -> Measurement {
