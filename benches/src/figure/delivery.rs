@@ -62,6 +62,24 @@ impl<'s> Delivery<'s> {
         Ok(())
     }
 
+    /// Publishes `rate` messages a second for `seconds` after a second of warm-up, on a schedule that waits for nobody.
+    pub fn publish_on_schedule(&mut self, rate: usize, seconds: usize) -> io::Result<()> {
+        let interval_ns = 1_000_000_000 / rate as u64;
+        let start_ns = self.generator.now_ns() + interval_ns;
+        let first = rate as u64;
+        for message in 0..first + (rate * seconds) as u64 {
+            let due_ns = start_ns + message * interval_ns;
+            if message == first {
+                // Half an interval after the last message, when both sides are quiet.
+                self.generator.run_until(due_ns - interval_ns / 2, |_| false)?;
+                self.begin()?;
+            }
+            self.generator.run_until(due_ns, |_| false)?;
+            self.generator.publish(due_ns)?;
+        }
+        Ok(())
+    }
+
     /// Reads meters and counters.
     pub fn mark(&self) -> io::Result<Mark> {
         mark(self.server, &self.generator)

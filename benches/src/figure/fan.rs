@@ -32,20 +32,7 @@ impl Fan {
     /// One round with a fresh server.
     pub fn round(&self, server: &Server, transport: Transport) -> io::Result<Round> {
         let mut delivery = Delivery::gather(server, transport, self.subscribers, PUBLISHERS)?;
-        let interval_ns = 1_000_000_000 / self.rate as u64;
-        let start_ns = delivery.generator.now_ns() + interval_ns;
-        // A second of warm-up.
-        let first = self.rate as u64;
-        for message in 0..first + (self.rate * self.seconds) as u64 {
-            let due_ns = start_ns + message * interval_ns;
-            if message == first {
-                // Half an interval after the last message, when both sides are quiet.
-                delivery.generator.run_until(due_ns - interval_ns / 2, |_| false)?;
-                delivery.begin()?;
-            }
-            delivery.generator.run_until(due_ns, |_| false)?;
-            delivery.generator.publish(due_ns)?;
-        }
+        delivery.publish_on_schedule(self.rate, self.seconds)?;
         delivery.drain()?;
         let end = delivery.mark()?;
         let mut round = delivery.into_round(end);

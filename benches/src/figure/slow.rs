@@ -46,18 +46,7 @@ fn round(plan: &Plan, percent: usize, rate: usize, seconds: usize) -> io::Result
     let readers = plan.subscribers - plan.subscribers / 10;
     let _mute = mute::subscribe(server.address, "bench", stopped, Some(RECEIVE_BYTES))?;
     let mut delivery = Delivery::gather(&server, Transport::Sse, readers, PUBLISHERS)?;
-    let interval_ns = 1_000_000_000 / rate as u64;
-    let start_ns = delivery.generator.now_ns() + interval_ns;
-    let first = rate as u64;
-    for message in 0..first + (rate * seconds) as u64 {
-        let due_ns = start_ns + message * interval_ns;
-        if message == first {
-            delivery.generator.run_until(due_ns - interval_ns / 2, |_| false)?;
-            delivery.begin()?;
-        }
-        delivery.generator.run_until(due_ns, |_| false)?;
-        delivery.generator.publish(due_ns)?;
-    }
+    delivery.publish_on_schedule(rate, seconds)?;
     delivery.drain()?;
     let end = delivery.mark()?;
     let mut round = delivery.into_round(end);

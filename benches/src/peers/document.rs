@@ -15,7 +15,7 @@ use crate::report::median;
 const REMARKS: [&str; 2] =
     ["<!-- remarks: kept when this page is written again -->", "<!-- end of remarks -->"];
 
-/// What people have written into the document, to be handed to [`write`].
+/// What people have written into the document, to be handed to [`write()`].
 pub fn remarks(document: &str) -> String {
     let after = document.split_once(REMARKS[0]).and_then(|(_, after)| after.split_once(REMARKS[1]));
     after.map_or(String::new(), |(remarks, _)| remarks.trim().to_owned())
