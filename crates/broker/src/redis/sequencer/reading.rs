@@ -21,9 +21,9 @@ const READS_MAX: usize = 4;
 /// What one read brings, at most, over all of its channels.
 const READ_PAGE: PageLimit = POLL_PAGE;
 
-/// How long a channel is not read again for newcomers: they share the next read. A little more than the second that is
-/// promised to Redis, which sees an order some time after it was given.
-const PACE: Duration = Duration::from_millis(1_200);
+/// How long a channel is not read again for newcomers: they share the next read. They wait for it, so it is no longer than
+/// needed, even if Redis sees two orders a little closer to each other than they were given.
+const PACE: Duration = Duration::from_secs(1);
 
 /// Pieces that are set aside at once: with the bound of [`READ_PAGE`], 64 MiB.
 const ASIDES_MAX: usize = 64;

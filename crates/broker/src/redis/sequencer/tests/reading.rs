@@ -28,7 +28,7 @@ fn f23_newcomers_that_reach_further_back_share_a_read_a_second() {
         node.streams("a", after(seq));
     }
     assert!(node.orders().is_none(), "it was read this second");
-    node.passes(1_200);
+    node.passes(1_000);
     node.take();
     node.reads("a", 3, 9, 3, &[(4, 3, "4"), (8, 4, "8"), (9, 8, "9")]);
     assert_eq!(node.take(), ["joined [8 9] 9", "joined [4 8 9] 9", "joined [8 9] 9"]);
@@ -185,7 +185,7 @@ fn a_read_that_fails_is_asked_again_until_patience_ends() {
     let error = Error::Refused { code: "LOADING".into() };
     node.sequencer.read_done(&read, Err(error), node.now()).unwrap();
     assert!(node.orders().is_none(), "not at once");
-    node.passes(1_200);
+    node.passes(1_000);
     node.reads("a", 5, 9, 5, &[(9, 5, "9")]);
     assert_eq!(node.take(), ["joined [9] 9"]);
 }
@@ -215,7 +215,7 @@ fn reads_of_a_link_that_is_gone_serve_nobody() {
     assert_eq!(node.take(), Vec::<String>::new());
     node.reads("a", 9, 12, 5, &[(12, 9, "12")]);
     assert_eq!(node.take(), ["12 @12"], "first those who were there");
-    node.passes(1_200);
+    node.passes(1_000);
     node.reads("a", 5, 12, 5, &[(9, 5, "9"), (12, 9, "12")]);
     assert_eq!(node.take(), ["joined [9 12] 12"]);
 }
