@@ -5,12 +5,11 @@ import ctypes
 import os
 import re
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stage import ACCESS, PATIENCE, Tidewire, eventually
+from stage import ACCESS, PATIENCE, Tidewire
 from wire import Wire
 
 SUBSCRIBERS = 200
@@ -121,7 +120,6 @@ class Counted(Tidewire):
 def test_instructions_of_a_delivery(tmp_path: Path):
     server = Counted(tmp_path)
     try:
-        eventually("it has settled", lambda: time.sleep(1) is None)
         streams = subscribe(server)
         deliver(server, streams, range(5))
         server.instructions()

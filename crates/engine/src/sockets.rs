@@ -114,9 +114,10 @@ pub fn spawn(options: Options) -> io::Result<JoinHandle<()>> {
     let Options { outlet, inbox, listener, has_heir, control, limits, .. } = options;
     let Options { counters, sends, explain, proxies, has_room, hand_off, .. } = options;
     let ring = open_ring(sends)?;
+    tracing::debug!(outlet = outlet.0, io_uring = ring.is_some(), "an event loop begins");
     let io = if ring.is_some() { &counters.loops_uring } else { &counters.loops_epoll };
     io.set(1);
-    let kernel = Sockets { has_heir, ring, ..Sockets::new(listener, has_room, hand_off)? };
+    let kernel = Sockets { has_heir, ring, ..Sockets::new(listener, counters.clone(), has_room, hand_off)? };
     let bell = kernel.bell.clone();
     inbox.wake_with(Box::new(move || bell.ring()));
     let seed = crate::shard::seed();
@@ -146,6 +147,7 @@ fn open_ring(sends: Sends) -> io::Result<Option<Ring>> {
 struct Sockets {
     epoll: Epoll,
     ring: Option<Ring>,
+    counters: Arc<Counters>,
     bell: Arc<Bell>,
     listener: Option<TcpListener>,
     has_heir: bool,
@@ -162,6 +164,7 @@ const BELL: u64 = u64::MAX - 1;
 impl Sockets {
     fn new(
         listener: TcpListener,
+        counters: Arc<Counters>,
         has_room: Box<dyn Fn() -> bool + Send>,
         hand_off: Box<dyn Fn(HandOff) + Send>,
     ) -> io::Result<Sockets> {
@@ -172,7 +175,18 @@ impl Sockets {
         let started = Instant::now();
         let listener = Some(listener);
         let (ring, has_heir) = (None, false);
-        Ok(Sockets { epoll, ring, bell, listener, has_heir, listening: true, has_room, hand_off, started })
+        Ok(Sockets {
+            epoll,
+            ring,
+            counters,
+            bell,
+            listener,
+            has_heir,
+            listening: true,
+            has_room,
+            hand_off,
+            started,
+        })
     }
 }
 
@@ -247,6 +261,8 @@ impl Kernel for Sockets {
             return ring.send(sends, outcomes).unwrap_or_else(|ring::Refused| {
                 tracing::warn!("io_uring takes nothing any more; sends leave socket by socket");
                 self.ring = None;
+                self.counters.loops_uring.set(0);
+                self.counters.loops_epoll.set(1);
                 writes.len() as u64
             });
         }
