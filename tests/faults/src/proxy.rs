@@ -332,7 +332,8 @@ async fn pump(
                 }
                 continue;
             }
-            Flow::Hold | Flow::Pass => {}
+            // A read that was under way when the hoard was set free is younger than all of it.
+            Flow::Hold | Flow::Pass => to.write_all(&std::mem::take(&mut hoard)).await?,
         }
         passed += read as u64;
         if now.reset_after > 0 && passed >= now.reset_after {
