@@ -83,10 +83,23 @@ impl History {
         while self.kept.len() > retention.messages_max {
             trimmed.add(self.trim_oldest());
         }
+        if trimmed.messages > 0 {
+            self.give_up();
+        }
         trimmed
     }
 
-    /// Forgets everything up to and including `seq`. Returns what was trimmed.
+    /// Forgets everything up to and including `seq`, which is too old to be kept anywhere. Returns what was trimmed.
+    pub(crate) fn outlive(&mut self, seq: u64) -> Trimmed {
+        let trimmed = self.trim_to(seq);
+        if trimmed.messages > 0 {
+            self.give_up();
+        }
+        trimmed
+    }
+
+    /// Forgets everything up to and including `seq`, for want of memory: elsewhere it may still be kept. Returns what was
+    /// trimmed.
     pub(crate) fn trim_to(&mut self, seq: u64) -> Trimmed {
         let mut trimmed = Trimmed::default();
         while self.kept.front().is_some_and(|message| message.position.seq <= seq) {
@@ -245,6 +258,14 @@ impl History {
     /// Whether nobody listens and nothing is kept, so that the record can be given up.
     pub(crate) fn is_idle(&self) -> bool {
         self.kept.is_empty() && self.receivers == Receivers::default()
+    }
+
+    /// What was trimmed by count or age is history no longer, and whatever came before it is not either. Somebody who waits
+    /// for other channels of theirs as well would have this one read again for every message that comes meanwhile.
+    fn give_up(&mut self) {
+        if let Some(gone) = &mut self.gone {
+            *gone = self.base;
+        }
     }
 
     fn trim_oldest(&mut self) -> Trimmed {

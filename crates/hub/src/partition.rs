@@ -449,25 +449,30 @@ impl Partition {
         while self.bytes > self.bytes_max
             && let Some(placed) = self.order.pop_oldest()
         {
-            self.trim(placed);
+            self.trim(placed, History::trim_to);
         }
         self.drop_stale_order();
     }
 
     fn trim_age(&mut self, now: Now) {
         while let Some(placed) = self.order.pop_expired(now.monotonic_ms) {
-            self.trim(placed);
+            self.trim(placed, History::outlive);
         }
         self.drop_stale_order();
     }
 
-    fn trim(&mut self, placed: Placed) {
+    fn trim(&mut self, placed: Placed, trim: fn(&mut History, u64) -> Trimmed) {
         let Some(history) = self.channels.get_mut(&placed.channel) else { return };
-        let trimmed = history.trim_to(placed.seq);
+        let trimmed = trim(history, placed.seq);
         self.give_back(trimmed);
-        if self.feeds.lowest_held().is_some_and(|held| placed.seq > held) {
-            let newest = self.lost_while_held.entry(placed.channel).or_default();
-            *newest = placed.seq.max(*newest);
+        self.lose_while_held(&placed.channel, placed.seq);
+    }
+
+    /// Has it told to who is held below `seq` that what they miss of a channel up to there is gone.
+    fn lose_while_held(&mut self, channel: &Channel, seq: u64) {
+        if self.feeds.lowest_held().is_some_and(|held| seq > held) {
+            let newest = self.lost_while_held.entry(channel.clone()).or_default();
+            *newest = seq.max(*newest);
         }
     }
 

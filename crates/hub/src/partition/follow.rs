@@ -275,10 +275,7 @@ impl Partition {
             self.messages += 1;
             self.bytes += message.cost_bytes();
         }
-        if self.feeds.lowest_held().is_some_and(|held| gone > held) {
-            let newest = self.lost_while_held.entry(channel).or_default();
-            *newest = gone.max(*newest);
-        }
+        self.lose_while_held(&channel, gone);
         self.trim_memory();
     }
 

@@ -81,6 +81,7 @@ pub(super) async fn refused_dials(stage: &mut Stage) -> io::Result<()> {
 async fn failover(stage: &mut Stage, refused: u64) -> io::Result<()> {
     let (old, new) = (stage.cluster.master, 1 - stage.cluster.master);
     stage.cluster.servers[new].until(&["INFO", "replication"], "master_link_status:up", PATIENCE).await?;
+    has_what_its_master_has(stage, new).await?;
     let cause = stage.cause(Cause::TailLost);
     stage.note(format!("F8: redis {new}, the replica, hears nothing more"));
     let silence = Weather::both(Way::flowing(Flow::Hold));
@@ -115,6 +116,28 @@ async fn failover(stage: &mut Stage, refused: u64) -> io::Result<()> {
     stage.cluster.clear();
     stage.cause_ends(cause);
     stage.dead = Some(old);
+    Ok(())
+}
+
+/// Waits until a replica has come as far as its master is now. For a second after a full copy the master keeps back what
+/// follows, and a replica that is promoted then has lost the log and not its tail.
+async fn has_what_its_master_has(stage: &Stage, replica: usize) -> io::Result<()> {
+    let offset = |info: String, name: &str| {
+        let found = info
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':')?.parse::<u64>().ok());
+        found.unwrap_or_default()
+    };
+    let sent = offset(stage.cluster.master().text(&["INFO", "replication"]).await, "master_repl_offset");
+    let since = tokio::time::Instant::now();
+    while offset(stage.cluster.servers[replica].text(&["INFO", "replication"]).await, "slave_repl_offset")
+        < sent
+    {
+        if since.elapsed() > PATIENCE {
+            return Err(io::Error::other("the replica does not come as far as its master"));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
     Ok(())
 }
 

@@ -202,3 +202,17 @@ fn channels_that_nobody_wants_are_not_asked_for_again() {
     node.enters(Fence { seq: 5, ..node.fence.clone() });
     assert_eq!(node.confirms(5), [channel("b")]);
 }
+
+#[test]
+fn r13_what_a_full_channel_lets_go_of_before_it_was_read_is_told_as_lost() {
+    let mut node = Node::streaming_few("a", 9, 2);
+    node.comes_again(20);
+    // Of what came between 9 and 20 nothing has been read yet.
+    for seq in 21..=23 {
+        node.hears("a", (seq, seq - 1, "a")).unwrap();
+    }
+    if let Some((read, _)) = node.orders() {
+        node.answers(&read, 23, 21, &[(22, 21, "a"), (23, 22, "a")], false);
+    }
+    assert_eq!(node.take(), ["lost trimmed [a] 9".to_owned(), "a @22".into(), "a @23".into()]);
+}

@@ -35,6 +35,22 @@ fn f23_newcomers_that_reach_further_back_share_a_read_a_second() {
 }
 
 #[test]
+fn f23_a_full_channel_is_not_read_again_for_every_message_that_comes_while_another_is_read() {
+    let mut node = Node::streaming_few("a,b", 9, 2);
+    for seq in 10..=12 {
+        node.hears("a", (seq, seq - 1, "a")).unwrap();
+    }
+    node.take();
+    node.streams("a,b", after(5));
+    let (read, wanted) = node.orders().unwrap();
+    assert_eq!(wanted, [("b".to_owned(), 5)], "a is full: what it has let go of is gone");
+    node.hears("a", (13, 12, "a13")).unwrap();
+    node.take();
+    node.answers(&read, 13, 3, &[(8, 3, "b8")], false);
+    assert_eq!(node.take(), ["joined gap trimmed [a] 5 [b8 a a13] 13"]);
+}
+
+#[test]
 fn a_cursor_that_the_node_reaches_itself_costs_no_read() {
     let mut node = Node::streaming("a", 5);
     node.hears("a", (6, 5, "6")).unwrap();

@@ -9,7 +9,7 @@ use tidewire_hub::broker::Now;
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::{Command, Full, Outlet};
 use tidewire_hub::grant::Grant;
-use tidewire_hub::limits::{Limits, Retentions, STREAM_PAGE};
+use tidewire_hub::limits::{Limits, Retention, Retentions, STREAM_PAGE};
 use tidewire_hub::message::Payload;
 use tidewire_hub::position::{Cursor, Gen, Position, Start};
 use tidewire_hub::publish::{Key, Publish, Receipt};
@@ -63,9 +63,15 @@ impl Node {
     }
 
     pub(super) fn with(limits: Limits) -> Node {
+        Node::keeping(usize::MAX, limits)
+    }
+
+    /// One whose channels keep so many messages.
+    fn keeping(messages_max: usize, limits: Limits) -> Node {
+        let retentions = Retentions::new(Retention { messages_max, ..Retention::default() }, []);
         let now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 };
         let (limits, node) = (Arc::new(limits), NodeId::from_random(7));
-        let mut sequencer = Sequencer::new(node, &limits, Retentions::default(), Arc::default(), now)
+        let mut sequencer = Sequencer::new(node, &limits, retentions, Arc::default(), now)
             .bridging(Bridged::new(&[channel("bridged")], &[]));
         let inbox = Arc::new(Inbox::default());
         let outlet = sequencer.attach(inbox.clone());
@@ -83,7 +89,18 @@ impl Node {
 
     /// One with a stream of these channels, each of which had a message at most at `seq`.
     pub(super) fn streaming(names: &str, seq: u64) -> Node {
-        let mut node = Node::live_at(seq);
+        Node::new().with_a_stream(names, seq)
+    }
+
+    /// The same, where channels keep so many messages.
+    pub(super) fn streaming_few(names: &str, seq: u64, messages_max: usize) -> Node {
+        Node::keeping(messages_max, Limits::default()).with_a_stream(names, seq)
+    }
+
+    fn with_a_stream(self, names: &str, seq: u64) -> Node {
+        let mut node = self;
+        node.enters(fence(FIRST, seq, &[]));
+        node.confirms(seq);
         node.streams(names, Start::Live);
         node.confirms(seq);
         node.take();
