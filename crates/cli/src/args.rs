@@ -72,6 +72,9 @@ pub(crate) struct Serve {
     /// Where the Redis is that nodes share, as redis://host:6379 [default: none; messages are kept in this process]
     #[arg(long, value_name = "URL")]
     pub broker: Option<String>,
+    /// Speak TLS with a certificate made up at start, for development
+    #[arg(long)]
+    pub tls_self_signed: bool,
     /// How long connections may take to leave [default: 2s in dev mode, else 10s]
     #[arg(long, value_name = "DURATION")]
     pub drain_within: Option<String>,

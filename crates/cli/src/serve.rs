@@ -111,6 +111,7 @@ fn flags(args: &Serve) -> Result<Vec<Flag>, Failure> {
         ("dev_public", "--dev-public", args.dev_public.then(|| "true".into())),
         ("demo", "--demo", args.demo.then(|| "true".into())),
         ("broker.url", "--broker", args.broker.clone()),
+        ("tls.self_signed", "--tls-self-signed", args.tls_self_signed.then(|| "true".into())),
         ("drain_within", "--drain-within", args.drain_within.clone()),
         ("log", "--log", args.log.clone()),
     ];

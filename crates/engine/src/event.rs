@@ -22,6 +22,8 @@ pub enum Event<'a> {
         conn: ConnId,
         /// Who is at the other end.
         peer: SocketAddr,
+        /// Whether the connection is TLS.
+        secure: bool,
         /// What is asked.
         request: &'a Request,
     },

@@ -42,6 +42,11 @@ pub trait Kernel {
     /// Who is at the other end.
     fn peer(&self, socket: &Self::Socket) -> SocketAddr;
 
+    /// Whether it is reached over TLS.
+    fn is_secure(&self, _socket: &Self::Socket) -> bool {
+        false
+    }
+
     /// Reads what has arrived; 0 is the end of the peer's stream.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::{Buf as _, Bytes, BytesMut};
 use tidewire_hub::admit::OutletId;
 use tidewire_hub::limits::Limits;
 
@@ -66,10 +67,11 @@ pub struct Pipes {
 }
 
 impl Pipes {
-    /// Opens a connection for the client at `peer`. After a drain it has ended before it began.
+    /// Opens a connection for the client at `peer`, who came over TLS or did not. After a drain it has ended before it
+    /// began.
     #[must_use]
-    pub fn open(&self, peer: SocketAddr) -> PipeEnd {
-        let pipe = Arc::new(Pipe { peer, ends: Mutex::default() });
+    pub fn open(&self, peer: SocketAddr, secure: bool) -> PipeEnd {
+        let pipe = Arc::new(Pipe { peer, secure, ends: Mutex::default() });
         let mut gone = false;
         self.desk.ring(|waiting| {
             gone = waiting.closed;
@@ -92,26 +94,25 @@ pub struct PipeEnd {
 }
 
 impl PipeEnd {
-    /// Reads what the shard has written; 0 is its end.
-    ///
-    /// # Errors
-    /// None; the type is that of a socket's read.
-    pub fn poll_read(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    /// Takes everything that the shard has written; nothing of it is its end.
+    pub fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
         let mut ends = self.pipe.lock();
         if ends.outward.is_empty() {
             if ends.shard_finished || ends.shard_gone {
-                return Poll::Ready(Ok(0));
+                return Poll::Ready(Bytes::new());
             }
-            ends.reader = Some(context.waker().clone());
+            if !ends.reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
+                ends.reader = Some(context.waker().clone());
+            }
             return Poll::Pending;
         }
-        let count = take(&mut ends.outward, into);
+        let taken = std::mem::take(&mut ends.outward);
         let (token, unblocked) = (ends.token, std::mem::take(&mut ends.shard_blocked));
         drop(ends);
         if unblocked {
             self.desk.changed(token);
         }
-        Poll::Ready(Ok(count))
+        Poll::Ready(taken.into())
     }
 
     /// Writes what the client sends.
@@ -128,7 +129,7 @@ impl PipeEnd {
             ends.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
-        ends.inward.extend(&from[..count]);
+        ends.inward.extend_from_slice(&from[..count]);
         let token = ends.token;
         drop(ends);
         self.desk.changed(token);
@@ -158,6 +159,7 @@ impl Drop for PipeEnd {
 /// One connection.
 struct Pipe {
     peer: SocketAddr,
+    secure: bool,
     ends: Mutex<Ends>,
 }
 
@@ -165,8 +167,9 @@ struct Pipe {
 struct Ends {
     /// How the shard calls it, once it does.
     token: Option<u64>,
-    inward: VecDeque<u8>,
-    outward: VecDeque<u8>,
+    inward: BytesMut,
+    /// Without room to spare: most pipes are empty most of the time, and are many.
+    outward: Vec<u8>,
     reader: Option<Waker>,
     writer: Option<Waker>,
     shard_blocked: bool,
@@ -311,6 +314,10 @@ impl Kernel for PipeKernel {
         socket.peer
     }
 
+    fn is_secure(&self, socket: &Arc<Pipe>) -> bool {
+        socket.secure
+    }
+
     fn read(&mut self, socket: &Arc<Pipe>, into: &mut [u8]) -> io::Result<usize> {
         let mut ends = socket.lock();
         if ends.client_gone {
@@ -320,7 +327,13 @@ impl Kernel for PipeKernel {
         if ends.inward.is_empty() {
             return if ends.client_finished { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
-        let count = take(&mut ends.inward, into);
+        let count = ends.inward.len().min(into.len());
+        into[..count].copy_from_slice(&ends.inward[..count]);
+        ends.inward.advance(count);
+        if ends.inward.is_empty() {
+            // A stream's client says nothing more.
+            ends.inward = BytesMut::new();
+        }
         // The end of the stream is read by the next call, and no change will announce it.
         if count == into.len() || ends.client_finished {
             let token = ends.token;
@@ -338,7 +351,10 @@ impl Kernel for PipeKernel {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let count = from.len().min(PIPE_BYTES_MAX - ends.outward.len());
-        ends.outward.extend(&from[..count]);
+        if ends.outward.is_empty() {
+            ends.outward.reserve_exact(count);
+        }
+        ends.outward.extend_from_slice(&from[..count]);
         ends.shard_blocked |= count < from.len();
         let reader = ends.reader.take();
         drop(ends);
@@ -366,18 +382,4 @@ impl Kernel for PipeKernel {
         // The API server opens pipes for subscriptions only; anything else ends without an answer.
         self.close(socket);
     }
-}
-
-fn take(from: &mut VecDeque<u8>, into: &mut [u8]) -> usize {
-    let count = from.len().min(into.len());
-    let (front, back) = from.as_slices();
-    let first = front.len().min(count);
-    into[..first].copy_from_slice(&front[..first]);
-    into[first..count].copy_from_slice(&back[..count - first]);
-    from.drain(..count);
-    if from.is_empty() {
-        // Most pipes are idle most of the time.
-        from.shrink_to(1024);
-    }
-    count
 }

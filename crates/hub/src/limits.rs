@@ -32,6 +32,8 @@ pub struct Limits {
     pub body_max: Duration,
     /// Idle time of a kept-alive connection. Beyond: the connection is closed. Default 75 s (S33).
     pub keep_alive_max: Duration,
+    /// Requests and streams at once on one HTTP/2 connection. Beyond: refused, to be tried again. Default 256 (S34).
+    pub streams_per_connection_max: usize,
     /// Bytes queued for one subscriber. Beyond: `slow_consumer`. Default 1 MiB (S35).
     pub queue_bytes_max: usize,
     /// Messages queued for one subscriber. Beyond: `slow_consumer`. Default 1 000 (S35).
@@ -131,6 +133,7 @@ impl Default for Limits {
             head_max: Duration::from_secs(10),
             body_max: Duration::from_secs(30),
             keep_alive_max: Duration::from_secs(75),
+            streams_per_connection_max: 256,
             queue_bytes_max: 1 << 20,
             queue_messages_max: 1_000,
             queue_age_max: Duration::from_secs(15),

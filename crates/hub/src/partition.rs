@@ -449,19 +449,19 @@ impl Partition {
         while self.bytes > self.bytes_max
             && let Some(placed) = self.order.pop_oldest()
         {
-            self.trim(placed, History::trim_to);
+            self.trim(&placed, History::trim_to);
         }
         self.drop_stale_order();
     }
 
     fn trim_age(&mut self, now: Now) {
         while let Some(placed) = self.order.pop_expired(now.monotonic_ms) {
-            self.trim(placed, History::outlive);
+            self.trim(&placed, History::outlive);
         }
         self.drop_stale_order();
     }
 
-    fn trim(&mut self, placed: Placed, trim: fn(&mut History, u64) -> Trimmed) {
+    fn trim(&mut self, placed: &Placed, trim: fn(&mut History, u64) -> Trimmed) {
         let Some(history) = self.channels.get_mut(&placed.channel) else { return };
         let trimmed = trim(history, placed.seq);
         self.give_back(trimmed);

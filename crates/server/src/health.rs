@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tokio::sync::Notify;
+
 /// Where the node is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -28,11 +30,14 @@ impl Phase {
 
 /// The phase, shared by everybody. It only moves forward.
 #[derive(Debug)]
-pub struct Health(AtomicU8);
+pub struct Health {
+    phase: AtomicU8,
+    moved: Notify,
+}
 
 impl Default for Health {
     fn default() -> Health {
-        Health(AtomicU8::new(Phase::Starting as u8))
+        Health { phase: AtomicU8::new(Phase::Starting as u8), moved: Notify::new() }
     }
 }
 
@@ -40,7 +45,7 @@ impl Health {
     /// The phase now.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        match self.0.load(Ordering::Acquire) {
+        match self.phase.load(Ordering::Acquire) {
             0 => Phase::Starting,
             1 => Phase::Ready,
             _ => Phase::Draining,
@@ -49,7 +54,20 @@ impl Health {
 
     /// Moves on to `phase`; an earlier one changes nothing.
     pub fn enter(&self, phase: Phase) {
-        self.0.fetch_max(phase as u8, Ordering::AcqRel);
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.moved.notify_waiters();
+    }
+
+    /// Resolves once the node drains.
+    pub async fn draining(&self) {
+        loop {
+            // Made before the look, so that a move in between is not missed.
+            let moved = self.moved.notified();
+            if self.phase() == Phase::Draining {
+                return;
+            }
+            moved.await;
+        }
     }
 }
 

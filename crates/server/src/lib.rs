@@ -26,6 +26,7 @@ pub mod entrance;
 pub mod errors;
 pub mod health;
 pub mod http;
+pub mod line;
 pub mod listeners;
 pub mod metrics;
 pub mod node;
@@ -40,6 +41,7 @@ pub mod reload;
 pub mod serve;
 pub mod shared;
 pub mod signals;
+pub mod tls;
 pub mod ways;
 
 pub use config::Settings;

@@ -138,7 +138,7 @@ impl Line {
     /// Resolves when the connection has broken. That the client has ended its half is no such thing.
     pub(crate) async fn reset(&self) {
         if self.socket.ready(Interest::ERROR).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -186,6 +186,24 @@ impl Fronted {
     #[must_use]
     pub fn new(before: Bytes, socket: Arc<TcpStream>) -> Fronted {
         Fronted { before, socket }
+    }
+}
+
+/// What a TCP socket lies below.
+pub trait Socket {
+    /// The socket.
+    fn socket(&self) -> Arc<TcpStream>;
+}
+
+impl Socket for Fronted {
+    fn socket(&self) -> Arc<TcpStream> {
+        self.socket.clone()
+    }
+}
+
+impl Socket for TlsStream<Fronted> {
+    fn socket(&self) -> Arc<TcpStream> {
+        self.get_ref().0.socket()
     }
 }
 

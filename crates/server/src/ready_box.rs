@@ -17,6 +17,8 @@ pub struct ReadyBox {
     pub public: bool,
     /// Whether there is a demo page.
     pub demo: bool,
+    /// Whether clients come over TLS, with a certificate that nobody has signed.
+    pub secure: bool,
     /// Whether messages are kept in a Redis that nodes share.
     pub shared: bool,
 }
@@ -29,16 +31,23 @@ impl ReadyBox {
     }
 
     fn lines(&self) -> Vec<String> {
+        let (http, ws, curl) = match self.secure {
+            true => ("https", "wss", "curl -k"),
+            false => ("http", "ws", "curl"),
+        };
         let at = reachable(self.address);
+        let admin = match self.admin {
+            Some(admin) => format!("http://{}", reachable(admin)),
+            None => format!("{http}://{at}"),
+        };
+        let health = format!("health       {admin}/readyz  {admin}/metrics");
         if !self.dev {
-            let admin = reachable(self.admin.unwrap_or(self.address));
             return vec![
-                format!("Tidewire {} is ready on http://{at}.", env!("CARGO_PKG_VERSION")),
-                format!("health       http://{admin}/readyz  http://{admin}/metrics"),
+                format!("Tidewire {} is ready on {http}://{at}.", env!("CARGO_PKG_VERSION")),
+                health,
             ];
         }
-        let page = if self.demo { format!("http://{at}/") } else { format!("http://{at}/c/prices") };
-        let admin = reachable(self.admin.unwrap_or(self.address));
+        let page = if self.demo { "" } else { "c/prices" };
         let reach = if self.public {
             "Anybody who can reach this machine may publish and subscribe: --dev-public."
         } else {
@@ -50,20 +59,20 @@ impl ReadyBox {
             "Messages live in memory and end with this process."
         };
         vec![
-            format!("Tidewire {} is ready on http://{at} in dev mode.", env!("CARGO_PKG_VERSION")),
+            format!("Tidewire {} is ready on {http}://{at} in dev mode.", env!("CARGO_PKG_VERSION")),
             reach.to_owned(),
             keeps.to_owned(),
             String::new(),
-            format!("page         {page}"),
-            format!("publish      curl -d hello http://{at}/c/prices"),
-            format!("subscribe    curl -N -H 'Accept: text/event-stream' http://{at}/c/prices"),
+            format!("page         {http}://{at}/{page}"),
+            format!("publish      {curl} -d hello {http}://{at}/c/prices"),
+            format!("subscribe    {curl} -N -H 'Accept: text/event-stream' {http}://{at}/c/prices"),
             format!(
-                "EventSource  new EventSource(\"http://{at}/c/prices\").onmessage = e => console.log(e.data)"
+                "EventSource  new EventSource(\"{http}://{at}/c/prices\").onmessage = e => console.log(e.data)"
             ),
             format!(
-                "WebSocket    new WebSocket(\"ws://{at}/c/prices\").onmessage = e => console.log(e.data)"
+                "WebSocket    new WebSocket(\"{ws}://{at}/c/prices\").onmessage = e => console.log(e.data)"
             ),
-            format!("health       http://{admin}/readyz  http://{admin}/metrics"),
+            health,
             String::new(),
             "To leave dev mode, say who may come in: `tidewire init` writes a file to begin with.".to_owned(),
         ]
@@ -103,6 +112,7 @@ mod tests {
             dev: true,
             public: false,
             demo: true,
+            secure: false,
             shared: false,
         };
         let shown = shown.to_string();
@@ -121,8 +131,11 @@ mod tests {
             dev: true,
             public: true,
             demo: false,
+            secure: true,
             shared: true,
         };
-        assert!(!shown.to_string().contains("0.0.0.0") && shown.to_string().contains("--dev-public"));
+        let shown = shown.to_string();
+        assert!(!shown.contains("0.0.0.0") && shown.contains("--dev-public"));
+        assert!(shown.contains("curl -k -d hello https://127.0.0.1:1/c/prices") && shown.contains("wss://"));
     }
 }

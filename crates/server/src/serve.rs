@@ -33,6 +33,7 @@ use crate::ready_box::ReadyBox;
 use crate::reload::{self, Reloader, Surroundings};
 use crate::shared::Beside;
 use crate::signals::{Asked, Signals};
+use crate::tls::Tls;
 use crate::ways::Ways;
 
 /// Why a node could not start. Exit code 1.
@@ -176,6 +177,10 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let public = http(api::router(parts.clone(), admin.is_none()));
     let public = if settings.proxy_protocol { public.behind(node.clone()) } else { public };
     let public = if handed { public.yielding() } else { public };
+    let public = match open_tls(settings)? {
+        Some(tls) => public.over(tls),
+        None => public,
+    };
 
     // Who watches us comes first, and nobody else before it is known who was thrown out.
     if let (Some(admin), Some(node)) = (admin, watched.clone()) {
@@ -209,7 +214,8 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     node.health.enter(Phase::Ready);
     let dev = settings.dev;
     let (public, demo, shared) = (settings.dev_public, settings.demo, settings.broker.url.is_some());
-    ReadyBox { address, admin: admin_address, dev, public, demo, shared }.print();
+    let secure = settings.tls.is_on();
+    ReadyBox { address, admin: admin_address, dev, public, demo, shared, secure }.print();
 
     let (settings, reloaded) = (settings.clone(), plane.clone());
     let mut reloader = Reloader { settings, node: node.clone(), watched, plane: reloaded, entrance, outlets };
@@ -226,6 +232,17 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         }
         () = signals.end() => Ok(Ending::CutShort),
     }
+}
+
+/// TLS where it is configured, with files that are looked at from now on.
+fn open_tls(settings: &Settings) -> Result<Option<Tls>, Fatal> {
+    if !settings.tls.is_on() {
+        return Ok(None);
+    }
+    let tls = Tls::open(&settings.tls)
+        .map_err(|unreadable| Fatal::Entrance(Unusable::new(unreadable.key, unreadable)))?;
+    tokio::spawn(tls.identities().watch());
+    Ok(Some(tls))
 }
 
 /// How long the broker has for being told that this node leaves.

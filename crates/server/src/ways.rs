@@ -42,13 +42,14 @@ impl Ways {
         self.trusted.load().iter().any(|network| network.contains(&peer))
     }
 
-    /// Looks through the proxies to who asks.
+    /// Looks through the proxies to who asks. `secure` says that the connection itself is TLS; what a trusted proxy says
+    /// of the client's own counts for more.
     #[must_use]
-    pub fn look(&self, peer: IpAddr, caller: &Caller) -> Way {
+    pub fn look(&self, peer: IpAddr, secure: bool, caller: &Caller) -> Way {
         let trusted = self.trusted.load();
         // Most servers have no proxy in front or one, and then this is all there is to it.
         if trusted.is_empty() {
-            return Way { client: peer.to_canonical(), secure: false };
+            return Way { client: peer.to_canonical(), secure };
         }
         let trusts = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
         let [by_for, by_standard, by_proto] =
@@ -56,7 +57,11 @@ impl Ways {
                 .map(|fields| fields.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>());
         Way {
             client: forwarded::client(peer, &by_for, &by_standard, trusts),
-            secure: forwarded::is_https(peer, &by_proto, &by_standard, trusts),
+            secure: if trusts(peer.to_canonical()) && !(by_proto.is_empty() && by_standard.is_empty()) {
+                forwarded::is_https(peer, &by_proto, &by_standard, trusts)
+            } else {
+                secure
+            },
         }
     }
 }
@@ -70,7 +75,7 @@ mod tests {
         let forwarded_for = vec![forwarded_for.as_bytes().into()];
         let caller =
             Caller { forwarded_for, forwarded_proto: vec![b"https".as_slice().into()], ..Caller::default() };
-        Ways::new(trusted).look(peer.parse().unwrap(), &caller)
+        Ways::new(trusted).look(peer.parse().unwrap(), false, &caller)
     }
 
     #[test]

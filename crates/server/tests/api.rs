@@ -67,7 +67,7 @@ impl Rig {
 
     async fn ask(&self, request: http::request::Builder, body: impl Into<Body>) -> Response<Body> {
         let mut request = request.body(body.into()).unwrap();
-        request.extensions_mut().insert(Peer("127.0.0.1:5000".parse().unwrap()));
+        request.extensions_mut().insert(Peer { address: "127.0.0.1:5000".parse().unwrap(), secure: false });
         request.headers_mut().entry("host").or_insert(http::HeaderValue::from_static("localhost"));
         self.router.clone().oneshot(request).await.unwrap()
     }

@@ -310,7 +310,7 @@ async fn behind_a_proxy(limits: Limits, trusted: bool) -> (SocketAddr, watch::Se
     }
     let census = Census::new(Vec::new(), limits.connections_max);
     let (closing, closes) = watch::channel(false);
-    let who = async |Extension(Peer(client)): Extension<Peer>| format!("{client}.");
+    let who = async |Extension(peer): Extension<Peer>| format!("{}.", peer.address);
     let router = Router::new().route("/who", get(who));
     let http = Http::new(Arc::new(ArcSwap::from_pointee(limits)), census, Arc::default(), router, closes);
     let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();

@@ -110,6 +110,12 @@ pub fn parse_head<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Option<Head<'b
     Ok(Some(Head { method, target, minor_version, headers, len: lines.end, body }))
 }
 
+/// Whether a connection begins with what an HTTP/2 client says first (RFC 9113 section 3.4), as far as its line end.
+#[must_use]
+pub fn begins_http2(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PRI * HTTP/2.0\r\n")
+}
+
 /// Decodes `%HH` once. Nothing where a `%` is not followed by two hexadecimal digits.
 #[must_use]
 pub fn percent_decode(text: &str) -> Option<Cow<'_, [u8]>> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidewire_hub::admit::HeadFields;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::reason::Reason;
-use tidewire_transport::http1::parse_head;
+use tidewire_transport::http1::{begins_http2, parse_head};
 use tidewire_transport::refusal::Refusal;
 use tidewire_transport::request::{Protocol, Request, Route, is_event_source, route};
 
@@ -265,6 +265,10 @@ impl<K: Kernel> Shard<K> {
     /// `bytes` is everything that has arrived since the last request ended.
     pub(super) fn head_arrived(&mut self, index: u32, bytes: &[u8]) {
         let limits = self.limits.clone();
+        if begins_http2(bytes) && self.slots.at(index).beat != NEVER {
+            // A proxy that knows what we speak begins with it. Behind a request of HTTP/1.1 it is none.
+            return self.hand_off(index, bytes);
+        }
         let head = match parse_head(bytes, &limits) {
             Err(refusal) => return self.refuse_unasked(index, &refusal, false),
             Ok(None) => return self.head_continues(index, bytes, &limits),
@@ -315,7 +319,8 @@ impl<K: Kernel> Shard<K> {
         let Some(peer) = self.client_of(index) else { return };
         let due = self.now() + ticks(ANSWER_MAX);
         self.due(index, due);
-        self.control.handle(Event::Arrived { outlet: self.outlet, conn, peer, request: &request });
+        let secure = self.slots.at(index).socket.as_ref().is_some_and(|socket| self.kernel.is_secure(socket));
+        self.control.handle(Event::Arrived { outlet: self.outlet, conn, peer, secure, request: &request });
         self.slots.at(index).story().request = Some(request);
     }
 

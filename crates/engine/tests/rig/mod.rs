@@ -410,7 +410,7 @@ impl Control for Plane {
     fn handle(&self, event: Event<'_>) {
         let grant = Arc::new(Grant::everything());
         match event {
-            Event::Arrived { outlet, conn, peer, request } => {
+            Event::Arrived { outlet, conn, peer, request, .. } => {
                 self.arrived.lock().unwrap().push(peer);
                 let (transport, page, join) = match request.wants {
                     Wants::Sse { .. } => (Transport::Sse, STREAM_PAGE, Join::WhenCaughtUp),

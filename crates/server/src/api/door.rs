@@ -20,9 +20,14 @@ use super::problem::Problem;
 use crate::node::Node;
 use crate::ways::Way;
 
-/// The address at the other end of the connection. The accept loop puts it into every request.
+/// Who is at the other end of the connection. Whoever serves it puts that into every request.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Whether the connection is TLS.
+    pub secure: bool,
+}
 
 /// Who asks, and what is believed of the way. The door puts it into every request that it lets in.
 #[derive(Clone, Debug)]
@@ -66,7 +71,7 @@ pub(super) async fn door(State(node): State<Arc<Node>>, mut request: Request, ne
 
 /// Reads who asks, and looks through the proxies.
 pub(super) fn visitor(node: &Node, request: &Request) -> Result<Visitor, Problem> {
-    let Some(Peer(peer)) = request.extensions().get().copied() else {
+    let Some(Peer { address, secure }) = request.extensions().get().copied() else {
         return Err(Problem::new(Reason::Internal, "the connection has no peer address"));
     };
     let values = |name| request.headers().get_all(name).into_iter().map(HeaderValue::as_bytes);
@@ -76,7 +81,7 @@ pub(super) fn visitor(node: &Node, request: &Request) -> Result<Visitor, Problem
     if let (None, Some(authority)) = (&caller.host, uri.authority()) {
         caller.host = Some(authority.as_str().into());
     }
-    let way = node.ways.look(peer.ip(), &caller);
+    let way = node.ways.look(address.ip(), secure, &caller);
     Ok(Visitor { caller: Arc::new(caller), way, action: action(request) })
 }
 

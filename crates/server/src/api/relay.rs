@@ -10,11 +10,10 @@
 //!
 //! Streams and polls are asked for in HTTP/1.0, so that the shard ends their bodies by closing and hyper frames them.
 
-use std::mem::MaybeUninit;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -25,45 +24,45 @@ use hyper_util::rt::TokioIo;
 use tidewire_engine::pipes::PipeEnd;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::sse;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::channel::has_token;
 use super::door;
 use super::problem::Problem;
 use super::{Parts, Peer};
 use crate::census::Counted;
+use crate::line::Line;
 
-/// The socket below a request, for who must notice that its client has gone. The accept loop puts it there.
+/// What a request came over, for who must notice that its client has gone. Whoever serves the connection puts it there,
+/// but for HTTP/2, where a client takes back a request by itself.
 #[derive(Clone, Debug)]
-pub struct Wire(pub Arc<TcpStream>);
+pub struct Wire(pub Arc<Line>);
 
 /// Beyond what any head of our own takes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 32;
-/// How soon an end is noticed that stands behind something unread.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Bytes taken from the pipe at once. They lie on the stack while they wait for nothing.
-const READ_BYTES: usize = 8 << 10;
+
+/// What is handed to hyper at once of a body.
+const CHUNK_BYTES_MAX: usize = 16 << 10;
 
 /// Answers a subscription with what an outlet says.
 pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Response<Body>, Problem> {
-    let Some(Peer(peer)) = request.extensions().get().copied() else {
+    let Some(Peer { address, secure }) = request.extensions().get().copied() else {
         return Err(Problem::new(Reason::Internal, "the connection has no peer address"));
     };
     // HTTP/1.0 cannot be upgraded: the shard sees the version and says so.
     let upgrades =
         request.version() != Version::HTTP_10 && has_token(request.headers(), &header::UPGRADE, "websocket");
-    let mut pipe = Piped(parts.pipes.open(peer));
+    let mut pipe = Piped { end: parts.pipes.open(address, secure), rest: Bytes::new() };
     // The shard may refuse and close before it has read everything; its answer still counts.
     let _ = pipe.write_all(&head_bytes(&request, upgrades)).await;
     let wire = request.extensions_mut().remove::<Wire>();
     let answer = tokio::select! {
-        answer = read_head(&mut pipe, client_finished(wire.clone())) => answer,
+        answer = read_head(&mut pipe, finished(wire.clone())) => answer,
         // A poll waits for its answer up to a minute. Nobody is there to read this one, but hyper wants it.
-        () = client_reset(wire.clone()) => return Err(Problem::new(Reason::Internal, "the client has gone")),
+        () = reset(wire.clone()) => return Err(Problem::new(Reason::Internal, "the client has gone")),
     };
-    let Some((head, rest)) = answer else { return gone(parts, &request) };
+    let Some(head) = answer else { return gone(parts, &request) };
     let mut response = Response::new(Body::empty());
     *response.status_mut() = head.status;
     let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -72,7 +71,7 @@ pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Respons
     if switched {
         if let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() {
             let counted = request.extensions_mut().remove::<Arc<Counted>>();
-            tokio::spawn(carry(upgrade, pipe, rest, counted));
+            tokio::spawn(carry(upgrade, pipe, counted));
             return Ok(response);
         }
         return Err(Problem::new(Reason::Internal, "the connection cannot be upgraded"));
@@ -80,7 +79,8 @@ pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Respons
     // FIN ends a stream, not a poll that is still to be answered (delivery rule R29).
     let is_stream = has_token(response.headers(), &header::CONTENT_TYPE, "text/event-stream");
     let watched = wire.filter(|_| is_stream);
-    *response.body_mut() = Body::new(PipeBody { pipe, first: rest, client_gone: watched.map(client_gone) });
+    let client_gone = watched.map(|Wire(line)| Box::pin(async move { line.gone().await }) as Gone);
+    *response.body_mut() = Body::new(PipeBody { pipe, client_gone });
     Ok(response)
 }
 
@@ -121,9 +121,9 @@ struct ResponseHead {
     fields: HeaderMap,
 }
 
-/// The shard's response head, and what came behind it. Nothing where the outlet has ended. The shard is told when the
+/// The shard's response head; what came behind it is left in the pipe. Nothing where the outlet has ended. The shard is told when the
 /// client has `finished` its half meanwhile.
-async fn read_head(pipe: &mut Piped, finished: impl Future<Output = ()>) -> Option<(ResponseHead, Bytes)> {
+async fn read_head(pipe: &mut Piped, finished: impl Future<Output = ()>) -> Option<ResponseHead> {
     let mut bytes = BytesMut::with_capacity(1024);
     let (mut finished, mut told) = (std::pin::pin!(finished), false);
     while bytes.len() < HEAD_BYTES_MAX {
@@ -135,7 +135,7 @@ async fn read_head(pipe: &mut Piped, finished: impl Future<Output = ()>) -> Opti
             }
             () = &mut finished, if !told => {
                 told = true;
-                pipe.0.finish();
+                pipe.end.finish();
                 continue;
             }
         }
@@ -147,7 +147,8 @@ async fn read_head(pipe: &mut Piped, finished: impl Future<Output = ()>) -> Opti
         for field in response.headers.iter() {
             fields.append(HeaderName::try_from(field.name).ok()?, HeaderValue::from_bytes(field.value).ok()?);
         }
-        return Some((ResponseHead { status, fields }, bytes.split_off(length).freeze()));
+        pipe.rest = bytes.split_off(length).freeze();
+        return Some(ResponseHead { status, fields });
     }
     None
 }
@@ -185,13 +186,11 @@ fn gone(parts: &Parts, request: &Request) -> Result<Response<Body>, Problem> {
 /// Carries a WebSocket's bytes both ways until the outlet ends it or the client has gone.
 ///
 /// It holds its place in the census: for hyper the connection is over.
-async fn carry(upgrade: OnUpgrade, pipe: Piped, first: Bytes, _counted: Option<Arc<Counted>>) {
+async fn carry(upgrade: OnUpgrade, pipe: Piped, _counted: Option<Arc<Counted>>) {
     let Ok(upgraded) = upgrade.await else { return };
     let (mut client_read, mut client_write) = tokio::io::split(TokioIo::new(upgraded));
     let (mut pipe_read, mut pipe_write) = tokio::io::split(pipe);
     let down = async {
-        client_write.write_all(&first).await?;
-        client_write.flush().await?;
         tokio::io::copy(&mut pipe_read, &mut client_write).await?;
         client_write.shutdown().await
     };
@@ -210,71 +209,38 @@ async fn carry(upgrade: OnUpgrade, pipe: Piped, first: Bytes, _counted: Option<A
     }
 }
 
-type Gone = Pin<Box<dyn Future<Output = bool> + Send>>;
-
-/// Resolves once something arrives from a client that should be silent: true if it is the end.
-fn client_gone(Wire(socket): Wire) -> Gone {
-    Box::pin(async move {
-        loop {
-            let Ok(_) = socket.ready(Interest::READABLE).await else { return true };
-            match look(&socket) {
-                Ok(count) => return count == 0,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => return true,
-            }
-        }
-    })
-}
-
-/// Looks at what has arrived without taking it: 0 is the end. What tokio remembers as readable may have been read since;
-/// where there is nothing to see, it forgets it.
-fn look(socket: &TcpStream) -> std::io::Result<usize> {
-    let peek = || socket2::SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]);
-    socket.try_io(Interest::READABLE, peek)
-}
-
-/// Resolves when the client has ended its half, whatever it sent before.
-async fn client_finished(wire: Option<Wire>) {
-    let Some(Wire(socket)) = wire else { return std::future::pending().await };
-    loop {
-        match socket.ready(Interest::READABLE).await {
-            Ok(ready) if !ready.is_read_closed() => {}
-            _ => return,
-        }
-        match look(&socket) {
-            // What it has sent stays there until this request is answered, and an end behind it makes no noise.
-            Ok(1..) => tokio::time::sleep(LOOK_AGAIN).await,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Ok(0) | Err(_) => return,
-        }
-    }
-}
-
-/// Resolves when the connection has broken. That the client has ended its half is no such thing.
-async fn client_reset(wire: Option<Wire>) {
+async fn finished(wire: Option<Wire>) {
     match wire {
-        Some(Wire(socket)) if socket.ready(Interest::ERROR).await.is_ok() => {}
-        _ => std::future::pending().await,
+        Some(Wire(line)) => line.finished().await,
+        None => std::future::pending().await,
     }
 }
+
+async fn reset(wire: Option<Wire>) {
+    match wire {
+        Some(Wire(line)) => line.reset().await,
+        None => std::future::pending().await,
+    }
+}
+
+type Gone = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// A response body out of a pipe.
 struct PipeBody {
     pipe: Piped,
-    first: Bytes,
     client_gone: Option<Gone>,
 }
 
 impl http_body::Body for PipeBody {
     type Data = Bytes;
-    type Error = std::io::Error;
+    type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
-        if !self.first.is_empty() {
-            return Poll::Ready(Some(Ok(http_body::Frame::data(std::mem::take(&mut self.first)))));
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        if !self.pipe.rest.is_empty() {
+            return Poll::Ready(self.pipe.next_chunk());
         }
         if let Some(watch) = &mut self.client_gone {
             match watch.as_mut().poll(context) {
@@ -284,20 +250,25 @@ impl http_body::Body for PipeBody {
                 Poll::Pending => {}
             }
         }
-        let mut bytes = [0; READ_BYTES];
-        match self.pipe.0.poll_read(context, &mut bytes) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(0)) => Poll::Ready(None),
-            Poll::Ready(Ok(count)) => {
-                Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::copy_from_slice(&bytes[..count])))))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
-        }
+        self.pipe.rest = std::task::ready!(self.pipe.end.poll_take(context));
+        Poll::Ready(self.pipe.next_chunk())
     }
 }
 
 /// A pipe as tokio sees it.
-struct Piped(PipeEnd);
+struct Piped {
+    end: PipeEnd,
+    /// Taken out of it, and not read yet.
+    rest: Bytes,
+}
+
+impl Piped {
+    /// What comes next of a body. Small: HTTP/2 holds a chunk whole until its client has made room for all of it.
+    fn next_chunk(&mut self) -> Option<Result<http_body::Frame<Bytes>, Infallible>> {
+        let chunk = self.rest.split_to(self.rest.len().min(CHUNK_BYTES_MAX));
+        (!chunk.is_empty()).then(|| Ok(http_body::Frame::data(chunk)))
+    }
+}
 
 impl AsyncRead for Piped {
     fn poll_read(
@@ -305,8 +276,11 @@ impl AsyncRead for Piped {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        let count = std::task::ready!(self.0.poll_read(context, buffer.initialize_unfilled()))?;
-        buffer.advance(count);
+        if self.rest.is_empty() {
+            self.rest = std::task::ready!(self.end.poll_take(context));
+        }
+        let count = self.rest.len().min(buffer.remaining());
+        buffer.put_slice(&self.rest.split_to(count));
         Poll::Ready(Ok(()))
     }
 }
@@ -317,7 +291,7 @@ impl AsyncWrite for Piped {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        self.0.poll_write(context, bytes)
+        self.end.poll_write(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -325,7 +299,7 @@ impl AsyncWrite for Piped {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        self.0.finish();
+        self.end.finish();
         Poll::Ready(Ok(()))
     }
 }

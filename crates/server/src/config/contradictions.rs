@@ -10,6 +10,7 @@ use super::auth::Auth;
 use super::gate;
 use super::namespace::NamespaceSettings;
 use super::settings::{Io, Settings};
+use crate::tls::Identities;
 
 /// Settings that do not go together.
 #[derive(Debug)]
@@ -120,10 +121,35 @@ impl Settings {
         if matches!(self.io, Io::Uring | Io::Epoll) && !cfg!(target_os = "linux") {
             found.add(&["engine.io"], "`uring` and `epoll` need Linux; `auto` takes tokio here");
         }
+        self.contradictions_of_tls(found);
         if self.proxy_protocol && self.trusted_proxies.is_empty() {
             found.add(
                 &["proxy_protocol"],
                 "`proxy_protocol` is spoken by trusted proxies alone: name them in `trusted_proxies`",
+            );
+        }
+    }
+
+    fn contradictions_of_tls(&self, found: &mut Found) {
+        let tls = &self.tls;
+        let (certs, keys) = (tls.cert.len(), tls.key.len());
+        if certs != keys {
+            found.add(
+                &["tls.key", "tls.cert"],
+                format!("`tls.cert` names {certs} files and `tls.key` {keys}: every certificate has a key"),
+            );
+        } else if tls.self_signed && certs > 0 {
+            found.add(
+                &["tls.self_signed", "tls.cert"],
+                "`tls.self_signed` makes up a certificate, and `tls.cert` names one: choose",
+            );
+        } else if let Err(unreadable) = Identities::read(tls) {
+            found.add(&[unreadable.key], unreadable.to_string());
+        }
+        if tls.is_on() && matches!(self.io, Io::Uring | Io::Epoll) {
+            found.add(
+                &["engine.io", "tls.cert", "tls.self_signed"],
+                "`uring` and `epoll` drive sockets without TLS; with it, tokio does: leave `engine.io` to `auto`",
             );
         }
     }

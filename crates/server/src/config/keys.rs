@@ -14,6 +14,7 @@ use super::kinds::{
 use super::namespace::{NamespaceSettings, Publishers, SlowReader};
 use super::secret::Secret;
 use super::settings::{Io, Settings};
+use super::tls::Files;
 
 /// One configuration key, of a node or of a namespace.
 #[derive(Debug)]
@@ -147,6 +148,9 @@ keys! {
     "log", log: Text, "warn", Live, "Log lines to standard error, as `level` or `target=level,…`.";
     "trusted_proxies", trusted_proxies: Networks, "none", Live, "Networks of proxies that are believed when they say who a client is.";
     "proxy_protocol", proxy_protocol: Boolean, "false", Restart, "Connections of trusted proxies begin with a PROXY protocol header, version 2.";
+    "tls.cert", tls.cert: Files, "none", Restart, "Files with certificates in PEM. With them, `listen` speaks TLS.";
+    "tls.key", tls.key: Files, "none", Restart, "Files with the private keys of `tls.cert` in PEM, in the same order.";
+    "tls.self_signed", tls.self_signed: Boolean, "false", Restart, "Makes up a certificate at start, for development. With it, `listen` speaks TLS.";
     "broker.url", broker.url: Maybe<RedisUrl>, "none", Restart, "Where the Redis is that nodes share. Default: messages are kept in this process, which is the only node.";
     "broker.prefix", broker.prefix: Prefix, "tidewire", Restart, "What keys and Pub/Sub names in Redis begin with.";
     "broker.ca", broker.ca: Maybe<File>, "none", Restart, "Certificates in PEM that a `rediss://` server is trusted by, in place of the public ones.";
@@ -186,6 +190,7 @@ keys! {
     "limits.head_max", limits.head_max: Deadline, "10s", Live, "From accept to the end of the head.";
     "limits.body_max", limits.body_max: Deadline, "30s", Live, "From the end of the head to the end of the body.";
     "limits.keep_alive_max", limits.keep_alive_max: Deadline, "75s", Live, "Idle time of a kept-alive connection.";
+    "limits.streams_per_connection_max", limits.streams_per_connection_max: Bound, "256", Live, "Requests and streams at once on one HTTP/2 connection.";
     "limits.queue_bytes_max", limits.queue_bytes_max: Size, "1MiB", Live, "Bytes queued for one subscriber.";
     "limits.queue_messages_max", limits.queue_messages_max: Bound, "1000", Live, "Messages queued for one subscriber.";
     "limits.queue_age_max", limits.queue_age_max: Deadline, "15s", Live, "Age of the oldest message queued for one subscriber.";

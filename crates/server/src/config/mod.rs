@@ -27,6 +27,7 @@ pub mod settings;
 mod settle;
 pub mod show;
 pub mod sources;
+pub mod tls;
 pub mod units;
 
 pub use auth::Auth;
@@ -38,3 +39,4 @@ pub use reload::Change;
 pub use secret::Secret;
 pub use settings::{Io, Settings};
 pub use sources::{ConfigError, Resolved, Sources};
+pub use tls::TlsSettings;

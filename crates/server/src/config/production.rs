@@ -76,7 +76,14 @@ impl<'r> Inspection<'r> {
 
     fn listeners(&mut self) {
         let settings = self.settings();
-        if settings.trusted_proxies.is_empty() {
+        if settings.tls.self_signed {
+            self.refuse(
+                "tls.self_signed",
+                "`tls.self_signed` makes up a certificate that no client trusts; name one in `tls.cert` and `tls.key`",
+            );
+        }
+        let is_reached_over_tls = settings.tls.is_on() && !settings.listen.ip().is_loopback();
+        if settings.trusted_proxies.is_empty() && !is_reached_over_tls {
             let listen = settings.listen;
             self.warn(
                 "listen",
@@ -108,6 +115,10 @@ impl<'r> Inspection<'r> {
             Reach::Network => self.warn(
                 key,
                 format!("/metrics and the other pages for administrators answer on {admin}, without TLS"),
+            ),
+            Reach::World if key == "listen" && settings.tls.is_on() => self.warn(
+                key,
+                format!("/metrics and the other pages for administrators answer on {admin}, for everybody"),
             ),
             Reach::World => self.refuse(
                 key,
@@ -309,6 +320,7 @@ mod tests {
         warns(&alone, "count as one address");
         warns(&format!("listen = \"0.0.0.0:80\"\n{alone}"), "without TLS");
         warns(&GOOD.replace("127.0.0.1", "0.0.0.0/0"), "may claim to be any other");
+        refuses(&format!("{GOOD}[tls]\nself_signed = true\n"), "no client trusts");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::auth::Auth;
 use super::broker::BrokerSettings;
 use super::machine;
 use super::namespace::NamespaceSettings;
+use super::tls::TlsSettings;
 
 /// Everything a node is told. Keys and their meaning stand in [`super::keys`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Settings {
     pub demo: bool,
     /// Whether `/readyz` is red also while the broker is away for everybody.
     pub strict_readiness: bool,
+    /// What clients are shown who connect over TLS.
+    pub tls: TlsSettings,
     /// Where messages are kept.
     pub broker: BrokerSettings,
     /// Who may come in, and how that is verified.
@@ -79,6 +82,7 @@ impl Settings {
             dev_public: false,
             demo: false,
             strict_readiness: false,
+            tls: TlsSettings::default(),
             broker: BrokerSettings::default(),
             auth: Auth::default(),
             trusted_proxies: Vec::new(),
@@ -99,10 +103,10 @@ impl Settings {
         self.drain_within
     }
 
-    /// Whether the engine drives the sockets of `listen`.
+    /// Whether the engine drives the sockets of `listen`. It knows no TLS.
     #[must_use]
     pub fn engine_listens(&self) -> bool {
-        cfg!(target_os = "linux") && self.io != Io::Tokio
+        cfg!(target_os = "linux") && self.io != Io::Tokio && !self.tls.is_on()
     }
 
     /// What channels keep.

@@ -30,7 +30,14 @@ struct Arrival {
 
 impl Plane {
     /// Answers an arrival with exactly one `Admit`, through the broker, or one `Refuse`.
-    pub(super) fn arrived(&self, outlet: OutletId, conn: ConnId, peer: SocketAddr, request: &Request) {
+    pub(super) fn arrived(
+        &self,
+        outlet: OutletId,
+        conn: ConnId,
+        peer: SocketAddr,
+        secure: bool,
+        request: &Request,
+    ) {
         let mut arrival = Arrival {
             plane: self.clone(),
             outlet,
@@ -44,7 +51,7 @@ impl Plane {
         let Some(caller) = &request.caller else {
             return arrival.refuse(Refusal::new(Reason::Internal, "the request has no caller"));
         };
-        let way = self.node.ways.look(peer.ip(), caller);
+        let way = self.node.ways.look(peer.ip(), secure, caller);
         let action = Action::Subscribe(request.wants.transport());
         let asked = caller.to_asked(action, way.client, way.secure);
         // The gate first, although shedding is cheaper: a busy answer that a page is to read must name the page's

@@ -79,7 +79,9 @@ impl Control for Plane {
     fn handle(&self, event: Event<'_>) {
         let now = || self.node.clock.now();
         match event {
-            Event::Arrived { outlet, conn, peer, request } => self.arrived(outlet, conn, peer, request),
+            Event::Arrived { outlet, conn, peer, secure, request } => {
+                self.arrived(outlet, conn, peer, secure, request);
+            }
             Event::Posted { outlet, conn, peer, post } => self.posted(outlet, conn, peer, post),
             Event::Received { outlet, conn, grant, place, request, messages } => {
                 self.received(outlet, conn, grant, place, request, messages);

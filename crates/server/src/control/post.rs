@@ -45,7 +45,7 @@ impl Plane {
             Ok(caller) => caller,
             Err(refusal) => return asker.refuse(&refusal),
         };
-        let way = self.node.ways.look(peer.ip(), &caller);
+        let way = self.node.ways.look(peer.ip(), false, &caller);
         let asked = caller.to_asked(Action::Publish, way.client, way.secure);
         match self.node.screen(&asked) {
             Ok(fields) => asker.fields = fields,

@@ -55,7 +55,7 @@ impl Rig {
 
     pub(super) fn arrive(&self, peer: &str, request: &Request) {
         let (outlet, conn, peer) = (OutletId(0), ConnId(1), peer.parse().unwrap());
-        self.plane.handle(Event::Arrived { outlet, conn, peer, request });
+        self.plane.handle(Event::Arrived { outlet, conn, peer, secure: false, request });
     }
 
     pub(super) fn post(&self, peer: &str, text: &str) {

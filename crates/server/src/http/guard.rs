@@ -3,7 +3,6 @@
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,11 +16,11 @@ use tidewire_hub::reason::Reason;
 use tidewire_transport::framing::Framing;
 use tidewire_transport::refusal::{self, Refusal};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::pace::Pace;
 use crate::api::trace_id;
+use crate::line::Line;
 
 /// How long a client may take nothing of what is written to it. Streams have stricter bounds of their own.
 const STALL_MAX: Duration = Duration::from_secs(30);
@@ -31,7 +30,7 @@ pub(super) type Answered = Arc<AtomicU64>;
 
 /// A guarded connection.
 pub(super) struct Guard {
-    socket: Arc<TcpStream>,
+    line: Arc<Line>,
     /// Read by the engine before it handed the connection over, and not yet by hyper.
     before: Bytes,
     framing: Framing,
@@ -45,6 +44,8 @@ pub(super) struct Guard {
     write_due: Option<Pin<Box<Sleep>>>,
     /// When discarding input after our end is over.
     linger_due: Option<Pin<Box<Sleep>>>,
+    /// Our half has ended.
+    ended: bool,
     input: Input,
     /// Something that hyper wrote waits for the client to take it.
     blocked: bool,
@@ -62,9 +63,9 @@ enum Input {
 }
 
 impl Guard {
-    /// Guards `socket`. `first_due` is when its first byte must be here, or its first head if some of it already is.
+    /// Guards `line`. `first_due` is when its first byte must be here, or its first head if some of it already is.
     pub(super) fn new(
-        socket: Arc<TcpStream>,
+        line: Arc<Line>,
         before: Bytes,
         first_due: Duration,
         limits: Arc<Limits>,
@@ -73,10 +74,10 @@ impl Guard {
         let framing = Framing::new();
         let pace = Pace::new(Instant::now(), first_due, limits.head_max);
         let head_due = Box::pin(sleep(first_due));
-        let (write_due, linger_due, input, blocked, farewell) =
-            (None, None, Input::Open, false, Bytes::new());
+        let (write_due, linger_due, ended, input, blocked, farewell) =
+            (None, None, false, Input::Open, false, Bytes::new());
         Guard {
-            socket,
+            line,
             before,
             framing,
             limits,
@@ -85,6 +86,7 @@ impl Guard {
             head_due,
             write_due,
             linger_due,
+            ended,
             input,
             blocked,
             farewell,
@@ -126,16 +128,17 @@ impl Guard {
         }
     }
 
-    /// Writes the farewell, if there is one. A client that does not take it is left to its fate.
+    /// Writes the farewell, if there is one.
     fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while !self.farewell.is_empty() {
             let farewell = self.farewell.clone();
-            match ready!(self.poll_output(context, |socket| socket.try_write(&farewell))) {
+            match ready!(self.poll_output(context, &[IoSlice::new(&farewell)])) {
                 Ok(count) => self.farewell.advance(count),
                 Err(_) => self.farewell = Bytes::new(),
             }
         }
-        Poll::Ready(())
+        // A client that does not take it is left to its fate.
+        self.poll_flush_within(context).map(|_| ())
     }
 
     /// Reads and throws away until the client has ended its side, so that closing does not reset the connection under
@@ -146,17 +149,10 @@ impl Guard {
             return Poll::Ready(());
         }
         let mut discarded = [0; 4096];
-        loop {
-            if ready!(self.socket.poll_read_ready(context)).is_err() {
-                return Poll::Ready(());
-            }
-            match self.socket.try_read(&mut discarded) {
-                Ok(0) => return Poll::Ready(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Poll::Ready(()),
-            }
-        }
+        while ready!(self.line.poll_read(context, &mut ReadBuf::new(&mut discarded)))
+            .is_ok_and(|count| count > 0)
+        {}
+        Poll::Ready(())
     }
 
     fn poll_input(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
@@ -166,38 +162,33 @@ impl Guard {
             self.before.advance(count);
             return Poll::Ready(Ok(count));
         }
-        loop {
-            ready!(self.socket.poll_read_ready(context))?;
-            // Into room that is not zeroed first: hyper's buffer is far larger than most requests.
-            match self.socket.try_read_buf(buffer) {
-                Ok(count) => return Poll::Ready(Ok(count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        self.line.poll_read(context, buffer)
     }
 
-    fn poll_output(
-        &mut self,
-        context: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            if self.socket.poll_write_ready(context)?.is_pending() {
-                self.blocked = true;
-                let due = self.write_due.get_or_insert_with(|| Box::pin(sleep(STALL_MAX)));
-                ready!(due.as_mut().poll(context));
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            match write(&self.socket) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => {
-                    self.blocked = false;
-                    self.write_due = None;
-                    return Poll::Ready(outcome);
-                }
-            }
+    fn poll_output(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let outcome = self.line.poll_write(context, slices);
+        self.held_up(context, outcome)
+    }
+
+    fn poll_flush_within(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.line.is_secure() {
+            // The kernel has everything, but for what could not be written.
+            return Poll::Ready(Ok(()));
         }
+        let outcome = self.line.poll_flush(context);
+        self.held_up(context, outcome)
+    }
+
+    /// A client that takes nothing for too long is given up.
+    fn held_up<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.blocked = outcome.is_pending();
+        if self.blocked {
+            let due = self.write_due.get_or_insert_with(|| Box::pin(sleep(STALL_MAX)));
+            ready!(due.as_mut().poll(context));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.write_due = None;
+        outcome
     }
 }
 
@@ -237,7 +228,7 @@ impl AsyncWrite for Guard {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_output(context, |socket| socket.try_write(bytes))
+        self.poll_output(context, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -245,21 +236,23 @@ impl AsyncWrite for Guard {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_output(context, |socket| socket.try_write_vectored(slices))
+        self.poll_output(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush_within(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.linger_due.is_none() {
+        if !self.ended {
             // A client that is gone cannot be told; there is nothing to do about that.
-            let _ = socket2::SockRef::from(&*self.socket).shutdown(Shutdown::Write);
+            let outcome = self.line.poll_end(context);
+            let _ = ready!(self.held_up(context, outcome));
+            self.ended = true;
         }
         self.poll_discard(context).map(Ok)
     }

@@ -1,11 +1,17 @@
-//! HTTP/1.1 connections on tokio: those that the engine hands over, and those that we accept ourselves where there is
-//! no engine.
+//! HTTP connections on tokio: those that the engine hands over, and those that we accept ourselves where there is no
+//! engine, or TLS.
 //!
 //! ```text
-//! socket -> introduction (S41, where a proxy makes one) -> guard (S42 framing, S33 deadlines, orderly end) -> hyper -> api
+//!                                                          ┌─ HTTP/1.1 ─ guard (S42 framing, S33 deadlines, orderly end) ─┐
+//! socket ─ introduction (S41, where a proxy makes one) ─ TLS                                                            hyper ─ api
+//!                                                          └─ HTTP/2 ─── calm (S34 floods, S33 deadlines) ────────────────┘
 //! ```
 
+mod calm;
+mod connection;
 mod guard;
+mod http1;
+mod http2;
 mod introduction;
 mod pace;
 mod serve;
