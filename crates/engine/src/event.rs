@@ -22,8 +22,8 @@ pub enum Event<'a> {
         conn: ConnId,
         /// Who is at the other end.
         peer: SocketAddr,
-        /// Whether the connection is TLS.
-        secure: bool,
+        /// What it came over.
+        over: Over,
         /// What is asked.
         request: &'a Request,
     },
@@ -86,6 +86,15 @@ pub enum Event<'a> {
         /// Whose inbox.
         outlet: OutletId,
     },
+}
+
+/// What a connection came over, as far as who carries it knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Over {
+    /// TLS.
+    pub tls: bool,
+    /// A stream of a connection that counts among its address's by itself (HTTP/2).
+    pub shared: bool,
 }
 
 /// One WebSocket message from a client, whole and in bounds. Text has been checked to be UTF-8.

@@ -4,6 +4,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::event::Over;
+
 /// Sockets and time, as a shard sees them. Nothing here blocks but [`Kernel::wait`].
 pub trait Kernel {
     /// An open connection.
@@ -42,9 +44,9 @@ pub trait Kernel {
     /// Who is at the other end.
     fn peer(&self, socket: &Self::Socket) -> SocketAddr;
 
-    /// Whether it is reached over TLS.
-    fn is_secure(&self, _socket: &Self::Socket) -> bool {
-        false
+    /// What it came over.
+    fn over(&self, _socket: &Self::Socket) -> Over {
+        Over::default()
     }
 
     /// Reads what has arrived; 0 is the end of the peer's stream.

@@ -20,7 +20,7 @@ mod sync;
 mod sys;
 
 pub use counters::Counters;
-pub use event::{Control, Event, Inbound};
+pub use event::{Control, Event, Inbound, Over};
 pub use inbox::Inbox;
 pub use proxies::Proxies;
 #[cfg(target_os = "linux")]

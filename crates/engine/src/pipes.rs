@@ -15,7 +15,7 @@ use tidewire_hub::admit::OutletId;
 use tidewire_hub::limits::Limits;
 
 use crate::counters::Counters;
-use crate::event::Control;
+use crate::event::{Control, Over};
 use crate::inbox::Inbox;
 use crate::kernel::{Kernel, Ready};
 use crate::shard::{Parts, Shard};
@@ -67,11 +67,10 @@ pub struct Pipes {
 }
 
 impl Pipes {
-    /// Opens a connection for the client at `peer`, who came over TLS or did not. After a drain it has ended before it
-    /// began.
+    /// Opens a connection for the client at `peer`. After a drain it has ended before it began.
     #[must_use]
-    pub fn open(&self, peer: SocketAddr, secure: bool) -> PipeEnd {
-        let pipe = Arc::new(Pipe { peer, secure, ends: Mutex::default() });
+    pub fn open(&self, peer: SocketAddr, over: Over) -> PipeEnd {
+        let pipe = Arc::new(Pipe { peer, over, ends: Mutex::default() });
         let mut gone = false;
         self.desk.ring(|waiting| {
             gone = waiting.closed;
@@ -159,7 +158,7 @@ impl Drop for PipeEnd {
 /// One connection.
 struct Pipe {
     peer: SocketAddr,
-    secure: bool,
+    over: Over,
     ends: Mutex<Ends>,
 }
 
@@ -314,8 +313,8 @@ impl Kernel for PipeKernel {
         socket.peer
     }
 
-    fn is_secure(&self, socket: &Arc<Pipe>) -> bool {
-        socket.secure
+    fn over(&self, socket: &Arc<Pipe>) -> Over {
+        socket.over
     }
 
     fn read(&mut self, socket: &Arc<Pipe>, into: &mut [u8]) -> io::Result<usize> {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tidewire_engine::pipes::{self, Pipes};
-use tidewire_engine::{Counters, Inbox};
+use tidewire_engine::{Counters, Inbox, Over};
 use tidewire_hub::limits::{Limits, Retentions};
 use tidewire_hub::partition::Partition;
 use tidewire_hub::position::Gen;
@@ -40,7 +40,7 @@ fn until(what: impl Fn() -> bool) {
 #[test]
 fn a_poll_that_waits_for_a_client_that_is_gone_ends_at_once() {
     let (pipes, counters, partition) = pipes();
-    let mut end = pipes.open(SocketAddr::from(([127, 0, 0, 1], 1)), false);
+    let mut end = pipes.open(SocketAddr::from(([127, 0, 0, 1], 1)), Over::default());
     let ask = b"GET /c/a?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n";
     assert!(end.poll_write(&mut Context::from_waker(Waker::noop()), ask).is_ready());
     until(|| counters.open_poll.get() == 1);
@@ -54,7 +54,7 @@ fn r29_a_poll_that_waits_for_a_client_that_has_ended_its_half_is_answered_soon()
     let (pipes, counters, partition) = pipes();
     // Also where it ended its half before anybody looked.
     for (asked, waits) in (1..).zip([true, false]) {
-        let mut end = pipes.open(SocketAddr::from(([127, 0, 0, 1], 1)), false);
+        let mut end = pipes.open(SocketAddr::from(([127, 0, 0, 1], 1)), Over::default());
         let ask = b"GET /c/a?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n";
         assert!(end.poll_write(&mut Context::from_waker(Waker::noop()), ask).is_ready());
         if waits {

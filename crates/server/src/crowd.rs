@@ -83,16 +83,27 @@ impl Crowd {
             let detail = "this address opens connections faster than it may";
             return Err(Refusal::new(Reason::RateLimited, detail));
         }
-        if rates.all_arrivals.check().is_err() {
-            let detail = "more clients come in this second than this node lets in";
-            return Err(Refusal::new(Reason::Overloaded, detail));
-        }
+        Self::has_time(&rates)?;
         let most = rates.limits.address_connections_max;
         if !self.connections.add(&address, 1, most) {
             let detail = format!("this address has {most} connections, which is all it may");
             return Err(Refusal::new(Reason::RateLimited, detail));
         }
-        Ok(Seat { crowd: self.clone(), address, listening: Mutex::default() })
+        Ok(Seat { crowd: self.clone(), address: Some(address), listening: Mutex::default() })
+    }
+
+    /// Lets one more stream come of a connection that has a seat of its own.
+    ///
+    /// # Errors
+    /// `overloaded` where more come in this second than the node lets in (fault F23).
+    pub fn accompany(self: &Arc<Self>) -> Result<Seat, Refusal> {
+        Self::has_time(&self.rates.load())?;
+        Ok(Seat { crowd: self.clone(), address: None, listening: Mutex::default() })
+    }
+
+    fn has_time(rates: &Rates) -> Result<(), Refusal> {
+        let detail = "more clients come in this second than this node lets in";
+        rates.all_arrivals.check().map_err(|_| Refusal::new(Reason::Overloaded, detail))
     }
 
     /// Whether an address may try credentials.
@@ -195,7 +206,8 @@ impl Rates {
 /// What one connection counts as: one of its address, and so many channels of its subject.
 pub struct Seat {
     crowd: Arc<Crowd>,
-    address: IpAddr,
+    /// Nothing where it is one stream of a connection that counts.
+    address: Option<IpAddr>,
     listening: Mutex<Listening>,
 }
 
@@ -239,7 +251,9 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.crowd.connections.sub(&self.address, 1);
+        if let Some(address) = &self.address {
+            self.crowd.connections.sub(address, 1);
+        }
         let listening = std::mem::take(self.listening.get_mut().unwrap_or_else(PoisonError::into_inner));
         if let Some(subject) = listening.subject {
             self.crowd.channels.sub(&subject, listening.channels.len());

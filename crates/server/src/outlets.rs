@@ -48,8 +48,11 @@ impl Seat {
     ///
     /// # Errors
     /// The system has no thread for it.
-    pub fn run_pipes(self, control: Arc<dyn Control>, limits: Arc<Limits>) -> io::Result<Pipes> {
+    pub fn run_pipes(self, control: Arc<dyn Control>, limits: &Limits) -> io::Result<Pipes> {
         let Seat { id: outlet, inbox, counters, explain } = self;
+        // A pipe is a stream, and a connection of HTTP/2 has many. Connections themselves are counted by the census.
+        let most = limits.connections_max.saturating_mul(limits.streams_per_connection_max);
+        let limits = Arc::new(Limits { connections_max: most, ..limits.clone() });
         pipes::spawn(pipes::Options { outlet, inbox, control, limits, counters, explain })
     }
 }

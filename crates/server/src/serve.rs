@@ -169,7 +169,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         Some(ledger) => metrics.watching(ledger.clone(), node.clock.clone()),
         None => metrics,
     });
-    let pipes = pipes.run_pipes(control.clone(), share.clone())?;
+    let pipes = pipes.run_pipes(control.clone(), &share)?;
     let parts = Parts { node: node.clone(), pipes, metrics, demo: settings.demo };
     let (closing, closes) = watch::channel(false);
     let http =

@@ -58,7 +58,7 @@ impl Rig {
         let control: Arc<dyn Control> =
             Arc::new(Plane::new(node.clone(), census.clone(), Seat::inboxes([&pipes])));
         let metrics = Arc::new(Metrics::new(vec![pipes.counters()], broker, census, node.presence.clone()));
-        let pipes = pipes.run_pipes(control, limits).unwrap();
+        let pipes = pipes.run_pipes(control, &limits).unwrap();
         node.health.enter(Phase::Ready);
         let parts = Parts { node: node.clone(), pipes, metrics, demo: true };
         let apart = [api::router(parts.clone(), false), api::admin_router(parts.clone())];

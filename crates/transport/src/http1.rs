@@ -110,6 +110,23 @@ pub fn parse_head<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Option<Head<'b
     Ok(Some(Head { method, target, minor_version, headers, len: lines.end, body }))
 }
 
+/// Holds a request that came over HTTP/2 to what its head would be held to: `target` as sent, the `hosts` it names, and how
+/// many `fields` it has.
+///
+/// # Errors
+/// `malformed_request`, `target_too_long`, `head_too_large`.
+pub fn check_request(target: &str, hosts: &[&[u8]], fields: usize, limits: &Limits) -> Result<(), Refusal> {
+    if target.len() > limits.target_bytes_max {
+        return Err(target_too_long(limits));
+    }
+    if fields > limits.headers_max {
+        return Err(head_too_large(&format!("more than {} header fields", limits.headers_max)));
+    }
+    let headers: Vec<(&str, &[u8])> = hosts.iter().map(|host| ("host", *host)).collect();
+    let host = single_host(&headers, 1)?;
+    check_target("GET", target, host)
+}
+
 /// Whether a connection begins with what an HTTP/2 client says first (RFC 9113 section 3.4), as far as its line end.
 #[must_use]
 pub fn begins_http2(bytes: &[u8]) -> bool {
@@ -238,8 +255,7 @@ fn check_request_line_start(line: &[u8], limits: &Limits) -> Result<(), Refusal>
         return Err(malformed("the request target holds a byte that is not visible ASCII"));
     }
     if target.len() > limits.target_bytes_max {
-        let detail = format!("the request target has more than {} bytes", limits.target_bytes_max);
-        return Err(Refusal::new(Reason::TargetTooLong, detail));
+        return Err(target_too_long(limits));
     }
     let Some((_, version)) = rest.split_first() else { return Ok(()) };
     if ![b"HTTP/1.1\r", b"HTTP/1.0\r"].iter().any(|whole| whole.starts_with(version)) {
@@ -287,6 +303,11 @@ fn single_host<'b>(headers: &[(&str, &'b [u8])], minor_version: u8) -> Result<Op
         Some(host) if !is_host(host) => Err(malformed("the Host field is not a host")),
         _ => Ok(host),
     }
+}
+
+fn target_too_long(limits: &Limits) -> Refusal {
+    let detail = format!("the request target has more than {} bytes", limits.target_bytes_max);
+    Refusal::new(Reason::TargetTooLong, detail)
 }
 
 /// Refuses targets that a proxy and we could understand differently (security rule S43).

@@ -185,7 +185,7 @@ impl Sentinel {
             &file,
             format!(
                 "port {port}\nbind 127.0.0.1\nprotected-mode no\nsentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
-                 sentinel down-after-milliseconds {MASTER} 700\nsentinel failover-timeout {MASTER} 3000\n\
+                 sentinel down-after-milliseconds {MASTER} 2000\nsentinel failover-timeout {MASTER} 4000\n\
                  sentinel parallel-syncs {MASTER} 1\n"
             ),
         )?;

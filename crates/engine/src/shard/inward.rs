@@ -319,8 +319,9 @@ impl<K: Kernel> Shard<K> {
         let Some(peer) = self.client_of(index) else { return };
         let due = self.now() + ticks(ANSWER_MAX);
         self.due(index, due);
-        let secure = self.slots.at(index).socket.as_ref().is_some_and(|socket| self.kernel.is_secure(socket));
-        self.control.handle(Event::Arrived { outlet: self.outlet, conn, peer, secure, request: &request });
+        let over = self.slots.at(index).socket.as_ref().map(|socket| self.kernel.over(socket));
+        let over = over.unwrap_or_default();
+        self.control.handle(Event::Arrived { outlet: self.outlet, conn, peer, over, request: &request });
         self.slots.at(index).story().request = Some(request);
     }
 

@@ -11,8 +11,10 @@
 //! Streams and polls are asked for in HTTP/1.0, so that the shard ends their bodies by closing and hyper frames them.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -21,22 +23,44 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Versi
 use bytes::{Bytes, BytesMut};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tidewire_engine::Over;
 use tidewire_engine::pipes::PipeEnd;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::sse;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::channel::has_token;
 use super::door;
 use super::problem::Problem;
 use super::{Parts, Peer};
 use crate::census::Counted;
+use crate::crowd::Seat;
 use crate::line::Line;
 
 /// What a request came over, for who must notice that its client has gone. Whoever serves the connection puts it there,
 /// but for HTTP/2, where a client takes back a request by itself.
 #[derive(Clone, Debug)]
 pub struct Wire(pub Arc<Line>);
+
+/// The streams of one HTTP/2 connection. They count as one connection of their address, however many they are.
+#[derive(Clone, Default)]
+pub struct Companions(Arc<Mutex<Option<Seat>>>);
+
+impl Companions {
+    /// Whether the connection counts already, or counts from now on. Streams that a proxy carries are its clients': each
+    /// counts by itself.
+    fn have_seat(&self, parts: &Parts, peer: IpAddr) -> bool {
+        let Some(crowd) = parts.node.crowd.as_ref().filter(|_| !parts.node.ways.trusts(peer)) else {
+            return false;
+        };
+        let mut seat = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seat.is_none() {
+            // Where there is no room, the stream is told so in its own language.
+            *seat = crowd.arrive(peer.to_canonical()).ok();
+        }
+        seat.is_some()
+    }
+}
 
 /// Beyond what any head of our own takes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -53,7 +77,10 @@ pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Respons
     // HTTP/1.0 cannot be upgraded: the shard sees the version and says so.
     let upgrades =
         request.version() != Version::HTTP_10 && has_token(request.headers(), &header::UPGRADE, "websocket");
-    let mut pipe = Piped { end: parts.pipes.open(address, secure), rest: Bytes::new() };
+    let shared =
+        request.extensions().get::<Companions>().is_some_and(|all| all.have_seat(parts, address.ip()));
+    let over = Over { tls: secure, shared };
+    let mut pipe = Piped { end: parts.pipes.open(address, over), rest: Bytes::new() };
     // The shard may refuse and close before it has read everything; its answer still counts.
     let _ = pipe.write_all(&head_bytes(&request, upgrades)).await;
     let wire = request.extensions_mut().remove::<Wire>();
@@ -124,14 +151,15 @@ struct ResponseHead {
 /// The shard's response head; what came behind it is left in the pipe. Nothing where the outlet has ended. The shard is told when the
 /// client has `finished` its half meanwhile.
 async fn read_head(pipe: &mut Piped, finished: impl Future<Output = ()>) -> Option<ResponseHead> {
-    let mut bytes = BytesMut::with_capacity(1024);
+    let mut bytes = BytesMut::new();
     let (mut finished, mut told) = (std::pin::pin!(finished), false);
     while bytes.len() < HEAD_BYTES_MAX {
         tokio::select! {
-            count = pipe.read_buf(&mut bytes) => {
-                if count.ok()? == 0 {
+            taken = poll_fn(|context| pipe.end.poll_take(context)) => {
+                if taken.is_empty() {
                     return None;
                 }
+                bytes.extend_from_slice(&taken);
             }
             () = &mut finished, if !told => {
                 told = true;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use tidewire_engine::Over;
 use tidewire_hub::admit::{Cause, ConnId, HeadFields, Join, OutletId, Place, SetCookie, Subscribe, Terms};
 use tidewire_hub::channel::ChannelSet;
 use tidewire_hub::deliver::Command;
@@ -35,7 +36,7 @@ impl Plane {
         outlet: OutletId,
         conn: ConnId,
         peer: SocketAddr,
-        secure: bool,
+        over: Over,
         request: &Request,
     ) {
         let mut arrival = Arrival {
@@ -51,7 +52,7 @@ impl Plane {
         let Some(caller) = &request.caller else {
             return arrival.refuse(Refusal::new(Reason::Internal, "the request has no caller"));
         };
-        let way = self.node.ways.look(peer.ip(), secure, caller);
+        let way = self.node.ways.look(peer.ip(), over.tls, caller);
         let action = Action::Subscribe(request.wants.transport());
         let asked = caller.to_asked(action, way.client, way.secure);
         // The gate first, although shedding is cheaper: a busy answer that a page is to read must name the page's
@@ -60,20 +61,27 @@ impl Plane {
             Ok(head) => arrival.head = head,
             Err(refusal) => return arrival.refuse(refusal),
         }
-        match self.has_room(way.client, &request.wants) {
+        match self.has_room(way.client, over.shared, &request.wants) {
             Ok(seat) => arrival.seat = seat,
             Err(refusal) => return arrival.refuse(refusal),
         }
         self.node.admit(&asked, Box::new(move |outcome| arrival.decide(outcome)));
     }
 
-    fn has_room(&self, client: std::net::IpAddr, wants: &Wants) -> Result<Option<Seat>, Refusal> {
+    /// `shared` says that the connection has its own seat, and that this is one of its streams.
+    fn has_room(
+        &self,
+        client: std::net::IpAddr,
+        shared: bool,
+        wants: &Wants,
+    ) -> Result<Option<Seat>, Refusal> {
         self.node.has_time()?;
         if self.census.is_over() {
             return Err(Refusal::new(Reason::Overloaded, "this node has as many connections as it may"));
         }
         match &self.node.crowd {
             // A short poll is answered at once and holds nothing.
+            Some(crowd) if *wants != Wants::ShortPoll && shared => crowd.accompany().map(Some),
             Some(crowd) if *wants != Wants::ShortPoll => crowd.arrive(client).map(Some),
             _ => Ok(None),
         }

@@ -79,8 +79,8 @@ impl Control for Plane {
     fn handle(&self, event: Event<'_>) {
         let now = || self.node.clock.now();
         match event {
-            Event::Arrived { outlet, conn, peer, secure, request } => {
-                self.arrived(outlet, conn, peer, secure, request);
+            Event::Arrived { outlet, conn, peer, over, request } => {
+                self.arrived(outlet, conn, peer, over, request);
             }
             Event::Posted { outlet, conn, peer, post } => self.posted(outlet, conn, peer, post),
             Event::Received { outlet, conn, grant, place, request, messages } => {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use tidewire_auth::dev::DevGate;
-use tidewire_engine::{Control as _, Counters, Event, Inbound};
+use tidewire_engine::{Control as _, Counters, Event, Inbound, Over};
 use tidewire_hub::admit::{Cause, ConnId, OutletId, Page, Subscribe, Transport};
 use tidewire_hub::bridge::{Bridged, Outward};
 use tidewire_hub::broker::{Broker, ChannelInfo, Done, Now, Totals};
@@ -55,7 +55,7 @@ impl Rig {
 
     pub(super) fn arrive(&self, peer: &str, request: &Request) {
         let (outlet, conn, peer) = (OutletId(0), ConnId(1), peer.parse().unwrap());
-        self.plane.handle(Event::Arrived { outlet, conn, peer, secure: false, request });
+        self.plane.handle(Event::Arrived { outlet, conn, peer, over: Over::default(), request });
     }
 
     pub(super) fn post(&self, peer: &str, text: &str) {

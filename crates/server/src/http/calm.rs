@@ -33,9 +33,11 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// The head of a frame (RFC 9113 section 4.1).
 const HEAD_BYTES: usize = 9;
 
-/// GOAWAY on the connection, with no stream named as answered and the code ENHANCE_YOUR_CALM (RFC 9113 sections 6.8
-/// and 7). What was answered is not said: a client that floods is owed nothing.
-const ENHANCE_YOUR_CALM: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
+/// GOAWAY on the connection, with no stream named as answered and a code at its end (RFC 9113 sections 6.8 and 7). What was
+/// answered is not said: whoever floods is owed nothing.
+const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const PROTOCOL_ERROR: u8 = 1;
+const ENHANCE_YOUR_CALM: u8 = 11;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -48,6 +50,7 @@ const CONTINUATION: u8 = 9;
 
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
+const ACK: u8 = 0x1;
 
 /// A guarded connection.
 pub(super) struct Calm<S> {
@@ -64,8 +67,8 @@ pub(super) struct Calm<S> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// The client is told that it is too much: so many bytes of that have left.
-    Telling(usize),
+    /// The client is told why its connection ends, by its code: so many bytes of that have left.
+    Telling(u8, usize),
     Ended,
 }
 
@@ -84,14 +87,21 @@ impl<S> Calm<S> {
     }
 }
 
-/// What was the matter with a client.
+/// What is the matter with a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Flood;
+enum Offence {
+    /// It begins with something else than its settings (RFC 9113 section 3.4).
+    NoSettings,
+    /// It sends what costs it nothing.
+    Flood,
+}
 
 /// Follows what a client sends.
 #[derive(Debug)]
 struct Inward {
     preface_left: usize,
+    /// Its settings have come, which are the other half of the preface.
+    greeted: bool,
     frames: Frames,
     /// Whether a request's head has begun, and its last frame has not.
     in_head: bool,
@@ -153,11 +163,11 @@ fn length(head: &[u8; HEAD_BYTES]) -> usize {
 impl Inward {
     fn new(now: Instant) -> Inward {
         let (frames, counts) = Default::default();
-        Inward { preface_left: PREFACE.len(), frames, in_head: false, counts, since: now }
+        Inward { preface_left: PREFACE.len(), greeted: false, frames, in_head: false, counts, since: now }
     }
 
     /// Follows bytes that the client sent, who has been `sent` so much since.
-    fn follow(&mut self, bytes: &[u8], sent: Sent, now: Instant) -> Result<(), Flood> {
+    fn follow(&mut self, bytes: &[u8], sent: Sent, now: Instant) -> Result<(), Offence> {
         if now - self.since >= PERIOD {
             (self.counts, self.since) = (Default::default(), now);
         }
@@ -166,9 +176,11 @@ impl Inward {
         *updates = updates.saturating_sub(2 * sent.data);
         let skipped = self.preface_left.min(bytes.len());
         self.preface_left -= skipped;
-        let (counts, in_head) = (&mut self.counts, &mut self.in_head);
+        let (counts, in_head, greeted) = (&mut self.counts, &mut self.in_head, &mut self.greeted);
+        let mut well_begun = true;
         self.frames.follow(&bytes[skipped..], |head| {
             let (kind, flags) = (head[3], head[4]);
+            well_begun &= std::mem::replace(greeted, true) || kind == SETTINGS && flags & ACK == 0;
             let counted = match kind {
                 DATA if length(head) == 0 && flags & END_STREAM == 0 => Some(0),
                 PRIORITY => Some(1),
@@ -183,30 +195,36 @@ impl Inward {
                 *in_head = flags & END_HEADERS == 0;
             }
         });
-        if self.counts.iter().any(|count| *count > FRAMES_MAX) { Err(Flood) } else { Ok(()) }
+        match self.counts.iter().any(|count| *count > FRAMES_MAX) {
+            _ if !well_begun => Err(Offence::NoSettings),
+            true => Err(Offence::Flood),
+            false => Ok(()),
+        }
     }
 
     /// Whether something has begun that must have an end.
     fn is_waiting(&self) -> bool {
-        let is_head = [HEADERS, CONTINUATION].contains(&self.frames.head[3]);
-        self.preface_left > 0 || self.in_head || is_head && self.frames.payload_left > 0
+        let must_end = [HEADERS, CONTINUATION, SETTINGS].contains(&self.frames.head[3]);
+        self.preface_left > 0 || !self.greeted || self.in_head || must_end && self.frames.payload_left > 0
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Calm<S> {
     /// Tells the client that it is too much, as soon as the frame before has left.
     fn poll_tell(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let State::Telling(told) = self.state {
+        while let State::Telling(code, told) = self.state {
             if self.outward.left() > 0 {
                 // hyper has the rest of it, and comes by.
                 return Poll::Pending;
             }
-            let rest = &ENHANCE_YOUR_CALM[told..];
+            let mut goaway = GOAWAY;
+            goaway[GOAWAY.len() - 1] = code;
+            let rest = &goaway[told..];
             let count = ready!(Pin::new(&mut self.inner).poll_write(context, rest))?;
-            self.state = if count == rest.len() { State::Ended } else { State::Telling(told + count) };
+            self.state = if count == rest.len() { State::Ended } else { State::Telling(code, told + count) };
         }
         ready!(Pin::new(&mut self.inner).poll_flush(context))?;
-        Poll::Ready(Err(io::Error::other("the client sends frames that mean nothing")))
+        Poll::Ready(Err(io::Error::other("the client keeps to no rules")))
     }
 }
 
@@ -228,14 +246,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Calm<S> {
             }
             let was_waiting = self.inward.is_waiting();
             let sent = std::mem::take(&mut self.sent);
-            let flood = self.inward.follow(&buffer.filled()[filled..], sent, Instant::now());
+            let followed = self.inward.follow(&buffer.filled()[filled..], sent, Instant::now());
             if self.inward.is_waiting() && !was_waiting {
                 let due = Instant::now() + self.head_max;
                 self.due.as_mut().reset(due);
             }
-            if flood.is_err() {
+            if let Err(offence) = followed {
                 buffer.set_filled(filled);
-                self.state = State::Telling(0);
+                let code = match offence {
+                    Offence::NoSettings => PROTOCOL_ERROR,
+                    Offence::Flood => ENHANCE_YOUR_CALM,
+                };
+                self.state = State::Telling(code, 0);
                 return self.poll_tell(context);
             }
             return Poll::Ready(Ok(()));
@@ -305,7 +327,9 @@ mod tests {
 
     fn opened() -> Inward {
         let mut inward = Inward::new(Instant::now());
-        inward.follow(PREFACE, Sent::default(), Instant::now()).unwrap();
+        let greeting = [&PREFACE[..], &frame(SETTINGS, 0, b"")].concat();
+        inward.follow(&greeting, Sent::default(), Instant::now()).unwrap();
+        inward.counts = Default::default();
         inward
     }
 
@@ -322,11 +346,11 @@ mod tests {
         for (kind, payload) in kinds {
             let flood = frame(kind, 0, payload).repeat(201);
             let now = Instant::now();
-            assert_eq!(opened().follow(&flood, Sent::default(), now), Err(Flood), "{kind}");
+            assert_eq!(opened().follow(&flood, Sent::default(), now), Err(Offence::Flood), "{kind}");
             let mut inward = opened();
             let outcomes: Vec<_> =
                 flood.chunks(7).map(|bytes| inward.follow(bytes, Sent::default(), now)).collect();
-            assert_eq!(outcomes.last(), Some(&Err(Flood)), "{kind}");
+            assert_eq!(outcomes.last(), Some(&Err(Offence::Flood)), "{kind}");
             let mut inward = opened();
             inward.follow(&flood[..flood.len() / 201 * 200], Sent::default(), now).unwrap();
             inward
@@ -357,6 +381,8 @@ mod tests {
         let mut inward = Inward::new(Instant::now());
         assert!(inward.is_waiting(), "for the preface");
         inward.follow(PREFACE, Sent::default(), Instant::now()).unwrap();
+        assert!(inward.is_waiting(), "for its other half");
+        inward.follow(&frame(SETTINGS, 0, b"123456"), Sent::default(), Instant::now()).unwrap();
         assert!(!inward.is_waiting());
         inward.follow(&frame(HEADERS, 0, b"abc"), Sent::default(), Instant::now()).unwrap();
         assert!(inward.is_waiting());

@@ -75,13 +75,15 @@ impl Connection {
         let Connection { http, client, limits, counted, surplus, first_due } = self;
         let socket = io.socket();
         let peer = Peer { address: client, secure };
-        let streams = Streams { router: http.router, peer, counted, surplus, open: Arc::default() };
+        let (open, companions) = Default::default();
+        let linger_max = limits.linger_max;
+        let streams = Streams { router: http.router, peer, counted, surplus, limits, open, companions };
         let mut closing = http.closing.clone();
-        let outcome = http2::serve(io, streams, first_due, &limits, &http.health, &mut closing).await;
+        let outcome = http2::serve(io, streams, first_due, &http.health, &mut closing).await;
         if let Err(error) = outcome {
             tracing::debug!(%client, %error, "connection broke");
             // Closing over what is unread would reset the connection under what the client was told.
-            linger(&socket, limits.linger_max).await;
+            linger(&socket, linger_max).await;
         }
     }
 }

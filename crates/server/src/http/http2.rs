@@ -5,24 +5,28 @@
 //! security rule S34; frames that they leave uncounted are [`Calm`]'s.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::uri::Authority;
+use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper::body::Incoming as IncomingBody;
 use hyper::ext::Protocol;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tidewire_hub::limits::Limits;
 use tidewire_hub::reason::Reason;
+use tidewire_transport::http1::check_request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -30,6 +34,7 @@ use tower::ServiceExt as _;
 
 use super::calm::Calm;
 use super::serve::{TOO_MANY, closed};
+use crate::api::relay::Companions;
 use crate::api::{self, Peer, Problem};
 use crate::census::Counted;
 use crate::health::Health;
@@ -63,7 +68,9 @@ pub(super) struct Streams {
     pub(super) counted: Arc<Counted>,
     /// The connection is one too many.
     pub(super) surplus: bool,
+    pub(super) limits: Arc<Limits>,
     pub(super) open: Arc<Open>,
+    pub(super) companions: Companions,
 }
 
 /// How many streams are open, and since when none is.
@@ -78,34 +85,84 @@ pub(super) async fn serve(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     streams: Streams,
     first_due: Duration,
-    limits: &Limits,
     health: &Health,
     closing: &mut watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
-    let (open, surplus) = (streams.open.clone(), streams.surplus);
+    let (open, limits, surplus) = (streams.open.clone(), streams.limits.clone(), streams.surplus);
     let service = hyper::service::service_fn(move |request| streams.clone().answer(request));
-    let io = TokioIo::new(Calm::new(io, first_due, limits));
-    let connection = builder(limits).serve_connection(io, service);
+    let io = TokioIo::new(Calm::new(io, first_due, &limits));
+    let (begun, mut running) = (Within::default(), FuturesUnordered::new());
+    let connection = builder(&limits, begun.clone()).serve_connection(io, service);
     let mut connection = std::pin::pin!(connection);
+    let drive = |context: &mut Context<'_>| drive_all(connection.as_mut(), &begun, &mut running, context);
     // GOAWAY lets what runs go on, and has the client open what comes next elsewhere.
     tokio::select! {
-        outcome = connection.as_mut() => return outcome,
+        outcome = poll_fn(drive) => return outcome,
         () = closed(closing) => {}
         () = health.draining() => {}
         () = open.idle(limits.keep_alive_max) => {}
         () = tokio::time::sleep(SURPLUS_MAX), if surplus => {}
     }
     connection.as_mut().graceful_shutdown();
+    let drive = |context: &mut Context<'_>| drive_all(connection.as_mut(), &begun, &mut running, context);
     // hyper waits until the client has seen that. One that does not say so is gone, or plays dead.
     tokio::select! {
-        outcome = connection => outcome,
+        outcome = poll_fn(drive) => outcome,
         () = open.idle(PING_WITHIN) => Ok(()),
     }
 }
 
-fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+/// Lets everything on a connection go on: first those streams that have something, then the connection, which carries all of
+/// that away at once and brings new ones.
+fn drive_all<C: Future>(
+    mut connection: Pin<&mut C>,
+    begun: &Within,
+    running: &mut FuturesUnordered<Task>,
+    context: &mut Context<'_>,
+) -> Poll<C::Output> {
+    loop {
+        running.extend(begun.take());
+        while let Poll::Ready(Some(())) = running.poll_next_unpin(context) {}
+        if let Poll::Ready(outcome) = connection.as_mut().poll(context) {
+            return Poll::Ready(outcome);
+        }
+        if begun.is_empty() {
+            return Poll::Pending;
+        }
+    }
+}
+
+/// Runs the streams of a connection on the task that serves it. A message for a hundred of them wakes one task and not a
+/// hundred, and its frames leave together.
+#[derive(Clone, Default)]
+struct Within(Arc<Mutex<Vec<Task>>>);
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Within {
+    fn execute(&self, task: F) {
+        self.lock().push(Box::pin(task));
+    }
+}
+
+impl Within {
+    fn take(&self) -> Vec<Task> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Task>> {
+        // Nothing panics while it holds this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn builder(limits: &Limits, streams: Within) -> http2::Builder<Within> {
     let bounded = |bound: usize| u32::try_from(bound).unwrap_or(u32::MAX);
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(bounded(limits.streams_per_connection_max))
@@ -165,7 +222,7 @@ impl Streams {
         let counts = self.open.one();
         let mut request = request.map(Body::new);
         let opens_websocket = *request.method() == Method::CONNECT;
-        let response = match understood(&mut request) {
+        let response = match understood(&mut request, &self.limits) {
             Ok(()) => self.respond(request).await,
             Err(problem) => problem.into_response(),
         };
@@ -184,6 +241,7 @@ impl Streams {
     async fn respond(self, mut request: Request<Body>) -> Response<Body> {
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.counted);
+        request.extensions_mut().insert(self.companions);
         // As over HTTP/1.1: an outlet sends a stream away in its own language, and that we are full does not mean that we
         // are dead.
         let may_come = api::is_subscription(&request) || api::is_health(request.uri().path());
@@ -198,15 +256,19 @@ impl Streams {
 }
 
 /// Makes what only HTTP/2 says into what everybody understands: a WebSocket is asked for by `GET` and `Upgrade`.
-fn understood(request: &mut Request<Body>) -> Result<(), Problem> {
-    let authority = request.uri().authority().map(Authority::as_str);
-    let host = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
-    if let (Some(authority), Some(host)) = (authority, host)
-        && !host.eq_ignore_ascii_case(authority.as_bytes())
-    {
-        // Whoever believes one of them could be told apart from whoever believes the other (RFC 9113 section 8.3.1).
-        return Err(Problem::new(Reason::MalformedRequest, "`host` and `:authority` differ"));
+fn understood(request: &mut Request<Body>, limits: &Limits) -> Result<(), Problem> {
+    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    let mut hosts: Vec<&[u8]> =
+        request.headers().get_all(header::HOST).iter().map(HeaderValue::as_bytes).collect();
+    if let Some(authority) = authority {
+        if hosts.iter().any(|host| !host.eq_ignore_ascii_case(authority)) {
+            // Whoever believes one of them could be told apart from whoever believes the other (RFC 9113 section 8.3.1).
+            return Err(Problem::new(Reason::MalformedRequest, "`host` and `:authority` differ"));
+        }
+        hosts = vec![authority];
     }
+    let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    check_request(target, &hosts, request.headers().len(), limits)?;
     if *request.method() != Method::CONNECT {
         return Ok(());
     }
@@ -216,6 +278,9 @@ fn understood(request: &mut Request<Body>) -> Result<(), Problem> {
         None => {
             return Err(Problem::new(Reason::MethodNotAllowed, "this is no proxy: CONNECT opens nothing"));
         }
+    }
+    if !request.uri().path().starts_with("/c/") {
+        return Err(Problem::new(Reason::NotFound, "WebSockets are opened on channels"));
     }
     *request.method_mut() = Method::GET;
     let headers = request.headers_mut();
