@@ -17,13 +17,15 @@ const flags = [
 ];
 
 /** Starts a browser for the test `t`, or for a whole file with `{ after }`; `CHROMIUM` names another than Debian's. */
-export async function browser(t) {
+export async function browser(t, { flags: more = [] } = {}) {
   const profile = mkdtempSync(join(tmpdir(), "tidewire-browser-"));
   // Without its protection from cookies of other sites: whoever relies on that has none in other browsers.
   mkdirSync(join(profile, "Default"));
   writeFileSync(join(profile, "Default", "Preferences"), JSON.stringify({ profile: { cookie_controls_mode: 0 } }));
   const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-  const context = await chromium.launchPersistentContext(profile, { executablePath, args: flags, headless: true });
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath, args: [...flags, ...more], headless: true, ignoreHTTPSErrors: true,
+  });
   t.after(async () => {
     await context.close();
     rmSync(profile, { recursive: true, force: true, maxRetries: 5 });

@@ -13,8 +13,8 @@ CONFIGURATION = """
 port {port}
 bind 127.0.0.1
 sentinel monitor {name} 127.0.0.1 {master} 2
-sentinel down-after-milliseconds {name} 700
-sentinel failover-timeout {name} 3000
+sentinel down-after-milliseconds {name} 2000
+sentinel failover-timeout {name} 4000
 sentinel parallel-syncs {name} 1
 """
 

@@ -5,6 +5,7 @@ Every Python suite starts its servers here, so how they let clients in is said i
 
 import atexit
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -185,7 +186,12 @@ def eventually(what: str, condition: Callable[[], bool], patience: float = PATIE
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on at this moment, and that no client is given: those are above 32767."""
+    while True:
+        port = random.randrange(10_240, 32_768)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass

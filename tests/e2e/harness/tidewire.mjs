@@ -1,6 +1,7 @@
 // One Tidewire process per test: started on a free port, in an empty folder, and gone when the test ends.
 
 import { spawn } from "node:child_process";
+import { request } from "node:https";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -28,10 +29,11 @@ for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exi
  * Starts a server for the test `t` and waits until it says that it is ready.
  *
  * `set` holds configuration keys as `--set` takes them, `flags` anything else for the command line, `env` the
- * environment, and `credentials` the header fields that it wants to see on what the test itself sends.
+ * environment, and `credentials` the header fields that it wants to see on what the test itself sends. With `secure` it
+ * speaks TLS with a certificate that it makes up.
  */
-export async function tidewire(t, { set = {}, flags = [], env = {}, credentials = {}, port } = {}) {
-  const server = new Server(port ?? (await freePort()), { set, flags, env, credentials });
+export async function tidewire(t, { set = {}, flags = [], env = {}, credentials = {}, secure = false, port } = {}) {
+  const server = new Server(port ?? (await freePort()), { set, flags, env, credentials, secure });
   t.after(() => server.end());
   await server.start();
   return server;
@@ -46,22 +48,23 @@ class Server {
   #folder = mkdtempSync(join(tmpdir(), "tidewire-e2e-"));
   #said = "";
 
-  constructor(port, { set, flags, env, credentials }) {
+  constructor(port, { set, flags, env, credentials, secure }) {
     this.port = port;
     this.credentials = credentials;
+    this.secure = secure;
     this.#set = set;
-    this.#flags = flags;
+    this.#flags = secure ? ["--tls-self-signed", ...flags] : flags;
     this.#env = env;
   }
 
   /** `http://127.0.0.1:port` */
   get url() {
-    return `http://127.0.0.1:${this.port}`;
+    return `http${this.secure ? "s" : ""}://127.0.0.1:${this.port}`;
   }
 
   /** `ws://127.0.0.1:port` */
   get wsUrl() {
-    return `ws://127.0.0.1:${this.port}`;
+    return this.url.replace("http", "ws");
   }
 
   /** What the process printed so far: the newest 64 KiB. */
@@ -85,7 +88,7 @@ class Server {
       child.once("exit", (code) => reject(new Error(`tidewire ended with ${code}:\n${this.#said}`)));
     });
     failed.catch(() => {});
-    const ready = eventually("the server is ready", async () => (await fetch(`${this.url}/readyz`)).status === 200);
+    const ready = eventually("the server is ready", async () => (await this.#ask("/readyz")).status === 200);
     await Promise.race([ready, failed]);
   }
 
@@ -118,9 +121,21 @@ class Server {
 
   /** Publishes and returns the receipt `{id, channel, receivers}`. */
   async publish(channel, body, headers = {}) {
-    const response = await fetch(`${this.url}/c/${channel}`, { method: "POST", body, headers: { ...this.credentials, ...headers } });
+    const response = await this.#ask(`/c/${channel}`, { method: "POST", body, headers: { ...this.credentials, ...headers } });
     if (response.status !== 200) throw new Error(`publish: ${response.status} ${await response.text()}`);
     return response.json();
+  }
+
+  /** `fetch`, which has no way to trust a certificate that the server has made up. */
+  #ask(path, { method = "GET", body, headers } = {}) {
+    if (!this.secure) return fetch(`${this.url}${path}`, { method, body, headers });
+    return new Promise((resolve, reject) => {
+      const asked = request(`${this.url}${path}`, { method, headers, rejectUnauthorized: false }, async (answer) => {
+        const chunks = await answer.toArray();
+        resolve(new Response(Buffer.concat(chunks), { status: answer.statusCode }));
+      });
+      asked.once("error", reject).end(body);
+    });
   }
 
   /** Everything that history holds of a channel, as the texts that were published. */
