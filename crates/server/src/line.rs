@@ -201,7 +201,7 @@ impl Socket for Fronted {
     }
 }
 
-impl Socket for TlsStream<Fronted> {
+impl Socket for Box<TlsStream<Fronted>> {
     fn socket(&self) -> Arc<TcpStream> {
         self.get_ref().0.socket()
     }

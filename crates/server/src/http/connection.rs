@@ -36,7 +36,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Finds out what is spoken on it, and goes on in that.
+    /// Finds out what is spoken on it, and goes on in that. Each stage has its memory for as long as it lasts: a future is as
+    /// large as the largest of what it may wait for, and most of them wait for one thing only.
     pub(super) async fn open(self, socket: TcpStream, bytes: Bytes) {
         let mut closing = self.http.closing.clone();
         let opening = async {
@@ -46,13 +47,13 @@ impl Connection {
             }
         };
         let opening = tokio::select! {
-            opening = opening => opening,
+            opening = Box::pin(opening) => opening,
             () = closed(&mut closing) => return,
         };
         match opening {
-            Some(Opening::Http1 { line, before }) => self.speak_http1(Arc::new(line), before).await,
-            Some(Opening::Http2Plain(io)) => self.speak_http2(io, false).await,
-            Some(Opening::Http2Secure(io)) => self.speak_http2(io, true).await,
+            Some(Opening::Http1 { line, before }) => Box::pin(self.speak_http1(Arc::new(line), before)).await,
+            Some(Opening::Http2Plain(io)) => Box::pin(self.speak_http2(io, false)).await,
+            Some(Opening::Http2Secure(io)) => Box::pin(self.speak_http2(io, true)).await,
             None => {}
         }
     }
@@ -92,7 +93,7 @@ impl Connection {
 enum Opening {
     Http1 { line: Line, before: Bytes },
     Http2Plain(Fronted),
-    Http2Secure(TlsStream<Fronted>),
+    Http2Secure(Box<TlsStream<Fronted>>),
 }
 
 impl Opening {
@@ -144,7 +145,7 @@ impl Opening {
         };
         Some(match spoken {
             Spoken::Http1 => Opening::Http1 { line: Line::secure(socket, stream), before: Bytes::new() },
-            Spoken::Http2 => Opening::Http2Secure(stream),
+            Spoken::Http2 => Opening::Http2Secure(Box::new(stream)),
         })
     }
 }

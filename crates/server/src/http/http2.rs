@@ -89,11 +89,13 @@ pub(super) async fn serve(
     closing: &mut watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
     let (open, limits, surplus) = (streams.open.clone(), streams.limits.clone(), streams.surplus);
-    let service = hyper::service::service_fn(move |request| streams.clone().answer(request));
+    // Boxed: it is large, a stream has room for it as long as it lives, and it is over when the stream begins.
+    let service = hyper::service::service_fn(move |request| {
+        Box::pin(streams.clone().answer(request)) as Pin<Box<dyn Future<Output = _> + Send>>
+    });
     let io = TokioIo::new(Calm::new(io, first_due, &limits));
     let (begun, mut running) = (Within::default(), FuturesUnordered::new());
-    let connection = builder(&limits, begun.clone()).serve_connection(io, service);
-    let mut connection = std::pin::pin!(connection);
+    let mut connection = std::pin::pin!(builder(&limits, begun.clone()).serve_connection(io, service));
     let drive = |context: &mut Context<'_>| drive_all(connection.as_mut(), &begun, &mut running, context);
     // GOAWAY lets what runs go on, and has the client open what comes next elsewhere.
     tokio::select! {
