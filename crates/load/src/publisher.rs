@@ -1,6 +1,6 @@
 //! One keep-alive connection that publishes: a POST, its answer, the next POST.
 
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::answer::Answer;
@@ -8,10 +8,22 @@ use crate::refusal::Refusal;
 use crate::sys::{Epoll, Interest};
 
 /// A publisher. At most one message of it is unanswered, so its messages have an order.
-pub struct Publisher {
-    socket: TcpStream,
+pub struct Publisher<S = TcpStream> {
+    socket: S,
     /// The incomplete answer.
     rest: Vec<u8>,
+}
+
+/// What a publisher writes to and reads from: a socket, or one with encryption on top.
+pub trait Socket: Read + Write {
+    /// Whether a call returns at once where it would have to wait.
+    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
+}
+
+impl Socket for TcpStream {
+    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        TcpStream::set_nonblocking(self, nonblocking)
+    }
 }
 
 /// What the server said to a publish.
@@ -46,7 +58,19 @@ impl Publisher {
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         epoll.add(&socket, token, Interest::Readable)?;
-        Ok(Publisher { socket, rest: Vec::new() })
+        Ok(Publisher::over(socket))
+    }
+
+    /// No longer wakes a turn.
+    pub fn leave(&self, epoll: &Epoll) -> io::Result<()> {
+        epoll.remove(&self.socket)
+    }
+}
+
+impl<S: Socket> Publisher<S> {
+    /// Over a socket that is connected, does not block, and wakes the turns of its publisher.
+    pub fn over(socket: S) -> Publisher<S> {
+        Publisher { socket, rest: Vec::new() }
     }
 
     /// Sends one message: the head of its request and the payload. The caller waits for its answer before the next.
@@ -71,11 +95,6 @@ impl Publisher {
             self.rest.clear();
         }
         Ok(verdict)
-    }
-
-    /// No longer wakes a turn.
-    pub fn leave(&self, epoll: &Epoll) -> io::Result<()> {
-        epoll.remove(&self.socket)
     }
 
     /// A payload larger than the socket's buffer: the server takes it before it answers, so waiting for it is short.
