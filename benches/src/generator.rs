@@ -6,15 +6,17 @@ use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
 use tidewire_load::plan::{Target, Transport};
+use tidewire_load::publisher::Socket as _;
 
 use crate::latency::Latency;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Wrong};
+use crate::listeners::Listeners;
 use crate::payload::Payload;
 use crate::publisher::{Publisher, Verdict};
 use crate::request;
 use crate::stream::Seen;
-use crate::subscriber::{Subscriber, Turn};
-use crate::sys::Epoll;
+use crate::sys::{Epoll, Interest};
+use crate::wire::{Way, Wire};
 
 pub use tidewire_load::faults::Faults;
 
@@ -22,13 +24,12 @@ pub use tidewire_load::faults::Faults;
 pub struct Generator {
     epoll: Epoll,
     target: SocketAddrV4,
-    /// What every subscriber sends.
-    request: Vec<u8>,
+    /// How publishers reach it.
+    way: Way,
     /// The head of every publish.
     publish: Vec<u8>,
-    /// `None` once the server ended one.
-    subscribers: Vec<Option<Subscriber>>,
-    publishers: Vec<Publisher>,
+    listeners: Listeners,
+    publishers: Vec<Publisher<Wire>>,
     /// Publishers without an unanswered message. They take turns, so that none is idle long enough to be closed.
     idle: VecDeque<usize>,
     /// Due times of messages that found every publisher busy.
@@ -41,8 +42,10 @@ pub struct Generator {
 
 /// What a run came to so far.
 pub struct Tally {
-    /// Who has seen what.
+    /// Who has seen what, since the last subscriber came.
     pub ledger: Ledger,
+    /// What earlier ledgers found.
+    before: Wrong,
     /// Of all deliveries since the end of the warm-up.
     pub latency: Latency,
     /// Subscribers whose request was accepted.
@@ -73,12 +76,22 @@ const STALLED: Duration = Duration::from_secs(20);
 impl Generator {
     /// Nothing connected yet.
     pub fn new(target: SocketAddrV4, transport: Transport) -> io::Result<Generator> {
+        Generator::with(target, Way::Plain, Listeners::single(target, transport, CHANNEL))
+    }
+
+    /// The same with event streams over HTTP/2, so many on each connection.
+    pub fn multiplexed(target: SocketAddrV4, way: Way, streams_each: usize) -> io::Result<Generator> {
+        let listeners = Listeners::multiplexed(target, way.clone(), streams_each, CHANNEL);
+        Generator::with(target, way, listeners)
+    }
+
+    fn with(target: SocketAddrV4, way: Way, listeners: Listeners) -> io::Result<Generator> {
         Ok(Generator {
             epoll: Epoll::new(TURN_MAX)?,
             target,
-            request: request::subscribe(&Target::at(target.into()), transport, CHANNEL),
+            way,
             publish: request::publish(&Target::at(target.into()), CHANNEL, PAYLOAD_BYTES),
-            subscribers: Vec::new(),
+            listeners,
             publishers: Vec::new(),
             idle: VecDeque::new(),
             late: VecDeque::new(),
@@ -88,16 +101,14 @@ impl Generator {
         })
     }
 
-    /// Opens `count` subscribers, `outstanding_max` of them at a time between connect and accepted.
+    /// Opens subscribers until there are `count`, `outstanding_max` of them at a time between connect and accepted, or those
+    /// of one connection. Messages from before are not due to anybody any more.
     pub fn subscribe(&mut self, count: usize, outstanding_max: usize) -> io::Result<()> {
-        self.tally.accepted = 0;
-        self.tally.ledger.expect_readers(count);
+        self.tally.begin_ledger(count);
         let (mut progress, mut at) = (Instant::now(), 0);
         while self.tally.accepted < count {
-            while self.subscribers.len() < count.min(self.tally.accepted + outstanding_max) {
-                let index = self.subscribers.len();
-                let one = Subscriber::connect(index, self.target.into(), &self.epoll, index as u64)?;
-                self.subscribers.push(Some(one));
+            while self.listeners.begun() < count.min(self.tally.accepted + outstanding_max) {
+                self.listeners.open(&self.epoll)?;
             }
             self.turn(Duration::from_millis(100))?;
             if self.tally.accepted > at {
@@ -106,25 +117,38 @@ impl Generator {
             if self.tally.cut > 0 || progress.elapsed() > STALLED {
                 let (cut, accepted) = (self.tally.cut, self.tally.accepted);
                 let what = format!("{accepted} of {count} subscribers were accepted, {cut} were turned away");
-                return Err(io::Error::other(what));
+                return Err(io::Error::other(match self.listeners.broken() {
+                    Some(why) => format!("{what}: {why}"),
+                    None => what,
+                }));
             }
         }
         Ok(())
     }
 
-    /// Closes every subscriber. The ledger of this generator is of no more use.
+    /// Closes every connection. The ledger of this generator is of no more use.
     pub fn leave(&mut self) {
-        self.subscribers.clear();
+        self.listeners.leave();
+        self.close_publishers();
     }
 
     /// Opens keep-alive connections to publish on.
     pub fn open_publishers(&mut self, count: usize) -> io::Result<()> {
         for index in 0..count {
             let token = PUBLISHERS + index as u64;
-            self.publishers.push(Publisher::connect(self.target.into(), &self.epoll, token)?);
+            let wire = Wire::connect(self.target, &self.way, b"http/1.1")?;
+            wire.set_nonblocking(true)?;
+            self.epoll.add(&wire, token, Interest::Readable)?;
+            self.publishers.push(Publisher::over(wire));
             self.idle.push_back(index);
         }
         Ok(())
+    }
+
+    /// Closes them; each has its answer. Servers close those that are idle for long.
+    pub fn close_publishers(&mut self) {
+        self.publishers.clear();
+        self.idle.clear();
     }
 
     /// Publishes a message that was due at `due_ns`: now, or as soon as a publisher is free.
@@ -186,7 +210,7 @@ impl Generator {
         self.epoll.wait(&mut tokens, Some(timeout))?;
         for &token in &tokens {
             match token.checked_sub(PUBLISHERS) {
-                None => self.turn_subscriber(token)?,
+                None => self.turn_listener(token)?,
                 Some(publisher) => self.turn_publisher(publisher as usize)?,
             }
         }
@@ -194,26 +218,19 @@ impl Generator {
         Ok(())
     }
 
-    fn turn_subscriber(&mut self, token: u64) -> io::Result<()> {
-        let index = token as usize;
-        let Some(one) = self.subscribers.get_mut(index).and_then(Option::as_mut) else { return Ok(()) };
-        if !one.has_asked() {
-            return one.ask(&self.request, &self.epoll, token);
-        }
+    fn turn_listener(&mut self, token: u64) -> io::Result<()> {
         self.tally.seen_ns = self.tally.now_ns();
-        match one.read(&mut self.buffer, &mut |seen| self.tally.tell(index, seen)).0 {
-            Turn::Quiet => {}
-            Turn::Read => self.tally.reads += 1,
-            Turn::Ended => {
-                self.subscribers[index] = None;
-                self.tally.cut += 1;
-            }
-        }
+        let (tally, listeners) = (&mut self.tally, &mut self.listeners);
+        let mut tell = |reader, seen: Seen<'_>| tally.tell(reader, seen);
+        let heard = listeners.turn(token, &self.epoll, &mut self.buffer, &mut tell)?;
+        self.tally.reads += u64::from(heard.read);
+        self.tally.cut += heard.ended as u64;
         Ok(())
     }
 
     fn turn_publisher(&mut self, index: usize) -> io::Result<()> {
-        match self.publishers[index].read(&mut self.buffer)? {
+        let Some(publisher) = self.publishers.get_mut(index) else { return Ok(()) };
+        match publisher.read(&mut self.buffer)? {
             Verdict::Incomplete => return Ok(()),
             Verdict::Published { .. } => {}
             Verdict::Refused { .. } => self.tally.refused += 1,
@@ -231,6 +248,7 @@ impl Tally {
     fn new() -> Tally {
         Tally {
             ledger: Ledger::default(),
+            before: Wrong::default(),
             latency: Latency::new(),
             accepted: 0,
             cut: 0,
@@ -244,7 +262,18 @@ impl Tally {
 
     /// What went wrong, if nothing more arrives.
     pub fn faults(&self) -> Faults {
-        Faults { wrong: self.ledger.wrong(), cut: self.cut, refused: self.refused, gaps: self.gaps }
+        let mut faults =
+            Faults { wrong: self.ledger.wrong(), cut: self.cut, refused: self.refused, gaps: self.gaps };
+        faults.add(Faults { wrong: self.before, ..Faults::default() });
+        faults
+    }
+
+    /// Whoever comes now is owed nothing from before.
+    fn begin_ledger(&mut self, readers: usize) {
+        let mut faults = Faults { wrong: self.before, ..Faults::default() };
+        faults.add(Faults { wrong: self.ledger.wrong(), ..Faults::default() });
+        (self.before, self.ledger) = (faults.wrong, Ledger::default());
+        self.ledger.expect_readers(readers);
     }
 
     fn now_ns(&self) -> u64 {

@@ -21,13 +21,18 @@ mod figure;
 mod floor;
 mod generator;
 mod grid;
+mod h2;
+mod listeners;
 mod meter;
 mod mute;
+mod nginx;
 mod options;
 mod peers;
 mod redis;
 mod report;
 mod server;
+mod tls;
+mod wire;
 
 use std::process::ExitCode;
 

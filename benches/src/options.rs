@@ -24,6 +24,10 @@ commands
   stall       latency of small channels beside one with very many subscribers
   publish     publishes a second to a thousand channels of one subscriber each
 
+  multiplex   event streams over HTTP/2, many on each connection: CPU per delivery, latency, memory per stream
+  streams     how many of them a node holds, and how soon a message reaches all
+  handshakes  TLS handshakes a second, whole and resumed, beside nginx
+
   nodes       latency at another node of one Redis, beside the same node, and beside memory mode
   cost        CPU of Redis and of each node per million publishes, with and without history
   storm       everybody cut at once: time until all have resumed, and what it takes Redis
@@ -39,12 +43,15 @@ options
   --rounds N                     3: each round measures every server once, in turn
   --binary PATH                  tidewire beside this binary
   --subscribers N                1000, for fan and saturate
-  --rate N                       messages a second: 50 for fan; 10000, 5000 and 2000 for nodes; 1000, 5000 and 10000
-                                 for cost; 1000 for channels, 500 for interest, 100 for storm
+  --rate N                       messages a second: 50 for fan; 10 to 50 for multiplex; 10000, 5000 and 2000 for nodes; 1000,
+                                 5000 and 10000 for cost; 1000 for channels, 500 for interest, 100 for storm
   --seconds N                    10 for fan, 5 for the others, after a second of warm-up
   --outstanding N                4 and 16, for saturate
   --connections N                15000 for idle, storm and stall, 10000 for connect, 16 and 64 that publish for
-                                 publish
+                                 publish, 100 for multiplex, 1000 for streams
+  --streams N                    on each connection: 100 for multiplex, and 1 on each of 1000; 56 for streams
+  --tls on|off|both              both, for multiplex and streams
+  --memory MIB                   where streams ends, if it comes so far
   --cycles N                     3: how often idle opens and closes all
   --show-server                  let the servers write to this terminal
 
@@ -86,8 +93,14 @@ pub struct Plan {
     pub seconds: Option<usize>,
     /// Messages outstanding in saturate.
     pub outstanding: Vec<usize>,
-    /// Connections of idle, connect, storm and publish.
+    /// Connections of idle, connect, storm, publish, multiplex and streams.
     pub connections: Option<usize>,
+    /// Streams of each connection.
+    pub streams: Option<usize>,
+    /// Whether HTTP/2 goes over TLS, in this order.
+    pub tls: Vec<bool>,
+    /// MiB of user memory at which streams come to an end.
+    pub memory_mib: Option<usize>,
     /// How often idle opens and closes all.
     pub cycles: usize,
     /// Whether servers may write to the terminal.
@@ -121,6 +134,12 @@ pub enum Figure {
     Slow,
     /// What small channels notice of a very large one.
     Stall,
+    /// Event streams over HTTP/2: what each costs.
+    Multiplex,
+    /// As many of them as a node holds.
+    Streams,
+    /// CPU per TLS handshake.
+    Handshakes,
 }
 
 /// Reads the arguments after the program's name. The error is a sentence for the user.
@@ -143,6 +162,9 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
         "interest" => vec![Figure::Interest],
         "slow" => vec![Figure::Slow],
         "stall" => vec![Figure::Stall],
+        "multiplex" => vec![Figure::Multiplex],
+        "streams" => vec![Figure::Streams],
+        "handshakes" => vec![Figure::Handshakes],
         "cluster" => {
             vec![Figure::Nodes, Figure::Cost, Figure::Storm, Figure::Channels, Figure::Interest]
         }
@@ -171,6 +193,9 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--seconds" => plan.seconds = Some(count(&name, &value)?),
             "--outstanding" => plan.outstanding = vec![count(&name, &value)?],
             "--connections" => plan.connections = Some(count(&name, &value)?),
+            "--streams" => plan.streams = Some(count(&name, &value)?),
+            "--tls" => plan.tls = choose(&name, &value, &TLS)?,
+            "--memory" => plan.memory_mib = Some(count(&name, &value)?),
             "--cycles" => plan.cycles = count(&name, &value)?,
             _ => return Err(format!("there is no option {name}")),
         }
@@ -197,6 +222,9 @@ impl Default for Plan {
             seconds: None,
             outstanding: vec![4, 16],
             connections: None,
+            streams: None,
+            tls: TLS.map(|(_, tls)| tls).to_vec(),
+            memory_mib: None,
             cycles: 3,
             show_server: false,
         }
@@ -205,6 +233,7 @@ impl Default for Plan {
 
 const SERVERS: [(&str, Kind); 2] = [("floor", Kind::Floor), ("tidewire", Kind::Tidewire)];
 const TRANSPORTS: [(&str, Transport); 2] = [("sse", Transport::Sse), ("ws", Transport::WebSocket)];
+const TLS: [(&str, bool); 2] = [("on", true), ("off", false)];
 
 fn choose<T: Copy>(name: &str, value: &str, among: &[(&str, T)]) -> Result<Vec<T>, String> {
     let chosen: Vec<T> =
@@ -258,10 +287,30 @@ mod tests {
     }
 
     #[test]
+    fn http_2_goes_over_tls_and_without_unless_one_is_chosen() {
+        let Ok(Asked::Measure(plan)) = ask("multiplex") else { panic!("a plan") };
+        assert_eq!(
+            (plan.figures, plan.tls, plan.streams),
+            (vec![Figure::Multiplex], vec![true, false], None)
+        );
+        let Ok(Asked::Measure(plan)) = ask("streams --tls on --streams 100 --memory 512") else {
+            panic!("a plan")
+        };
+        assert_eq!((plan.tls, plan.streams, plan.memory_mib), (vec![true], Some(100), Some(512)));
+    }
+
+    #[test]
     fn what_is_unknown_missing_or_zero_is_refused_with_its_name() {
-        for line in
-            ["", "fly", "fan --fast 1", "fan --rounds", "fan --rounds 0", "fan --server nginx", "floor"]
-        {
+        for line in [
+            "",
+            "fly",
+            "fan --fast 1",
+            "fan --rounds",
+            "fan --rounds 0",
+            "fan --server nginx",
+            "floor",
+            "streams --tls maybe",
+        ] {
             assert!(ask(line).is_err(), "{line}");
         }
     }

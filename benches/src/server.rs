@@ -1,12 +1,13 @@
 //! The servers under test: a fresh process for every round, alone on core 0.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::sys;
+use crate::wire::{Way, Wire};
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Server {
     pub kind: Kind,
     /// Where it listens.
     pub address: SocketAddrV4,
+    /// How it is reached there.
+    way: Way,
 }
 
 impl Kind {
@@ -49,6 +52,18 @@ impl Server {
 
     /// The same at an address that is given, with more options.
     pub fn start_with(
+        kind: Kind,
+        tidewire: &Path,
+        options: &[String],
+        address: SocketAddrV4,
+        show: bool,
+    ) -> io::Result<Server> {
+        Server::start_over(Way::Plain, kind, tidewire, options, address, show)
+    }
+
+    /// The same where requests go another way. Who has TLS has options that say so.
+    pub fn start_over(
+        way: Way,
         kind: Kind,
         tidewire: &Path,
         options: &[String],
@@ -78,7 +93,7 @@ impl Server {
         let child = child.map_err(|error| {
             io::Error::new(error.kind(), format!("cannot start {}: {error}", command.get_program().display()))
         })?;
-        let mut server = Server { child, kind, address };
+        let mut server = Server { child, kind, address, way };
         server.wait_until_ready()?;
         Ok(server)
     }
@@ -90,13 +105,13 @@ impl Server {
 
     /// A counter of its `/metrics`, summed over its labels; `None` where it has no such thing.
     pub fn counter(&self, name: &str) -> Option<f64> {
-        sum_of_samples(&get(self.address, "/metrics", 1 << 20).ok()?, name)
+        sum_of_samples(&get(self.address, &self.way, "/metrics", 1 << 20).ok()?, name)
     }
 
     fn wait_until_ready(&mut self) -> io::Result<()> {
         let begun = Instant::now();
         // The floor takes this for a subscriber, which leaves at once.
-        while !get(self.address, "/livez", 12).is_ok_and(|head| head.ends_with(" 200")) {
+        while !get(self.address, &self.way, "/livez", 12).is_ok_and(|head| head.ends_with(" 200")) {
             if let Some(status) = self.child.try_wait()? {
                 let what = format!("the server ended with {status}; --show-server shows what it says");
                 return Err(io::Error::other(what));
@@ -130,13 +145,17 @@ pub fn free_address() -> io::Result<SocketAddrV4> {
 }
 
 /// At most `bytes_max` of an answer, head included.
-fn get(address: SocketAddrV4, path: &str, bytes_max: u64) -> io::Result<String> {
-    let mut socket = TcpStream::connect_timeout(&address.into(), Duration::from_secs(1))?;
-    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    socket.take(bytes_max).read_to_string(&mut text)?;
-    Ok(text)
+fn get(address: SocketAddrV4, way: &Way, path: &str, bytes_max: u64) -> io::Result<String> {
+    let mut wire = Wire::connect(address, way, b"http/1.1")?;
+    wire.write_all(
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
+    let mut bytes = Vec::new();
+    match wire.take(bytes_max).read_to_end(&mut bytes) {
+        // A server need not say over TLS that its answer is whole.
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+        _ => String::from_utf8(bytes).map_err(io::Error::other),
+    }
 }
 
 /// Adds up every sample of one name in a Prometheus text page, whatever its labels.

@@ -49,6 +49,15 @@ impl<'s> Delivery<'s> {
     ) -> io::Result<Delivery<'s>> {
         let mut generator = Generator::new(server.address, transport)?;
         generator.subscribe(subscribers, GATHERING)?;
+        Delivery::begin_with(server, generator, publishers)
+    }
+
+    /// The same with a crowd that has gathered.
+    pub fn begin_with(
+        server: &'s Server,
+        mut generator: Generator,
+        publishers: usize,
+    ) -> io::Result<Delivery<'s>> {
         generator.open_publishers(publishers)?;
         generator.run_for(SETTLE)?;
         let from = mark(server, &generator)?;

@@ -20,9 +20,9 @@ pub struct Idle {
 /// KiB of user memory per connection.
 const MEMORY_BUDGET: Budget = Budget::AtMost(0.6);
 /// Files that stay open when everybody has left.
-const FILES_BUDGET: Budget = Budget::AtMost(0.0);
+pub const FILES_BUDGET: Budget = Budget::AtMost(0.0);
 /// Before memory is read: time for both sides to finish what they put off.
-const SETTLE: Duration = Duration::from_secs(2);
+pub const SETTLE: Duration = Duration::from_secs(2);
 /// How long a server may take to close what its clients have closed.
 const CLOSING_MAX: Duration = Duration::from_secs(10);
 
@@ -78,7 +78,7 @@ impl Idle {
 }
 
 /// Returns when the server's open files are back, or when it has had its time; then settles.
-fn wait_until_closed(server: &Server, generator: &mut Generator, files: u64) -> io::Result<()> {
+pub fn wait_until_closed(server: &Server, generator: &mut Generator, files: u64) -> io::Result<()> {
     let limit_ns = generator.now_ns() + CLOSING_MAX.as_nanos() as u64;
     while generator.now_ns() < limit_ns && Holding::take(server.process())?.files > files {
         generator.run_for(Duration::from_millis(100))?;

@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 
 use crate::figure::{
-    channels, connect, cost, fan, idle, interest, nodes, publish, saturate, slow, stall, storm,
+    channels, connect, cost, fan, handshakes, idle, interest, multiplex, nodes, publish, saturate, slow,
+    stall, storm, streams,
 };
 use crate::options::{Figure, Plan};
 use crate::report::{Round, Table};
@@ -29,7 +30,7 @@ pub fn measure(plan: &Plan) -> io::Result<bool> {
     );
     let mut clean = true;
     for &figure in &plan.figures {
-        clean &= take_without_floor(plan, figure)?;
+        clean &= take_by_itself(plan, figure)?;
     }
     for &transport in &plan.transports {
         for &figure in &plan.figures {
@@ -41,8 +42,8 @@ pub fn measure(plan: &Plan) -> io::Result<bool> {
     Ok(clean)
 }
 
-/// Takes a figure that has no floor and goes over SSE alone.
-fn take_without_floor(plan: &Plan, figure: Figure) -> io::Result<bool> {
+/// Takes a figure that goes over SSE alone, or has no floor.
+fn take_by_itself(plan: &Plan, figure: Figure) -> io::Result<bool> {
     match figure {
         Figure::Nodes => nodes::measure(plan),
         Figure::Cost => cost::measure(plan),
@@ -52,6 +53,9 @@ fn take_without_floor(plan: &Plan, figure: Figure) -> io::Result<bool> {
         Figure::Slow => slow::measure(plan),
         Figure::Stall => stall::measure(plan),
         Figure::Publish => publish::measure(plan),
+        Figure::Multiplex => multiplex::measure(plan),
+        Figure::Streams => streams::measure(plan),
+        Figure::Handshakes => handshakes::measure(plan),
         Figure::Fan | Figure::Saturate | Figure::Idle | Figure::Connect => Ok(true),
     }
 }
@@ -88,6 +92,9 @@ fn variants(plan: &Plan, figure: Figure) -> Vec<Variant> {
         Figure::Slow
         | Figure::Stall
         | Figure::Publish
+        | Figure::Multiplex
+        | Figure::Streams
+        | Figure::Handshakes
         | Figure::Nodes
         | Figure::Cost
         | Figure::Storm

@@ -5,9 +5,11 @@ mod connect;
 mod cost;
 mod delivery;
 mod fan;
+mod handshakes;
 mod idle;
 mod interest;
 mod measure;
+mod multiplex;
 mod nodes;
 mod open_loop;
 mod publish;
@@ -15,5 +17,6 @@ mod saturate;
 mod slow;
 mod stall;
 mod storm;
+mod streams;
 
 pub use measure::measure;
