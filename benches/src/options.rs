@@ -69,7 +69,7 @@ pub enum Asked {
         listen: SocketAddrV4,
     },
     /// Measure.
-    Measure(Plan),
+    Measure(Box<Plan>),
 }
 
 /// What to measure. Options not given are `None` where each figure has its own default.
@@ -203,7 +203,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
     match (command.as_str(), listen) {
         ("floor", Some(listen)) => Ok(Asked::Floor { listen }),
         ("floor", None) => Err("floor needs --listen ADDRESS".to_owned()),
-        _ => Ok(Asked::Measure(plan)),
+        _ => Ok(Asked::Measure(Box::new(plan))),
     }
 }
 

@@ -20,8 +20,9 @@ use crate::sys::{Epoll, Interest};
 use crate::tls::{self, Identity, Sessions};
 use crate::wire::{Way, Wire};
 
-/// Handshakes outstanding: the server is never without work.
-const OUTSTANDING: usize = 32;
+/// Handshakes outstanding, so that the server has work. No more than the tickets that the client keeps: where those of many
+/// connections arrive before the next begins, none is lost that the next will need.
+const OUTSTANDING: usize = 8;
 /// Events of one turn.
 const TURN_MAX: usize = 256;
 /// With no handshake done for so long, there is no figure.
