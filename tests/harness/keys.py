@@ -81,3 +81,7 @@ class Visit:
     @property
     def port(self) -> int:
         return self.server.port
+
+    @property
+    def secure(self) -> bool:
+        return self.server.secure

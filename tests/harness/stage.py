@@ -64,8 +64,10 @@ class Tidewire:
 
     def __init__(self, settings: dict[str, object], flags: tuple[str, ...], access: Access = ACCESS) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.ws_url = f"ws://127.0.0.1:{self.port}"
+        self.secure = "--tls-self-signed" in flags or "tls.cert" in settings
+        """Whether it speaks TLS, and nothing else."""
+        self.url = f"{'https' if self.secure else 'http'}://127.0.0.1:{self.port}"
+        self.ws_url = f"{'wss' if self.secure else 'ws'}://127.0.0.1:{self.port}"
         self._folder = tempfile.TemporaryDirectory(prefix="tidewire-e2e-")
         self._said = Path(self._folder.name, "said")
         sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import socket
+import ssl
 import struct
 from dataclasses import dataclass
 
@@ -20,14 +21,17 @@ class Response:
 
 
 class Wire:
-    """One TCP connection. Everything that is waited for has a deadline."""
+    """One TCP connection, with TLS where the server speaks it. Everything that is waited for has a deadline."""
 
-    def __init__(self, server: Tidewire, source: str = "127.0.0.1") -> None:
-        """`source` is the address to come from: every address that begins with 127 is this machine's own."""
+    def __init__(self, server: Tidewire, source: str = "127.0.0.1", context: ssl.SSLContext | None = None) -> None:
+        """`source` is the address to come from: every address that begins with 127 is this machine's own. `context` is
+        how TLS is spoken; by itself any certificate is taken, and HTTP/1.1 is asked for by ALPN."""
         self.host = f"127.0.0.1:{server.port}"
         self._credentials = server.credentials
         self._socket = socket.create_connection(("127.0.0.1", server.port), PATIENCE, (source, 0))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if server.secure:
+            self._socket = (context or trusting_nobody("http/1.1")).wrap_socket(self._socket, server_hostname="localhost")
         self._read = b""
 
     def __enter__(self) -> "Wire":
@@ -118,7 +122,7 @@ class Wire:
         try:
             while piece := self._socket.recv(65536):
                 self._read += piece
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             pass
         data, self._read = self._read, b""
         return data
@@ -197,3 +201,12 @@ def frame(
         return head + payload
     key = os.urandom(4)
     return head + key + bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+
+
+def trusting_nobody(*protocols: str) -> ssl.SSLContext:
+    """A client of TLS that takes any certificate, and offers `protocols` by ALPN."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    return context

@@ -32,6 +32,7 @@ class Front:
     ) -> None:
         """`proxy_protocol` is what HAProxy sends ahead of each connection: nothing, or `send-proxy-v2`."""
         self.port = free_port()
+        self.secure = False
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}"
         self._servers = [server] if isinstance(server, Tidewire) else server
