@@ -1,0 +1,52 @@
+"""The stage is that of the other Python tests; here it is spoken to in frames, with TLS and without. `--full` asks for what
+takes minutes: waits of the default length, and every check of testssl.sh.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from certificates import Authority
+from stage import ACCESS, Tidewire, starting
+
+WAYS = {"h2c": (), "tls": ("--tls-self-signed",)}
+"""How HTTP/2 is begun: by its preface on a plain connection, or by ALPN."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="waits of the default length, and every check of testssl.sh")
+
+
+@pytest.fixture
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether there is time for everything."""
+    return request.config.getoption("--full")
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def plainly() -> Iterator[Callable[..., Tidewire]]:
+    """Starts servers as `stage.serve` does: without TLS, unless flags or settings say otherwise."""
+    yield from starting(ACCESS)
+
+
+@pytest.fixture
+def serve(plainly: Callable[..., Tidewire], way: str) -> Callable[..., Tidewire]:
+    """Starts servers both ways, one after the other: a test that asks for this is run twice."""
+    return lambda *flags, **settings: plainly(*WAYS[way], *flags, **settings)
+
+
+@pytest.fixture
+def server(serve: Callable[..., Tidewire]) -> Tidewire:
+    """A server with nothing else set."""
+    return serve()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Who signs the certificates of a test."""
+    return Authority(tmp_path)
