@@ -155,9 +155,9 @@ class Http2:
         """A header block, for this place on this connection and no other."""
         return self._encoder.encode(list(headers))
 
-    def head(self, method: str, path: str, *fields: tuple[str, str], **pseudo: str | None) -> list[tuple[str, str]]:
+    def head(self, verb: str, target: str, *fields: tuple[str, str], **pseudo: str | None) -> list[tuple[str, str]]:
         """The fields of a request. `authority=None` leaves that out, `protocol="websocket"` adds it."""
-        named = {"method": method, "scheme": self.scheme, "path": path, "authority": self.authority, **pseudo}
+        named = {"method": verb, "scheme": self.scheme, "path": target, "authority": self.authority, **pseudo}
         ours = [(name.lower(), value) for name, value in self._credentials.items()]
         taken = {name for name, _ in fields}
         return [
@@ -202,6 +202,14 @@ class Http2:
         stream = self.request("GET", f"/c/{channels}", ("accept", "text/event-stream"), *fields, **pseudo)
         self.until_body(stream, b"event: $ready\n")
         return stream
+
+    def reset(self, stream: int, code: int = CANCEL) -> None:
+        """Ends a stream, as a page does that closes an EventSource."""
+        self.send(reset(stream, code))
+
+    def forget_credentials(self) -> None:
+        """From now on it shows what is said by the test, and nothing else."""
+        self._credentials = {}
 
     # From the server
 
