@@ -28,17 +28,23 @@ class Front:
     """A running proxy with its own folder and port. Tests treat it as the server that it stands in front of."""
 
     def __init__(
-        self, server: Tidewire | Sequence[Tidewire], name: str, read_timeout: str = "60s", proxy_protocol: str = ""
+        self,
+        server: Tidewire | Sequence[Tidewire],
+        name: str,
+        read_timeout: str = "60s",
+        server_options: str = "",
+        certificate: Path | None = None,
     ) -> None:
-        """`proxy_protocol` is what HAProxy sends ahead of each connection: nothing, or `send-proxy-v2`."""
+        """`server_options` are what HAProxy's server line says of its own: `send-proxy-v2`, `proto h2`. `certificate` is a
+        file with a certificate and its key, with which clients of nginx and HAProxy come by TLS and HTTP/2."""
         self.port = free_port()
-        self.secure = False
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.ws_url = f"ws://127.0.0.1:{self.port}"
+        self.secure = certificate is not None
+        self.url = f"{'https' if self.secure else 'http'}://127.0.0.1:{self.port}"
+        self.ws_url = f"{'wss' if self.secure else 'ws'}://127.0.0.1:{self.port}"
         self._servers = [server] if isinstance(server, Tidewire) else server
         self.credentials = self._servers[0].credentials
         self._folder = tempfile.TemporaryDirectory(prefix="tidewire-front-")
-        self._read_timeout, self._proxy_protocol = read_timeout, proxy_protocol
+        self._read_timeout, self._server_options, self._certificate = read_timeout, server_options, certificate
         with self._said.open("ab") as said:
             command = {"haproxy": self._haproxy, "caddy": self._caddy}.get(name, lambda: self._nginx(name))()
             home = {"HOME": self._folder.name, "XDG_DATA_HOME": self._folder.name, "XDG_CONFIG_HOME": self._folder.name}
@@ -61,13 +67,20 @@ class Front:
             ours = self._frame("nginx/default.conf")
         else:
             ours = self._printed("nginx")
+        if self._certificate:
+            # As the comments of what is printed say.
+            files = f"    ssl_certificate {self._certificate};\n    ssl_certificate_key {self._certificate};"
+            ours = after(re.sub(r"^( *listen [^;]+);", r"\1 ssl http2;", ours, count=1, flags=re.MULTILINE), "listen ", files)
         self._write("tidewire.conf", after(ours, "listen ", f"    location ^~ {STOLEN} {{ return 403; }}"))
         config = self._write("nginx.conf", self._frame("nginx/frame.conf"))
         return [program("nginx"), "-p", self._folder.name, "-e", str(self._said), "-c", config]
 
     def _haproxy(self) -> list[str]:
         ours = after(self._printed("haproxy"), "bind ", f"    http-request deny if {{ path_beg {STOLEN} }}")
-        ours = re.sub(r"(server tidewire-1 \S+)", rf"\1 {self._proxy_protocol}", ours)
+        ours = re.sub(r"(server tidewire-1 \S+)", rf"\1 {self._server_options}", ours)
+        if self._certificate:
+            tls = rf"\1 ssl crt {self._certificate} alpn h2,http/1.1"
+            ours = re.sub(r"^( *bind \S+)$", tls, ours, count=1, flags=re.MULTILINE)
         frame, ours = self._write("frame.cfg", self._frame("haproxy/frame.cfg")), self._write("tidewire.cfg", ours)
         return [program("haproxy"), "-db", "-f", frame, "-f", ours]
 

@@ -120,7 +120,7 @@ def can_connect(port: int) -> bool:
 
 
 def test_s41_behind_haproxy_each_client_counts_for_itself(guarded, behind):
-    proxy = behind(guarded, "haproxy", proxy_protocol=f"send-proxy-v2 source {PROXY}")
+    proxy = behind(guarded, "haproxy", server_options=f"send-proxy-v2 source {PROXY}")
     held = []
     for source, expected in (("127.0.0.3", 101), ("127.0.0.4", 101), ("127.0.0.3", 429)):
         wire = Wire(proxy, source)
