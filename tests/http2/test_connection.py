@@ -28,7 +28,6 @@ from frames import (
     PING,
     PREFACE,
     PRIORITISED,
-    PRIORITY,
     PROTOCOL_ERROR,
     PUSH_PROMISE,
     RST_STREAM,
@@ -334,11 +333,9 @@ def test_the_windows_that_a_client_announces_hold_from_their_acknowledgement(ser
         assert http.answer(stream).status == 200, "a window that was announced larger is larger for old streams too"
 
 
-def test_pings_of_the_server_find_out_who_is_gone(serve, full: bool) -> None:
-    """Every 20 s by default, answered within 10 s. The streams of who does not answer are ended."""
-    if not full:
-        pytest.skip("takes half a minute; --full has it")
-    server = serve()
+@pytest.mark.full
+def test_pings_of_the_server_find_out_who_is_gone(server: Tidewire) -> None:
+    """Every 20 s, answered within 10 s. The streams of who does not answer are ended."""
     with Http2(server) as alive, Http2(server) as dead:
         for http in (alive, dead):
             http.listen("x")

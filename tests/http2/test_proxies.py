@@ -8,7 +8,7 @@ from certificates import Authority
 from frames import Http2
 from fronts import Front, behind
 from stage import Tidewire, eventually
-from test_websocket import Tunnel
+from tunnel import Tunnel
 from wire import TEXT, Wire, frame
 
 __all__ = ["behind"]

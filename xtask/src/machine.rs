@@ -17,6 +17,8 @@ const DEBIAN: &[(&str, &str)] = &[
     ("strace", "strace"),
     ("valgrind", "valgrind"),
     ("curl", "curl"),
+    ("nghttp2-client", "h2load"),
+    ("testssl.sh", "testssl"),
 ];
 
 /// The same for the peers that Tidewire is measured beside, and a file that shows that it is there.

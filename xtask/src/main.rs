@@ -1,7 +1,7 @@
 //! The project's chores, one short verb each: `cargo xtask VERB`. CI speaks the same verbs.
 //!
 //! ```text
-//! test         everything below but rolling, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
+//! test         everything below but rolling, scan, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
 //! fmt          rewrites the code as rustfmt has it
 //! lint         rustfmt, clippy and rustdoc without a warning
 //! deny         licences, bans and sources of the dependencies
@@ -11,6 +11,8 @@
 //! tokio        the same against `engine.io=tokio`
 //! epoll        the same against `engine.io=epoll`, without io_uring
 //! conformance  the 517 Autobahn cases
+//! http2        TLS and HTTP/2 from outside: frames, floods, WebSockets on streams, other people's clients
+//! scan         every check of testssl.sh, and waits of the default length; minutes
 //! proxies      a real nginx and a real HAProxy in front
 //! hostile      clients that mean harm: sieges of seconds, and what brought other servers down
 //! auth         who may come in: tickets, rights that end, keys that change, secrets that stay one
@@ -72,6 +74,8 @@ fn main() -> ExitCode {
             tier::in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")])
         }),
         "conformance" => tier::with_binary(|| tier::in_turn([Tier::conformance()])),
+        "http2" => tier::with_binary(|| tier::in_turn([Tier::http2()])),
+        "scan" => tier::with_binary(|| tier::in_turn([Tier::scan()])),
         "proxies" => tier::with_binary(|| tier::in_turn([Tier::proxies()])),
         "hostile" => tier::with_binary(|| tier::in_turn([Tier::hostile()])),
         "auth" => tier::with_binary(|| tier::in_turn([Tier::auth()])),
@@ -107,4 +111,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | epoll | conformance | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | epoll | conformance | http2 | scan | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | bench | fuzz";

@@ -38,7 +38,7 @@ pub fn everything() -> Tally {
     total += with_binary(|| {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
         total += in_turn([Tier::sim_redis(SEEDS), Tier::mutants(), Tier::mutants_redis()]);
-        total += in_turn([Tier::e2e(), Tier::proxies(), Tier::browser()]);
+        total += in_turn([Tier::e2e(), Tier::http2(), Tier::proxies(), Tier::browser()]);
         // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too. It waits for most of
         // its time, so both go beside each other.
         total += beside([Tier::python(), Tier::python().on_tokio("python tokio")]);
@@ -208,6 +208,16 @@ impl Tier {
     /// Python's clients, and bytes that no client would send.
     pub fn python() -> Tier {
         Tier::pytest("python", "tests/e2e/python")
+    }
+
+    /// TLS and HTTP/2: frames that no client would send, floods, WebSockets on streams, and what others make of it.
+    pub fn http2() -> Tier {
+        Tier::pytest("http2", "tests/http2")
+    }
+
+    /// Every check of testssl.sh, and waits of the default length.
+    pub fn scan() -> Tier {
+        Tier::pytest("scan", "tests/http2").with(&["--full", "-rP", "test_scanners.py", "test_connection.py"])
     }
 
     /// A real nginx and a real HAProxy in front.
