@@ -220,19 +220,30 @@ def test_s33_a_preface_that_does_not_end_is_cut(serve) -> None:
         http.close()
 
 
-def test_s33_a_head_that_does_not_end_is_cut(serve) -> None:
-    """The first frame is there, and the second never comes; or it comes for ever, and never has the end."""
+HALF_HEADS = {
+    # What is sent first, and what then drips for ever.
+    "half_a_frame": (lambda opening: (opening[:20], b"x")),
+    "a_frame_without_its_end": (lambda opening: (opening[:4] + bytes([END_STREAM]) + opening[5:], b"")),
+    "frames_without_an_end": (
+        lambda opening: (opening[:4] + bytes([END_STREAM]) + opening[5:], frame(CONTINUATION, 3, b"\x00\x01x\x01y"))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HALF_HEADS)
+def test_s33_a_head_that_does_not_end_is_cut(serve, name: str) -> None:
+    """Also on a connection that has a stream, which is not idle."""
     server = serve(**{"limits.head_max": "500ms"})
-    with Http2(server) as stalls, Http2(server) as drips:
-        for http in (stalls, drips):
-            http.send(http.opening(http.head("GET", "/c/x"), flags=END_STREAM))
+    with Http2(server) as http:
+        http.listen("x")
+        first, drop = HALF_HEADS[name](http.opening(http.head("GET", "/c/x", ("x-long", "x" * 5_000))))
+        http.push(first)
         began = time.monotonic()
-        while not drips.closed and time.monotonic() - began < 5:
-            drips.push(frame(CONTINUATION, 1, drips.block([("x", "y")])))
-            drips.until_quiet(0.1)
-        assert drips.closed
-        stalls.error()
-        assert time.monotonic() - began < 5
+        while not http.closed and time.monotonic() - began < 5:
+            http.push(drop)
+            http.until_quiet(0.1)
+        assert http.closed and time.monotonic() - began < 3
+    eventually("its stream is gone", lambda: server.publish("x", "probe")["receivers"]["sse"] == 0)
 
 
 def test_a_connection_without_streams_is_told_to_go_and_one_with_a_stream_stays(serve) -> None:
@@ -246,6 +257,16 @@ def test_a_connection_without_streams_is_told_to_go_and_one_with_a_stream_stays(
         busy.until_body(stream, b"data: still here\n")
         busy.send(reset(stream))
         assert busy.error() == NO_ERROR, "idle it is only now"
+
+
+def test_an_idle_client_that_answers_nothing_is_gone_too(serve) -> None:
+    """A clean end has a ping in it, whose answer must not be waited for without end."""
+    server = serve(**{"limits.keep_alive_max": "500ms"})
+    with Http2(server) as http:
+        http.answers_pings = False
+        began = time.monotonic()
+        assert http.error() == NO_ERROR
+        assert time.monotonic() - began < 5
 
 
 def test_pings_do_not_keep_an_idle_connection(serve) -> None:
