@@ -55,6 +55,23 @@ def server(serve: Callable[..., Tidewire]) -> Tidewire:
     return serve()
 
 
+@pytest.fixture(scope="session")
+def standing() -> Iterator[dict[str, Tidewire]]:
+    """Servers that stand for the whole run, by how they are spoken to."""
+    servers: dict[str, Tidewire] = {}
+    yield servers
+    for one in servers.values():
+        one.end()
+
+
+@pytest.fixture
+def shared(standing: dict[str, Tidewire], way: str) -> Tidewire:
+    """A server that others have used before: for tests that come in tables, and count nobody but themselves."""
+    if way not in standing:
+        standing[way] = Tidewire({}, WAYS[way])
+    return standing[way]
+
+
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     """Who signs the certificates of a test."""

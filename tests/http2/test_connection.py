@@ -172,9 +172,9 @@ CONNECTION_ERRORS = {
 
 
 @pytest.mark.parametrize("name", CONNECTION_ERRORS)
-def test_what_breaks_a_connection_is_told_with_its_code_and_ends_it(server: Tidewire, name: str) -> None:
+def test_what_breaks_a_connection_is_told_with_its_code_and_ends_it(shared: Tidewire, name: str) -> None:
     attack, codes = CONNECTION_ERRORS[name]
-    with Http2(server) as http, Http2(server) as beside:
+    with Http2(shared) as http, Http2(shared) as beside:
         stream = beside.listen("x")
         if isinstance(attack, tuple):
             pieces = zip(*(iter(attack),) * 4, strict=True)
@@ -182,7 +182,7 @@ def test_what_breaks_a_connection_is_told_with_its_code_and_ends_it(server: Tide
             attack = b"".join(frame(kind, number, heads(payload), flags) for kind, number, payload, flags in pieces)
         http.push(attack)
         assert http.error() in codes, http.goaways
-        server.publish("x", "others go on")
+        shared.publish("x", "others go on")
         beside.until_body(stream, b"others go on")
 
 
@@ -196,8 +196,8 @@ NO_PREFACES = {
 
 
 @pytest.mark.parametrize("name", NO_PREFACES)
-def test_what_is_no_preface_is_refused_at_once(server: Tidewire, name: str) -> None:
-    with Http2(server, begin=False) as http:
+def test_what_is_no_preface_is_refused_at_once(shared: Tidewire, name: str) -> None:
+    with Http2(shared, begin=False) as http:
         http.push(NO_PREFACES[name])
         began = time.monotonic()
         said = b""
@@ -205,7 +205,7 @@ def test_what_is_no_preface_is_refused_at_once(server: Tidewire, name: str) -> N
             said += piece
         assert time.monotonic() - began < 3, "at once, and not when a deadline has passed"
         assert b"HTTP/1.1 200" not in said
-    assert server.publish("x", "well")["id"]
+    assert shared.publish("x", "well")["id"]
 
 
 def test_s33_a_preface_that_does_not_end_is_cut(serve) -> None:

@@ -58,10 +58,10 @@ SAID_OF_THE_MOMENT = {"date", "connection", "transfer-encoding", "content-length
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_what_http_1_answers_http_2_answers(server: Tidewire, name: str) -> None:
+def test_what_http_1_answers_http_2_answers(shared: Tidewire, name: str) -> None:
     method, path, fields, body = REQUESTS[name]
-    server.publish("known", "something")
-    with Wire(server) as wire, Http2(server) as http:
+    shared.publish("known", "something")
+    with Wire(shared) as wire, Http2(shared) as http:
         wire.request(f"{method} {path}", *(f"{field}: {value}" for field, value in fields.items()), body=body or b"")
         old = wire.head()
         if method != "HEAD":
@@ -212,7 +212,7 @@ def test_crumbs_of_a_cookie_are_one_cookie(plainly, way) -> None:
 # What is malformed
 
 PLAIN = (":method", "GET"), (":scheme", "{scheme}"), (":path", "/c/x"), (":authority", "{authority}")
-POST = (":method", "POST"), (":scheme", "{scheme}"), (":path", "/c/stolen"), (":authority", "{authority}")
+POST = (":method", "POST"), (":scheme", "{scheme}"), (":path", "/c/{stolen}"), (":authority", "{authority}")
 
 MALFORMED = {
     # Section 8.2: fields.
@@ -256,18 +256,20 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_what_is_malformed_is_refused_for_itself(server: Tidewire, name: str) -> None:
+def test_what_is_malformed_is_refused_for_itself(shared: Tidewire, name: str) -> None:
     """By a status, or by a reset. It is the stream that is malformed: the connection goes on."""
-    with Http2(server) as http:
+    stolen = f"stolen-{list(MALFORMED).index(name)}"
+    with Http2(shared) as http:
         beside = http.listen("x")
-        fields = [(name, value.format(scheme=http.scheme, authority=http.authority)) for name, value in MALFORMED[name]]
+        said = {"scheme": http.scheme, "authority": http.authority, "stolen": stolen}
+        fields = [(field, value.format(**said)) for field, value in MALFORMED[name]]
         stream = http.begin(fields, end=fields[0] != (":method", "POST"))
         if fields[0] == (":method", "POST"):
             http.send(frame(DATA, stream, b"stolen", END_STREAM))
         refused(http.answer(stream))
-        server.publish("x", "others go on")
+        shared.publish("x", "others go on")
         http.until_body(beside, b"others go on")
-    assert server.texts("stolen") == []
+    assert shared.texts(stolen) == []
 
 
 def refused(answer: Answer) -> None:
@@ -275,15 +277,16 @@ def refused(answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("length, body", [(5, b"stolen"), (7, b"stolen"), (6, b""), (0, b"stolen"), (1 << 62, b"stolen")])
-def test_a_body_of_another_length_than_was_said_is_not_published(server: Tidewire, length: int, body: bytes) -> None:
+def test_a_body_of_another_length_than_was_said_is_not_published(shared: Tidewire, length: int, body: bytes) -> None:
     """Section 8.1.1: the frames and the field have to agree, or nobody knows what was meant."""
-    with Http2(server) as http:
-        stream = http.begin(http.head("POST", "/c/stolen", ("content-length", str(length))), end=False)
+    stolen = f"stolen-of-{length}-{len(body)}"
+    with Http2(shared) as http:
+        stream = http.begin(http.head("POST", f"/c/{stolen}", ("content-length", str(length))), end=False)
         http.send(frame(DATA, stream, body, END_STREAM))
         answer = http.answer(stream)
         assert answer.status in (400, 413) or answer.reset == PROTOCOL_ERROR, answer
         assert http.ask("GET", "/livez").status == 200
-    assert server.texts("stolen") == []
+    assert shared.texts(stolen) == []
 
 
 def test_a_length_without_a_body_is_malformed(server: Tidewire) -> None:
@@ -304,15 +307,16 @@ TRAILERS = {
 
 
 @pytest.mark.parametrize("name", TRAILERS)
-def test_trailers_that_are_malformed_publish_nothing(server: Tidewire, name: str) -> None:
+def test_trailers_that_are_malformed_publish_nothing(shared: Tidewire, name: str) -> None:
+    stolen = f"stolen-{name}"
     fields, flags = TRAILERS[name]
-    with Http2(server) as http:
-        stream = http.begin(http.head("POST", "/c/stolen"), end=False)
+    with Http2(shared) as http:
+        stream = http.begin(http.head("POST", f"/c/{stolen}"), end=False)
         http.send(frame(DATA, stream, b"stolen") + frame(HEADERS, stream, http.block(fields), flags))
         answer = http.answer(stream)
         assert answer.reset == PROTOCOL_ERROR or answer.status == 400, answer
         assert http.ask("GET", "/livez").status == 200
-    assert server.texts("stolen") == []
+    assert shared.texts(stolen) == []
 
 
 def test_a_reset_amid_a_body_publishes_nothing(server: Tidewire) -> None:
@@ -333,9 +337,9 @@ def test_te_trailers_and_everything_else_that_is_lawful_is_taken(server: Tidewir
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "ws", "HTTP"])
-def test_the_scheme_does_not_decide_who_comes_in(server: Tidewire, scheme: str) -> None:
+def test_the_scheme_does_not_decide_who_comes_in(shared: Tidewire, scheme: str) -> None:
     """Behind a proxy it is what the proxy heard, and not what this connection is."""
-    with Http2(server) as http:
+    with Http2(shared) as http:
         answer = http.ask("GET", "/c/x", scheme=scheme)
         assert answer.status in (200, 400) or answer.reset == PROTOCOL_ERROR, answer
         assert scheme not in ("http", "https") or answer.status == 200, answer
