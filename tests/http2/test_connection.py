@@ -131,7 +131,7 @@ CONNECTION_ERRORS = {
     "data_on_no_stream": (frame(DATA, 0, b"x"), {PROTOCOL_ERROR}),
     # 6.2
     "a_head_on_no_stream": ((HEADERS, 0, HEAD, END_HEADERS | END_STREAM), {PROTOCOL_ERROR}),
-    "padding_as_long_as_its_head": (frame(HEADERS, 1, b"\x05abcde", PADDED | END_HEADERS), {PROTOCOL_ERROR}),
+    "padding_longer_than_its_head": (frame(HEADERS, 1, b"\x06abcde", PADDED | END_HEADERS), {PROTOCOL_ERROR}),
     # 6.3
     "a_priority_on_no_stream": (priority(0), {PROTOCOL_ERROR}),
     # 6.4
