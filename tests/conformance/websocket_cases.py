@@ -5,16 +5,19 @@ expect. Groups run beside each other, each on a channel of its own; the cases of
 
     websocket_cases.py             all 517 cases
     websocket_cases.py '1.*' 7.3  those that match
+    websocket_cases.py --over=h2  over TLS (`tls`), HTTP/2 (`h2c`), or both (`h2`), by way of a shim
 """
 
 import asyncio
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "harness"))
 
 from kosoku import FailureError, run_fuzzingclient  # noqa: E402
+from shim import Shim  # noqa: E402
 from stage import Tidewire  # noqa: E402
 
 CASES = 517
@@ -54,28 +57,30 @@ def verdict(case) -> str:
     return "passed" if case.behavior_close.value in ("OK", "INFORMATIONAL") else "failed"
 
 
-async def run(server: Tidewire, patterns: list[str]) -> list:
+async def run(server: Tidewire, patterns: list[str], over: str) -> list:
     """Runs the patterns, a few beside each other, and returns what kosoku says of each case."""
     free = asyncio.Semaphore(GROUPS_AT_ONCE)
+    async with Shim(server.port, over) if over else nullcontext(server) as door:
 
-    async def one(at: int, pattern: str) -> list:
-        async with free:
-            try:
-                return await run_fuzzingclient(f"{server.ws_url}/c/autobahn:{at}", [pattern])
-            except FailureError as failure:
-                return failure.results
+        async def one(at: int, pattern: str) -> list:
+            async with free:
+                try:
+                    return await run_fuzzingclient(f"{door.ws_url}/c/autobahn:{at}", [pattern])
+                except FailureError as failure:
+                    return failure.results
 
-    # The longest group begins first.
-    ordered = sorted(patterns, key=lambda pattern: not pattern.startswith("9"))
-    groups = await asyncio.gather(*(one(at, pattern) for at, pattern in enumerate(ordered)))
+        # The longest group begins first.
+        ordered = sorted(patterns, key=lambda pattern: not pattern.startswith("9"))
+        groups = await asyncio.gather(*(one(at, pattern) for at, pattern in enumerate(ordered)))
     return [case for group in groups for case in group]
 
 
 def main() -> int:
-    patterns = sys.argv[1:]
-    server = Tidewire(SETTINGS, ())
+    patterns = [argument for argument in sys.argv[1:] if not argument.startswith("--over=")]
+    over = next((argument.partition("=")[2] for argument in sys.argv[1:] if argument.startswith("--over=")), "")
+    server = Tidewire(SETTINGS, ("--tls-self-signed",) if over in ("tls", "h2") else ())
     try:
-        cases = asyncio.run(run(server, patterns or GROUPS))
+        cases = asyncio.run(run(server, patterns or GROUPS, over))
     finally:
         server.end()
 
