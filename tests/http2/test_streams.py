@@ -25,9 +25,14 @@ DATA_LINE = re.compile(rb"^data: (\d+)$", re.MULTILINE)
 ID_LINE = re.compile(rb"^id: (\S+)$", re.MULTILINE)
 
 
+def whole(body: bytes) -> bytes:
+    """The blocks of a stream that have their end."""
+    return body[: body.rfind(b"\n\n") + 2]
+
+
 def numbers(body: bytes) -> list[int]:
     """The numbers that were published, as a stream told them."""
-    return [int(number) for number in DATA_LINE.findall(body)]
+    return [int(number) for number in DATA_LINE.findall(whole(body))]
 
 
 def gauge(server: Tidewire, name: str) -> int:
@@ -186,22 +191,23 @@ def test_a_smaller_window_may_be_announced_below_what_was_sent(server: Tidewire)
 
 
 SLOW = {
-    "too_many_messages": ({"limits.queue_messages_max": 100}, lambda n: str(n)),
-    "too_many_bytes": ({"limits.queue_bytes_max": "64KiB"}, lambda n: f"{n}\n{'x' * 4_000}"),
-    "too_old_a_message": ({"limits.queue_age_max": "500ms"}, lambda n: str(n)),
+    # A bound, and how large the messages are that reach it.
+    "too_many_messages": ({"limits.queue_messages_max": 100}, 1_000),
+    "too_many_bytes": ({"limits.queue_bytes_max": "64KiB"}, 4_000),
+    "too_old_a_message": ({"limits.queue_age_max": "500ms"}, 1_000),
 }
 
 
 @pytest.mark.parametrize("reason", SLOW)
 def test_s35_who_reads_too_slowly_loses_that_stream_and_nothing_of_what_was_published(serve, reason: str) -> None:
-    bounds, text = SLOW[reason]
+    bounds, size = SLOW[reason]
     server = serve(**bounds)
     with Http2(server, {INITIAL_WINDOW_SIZE: 1_000}, grants=False) as http, Http2(server) as reader:
         slow, quick, told = http.listen("x"), http.listen("x"), reader.listen("x")
         http.send(window_update(0, 16 * MIB) + window_update(quick, 16 * MIB))
         # Beyond what sockets and the stream's own buffer hold.
         for n in range(300):
-            server.publish("x", text(n))
+            server.publish("x", f"{n}\n{'x' * size}")
             reader.until_body(told, f"data: {n}\n".encode())
         eventually("the slow one is let go", lambda: listeners(server) == 2)
         http.until_body(quick, b"data: 299\n")
@@ -211,7 +217,7 @@ def test_s35_who_reads_too_slowly_loses_that_stream_and_nothing_of_what_was_publ
         assert not http.goaways, "it costs only itself"
         heard = numbers(end.body)
         assert heard == list(range(len(heard))), "what it got it got in order"
-        cursor = ID_LINE.findall(end.body[: end.body.rfind(b"\n\n") + 2])[-1].decode()
+        cursor = ID_LINE.findall(whole(end.body))[-1].decode()
         again = http.listen("x", ("last-event-id", cursor))
         http.send(window_update(again, 16 * MIB))
         http.until_body(again, b"data: 299\n")

@@ -10,7 +10,7 @@
 //! e2e          npm's eventsource and ws, curl, the README; Python's clients and raw sockets
 //! tokio        the same against `engine.io=tokio`
 //! epoll        the same against `engine.io=epoll`, without io_uring
-//! conformance  the 517 Autobahn cases
+//! conformance  the 517 Autobahn cases, as they are and over HTTP/2
 //! http2        TLS and HTTP/2 from outside: frames, floods, WebSockets on streams, other people's clients
 //! scan         every check of testssl.sh, and waits of the default length; minutes
 //! proxies      a real nginx and a real HAProxy in front
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         "tokio" => tier::with_binary(|| {
             tier::in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")])
         }),
-        "conformance" => tier::with_binary(|| tier::in_turn([Tier::conformance()])),
+        "conformance" => tier::with_binary(|| tier::in_turn([Tier::conformance(), Tier::conformance_http2()])),
         "http2" => tier::with_binary(|| tier::in_turn([Tier::http2()])),
         "scan" => tier::with_binary(|| tier::in_turn([Tier::scan()])),
         "proxies" => tier::with_binary(|| tier::in_turn([Tier::proxies()])),

@@ -37,6 +37,7 @@ pub fn everything() -> Tally {
         in_turn([Tier::fmt(), Tier::clippy(), Tier::doc(), Tier::unit(), Tier::loom(), Tier::deny()]);
     total += with_binary(|| {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
+        total += in_turn([Tier::conformance_http2()]);
         total += in_turn([Tier::sim_redis(SEEDS), Tier::mutants(), Tier::mutants_redis()]);
         total += in_turn([Tier::e2e(), Tier::http2(), Tier::proxies(), Tier::browser()]);
         // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too. It waits for most of
@@ -284,6 +285,11 @@ impl Tier {
         })
     }
 
+    /// The same over HTTP/2 and TLS, through a shim that speaks for clients which know neither.
+    pub fn conformance_http2() -> Tier {
+        Tier::conformance().named("conformance http2").with(&["--over=h2"])
+    }
+
     /// Chromium.
     pub fn browser() -> Tier {
         Tier::node("browser", "tests/browser")
@@ -334,6 +340,11 @@ impl Tier {
             pytest.current_dir(run::repository().join(folder)).env("PYTHONDONTWRITEBYTECODE", "1");
             Ok(Ready::Run(pytest))
         })
+    }
+
+    /// The same program in a row of its own.
+    fn named(self, name: &'static str) -> Tier {
+        Tier { name, ..self }
     }
 
     /// The same program with more arguments.
