@@ -35,6 +35,12 @@ def numbers(body: bytes) -> list[int]:
     return [int(number) for number in DATA_LINE.findall(whole(body))]
 
 
+def until_told(http: Http2, stream: int, number: int) -> None:
+    """Reads until a stream has told a number, to the end of its block."""
+    http.until_body(stream, f"data: {number}\n".encode())
+    http.until("the end of its block", lambda: http.answers[stream].body.endswith(b"\n\n"))
+
+
 def gauge(server: Tidewire, name: str) -> int:
     """A number of `/metrics`."""
     return int(re.search(rf"^tidewire_{name} (\d+)", server.client.get("/metrics").text, re.MULTILINE)[1])
@@ -68,7 +74,7 @@ def test_a_hundred_streams_of_one_connection_are_all_live(server: Tidewire) -> N
             server.publish(f"own:{n}", str(1_000 + n))
         server.publish("all", "7")
         for n, stream in enumerate(streams):
-            http.until_body(stream, b"data: 7\n")
+            until_told(http, stream, 7)
             assert numbers(http.answers[stream].body) == [1_000 + n, 7]
         assert listeners(server, "all") == 100
 
@@ -123,7 +129,7 @@ def test_without_a_window_nothing_comes_and_with_one_the_rest_does(server: Tidew
         eventually("it has subscribed", lambda: listeners(server) == 2)
         for n in range(50):
             server.publish("x", str(n))
-        reader.until_body(told, b"data: 49\n")
+        until_told(reader, told, 49)
         http.until_quiet(0.1)
         assert http.answers[stream].body == b"" and not http.answers[stream].over
         http.send(window_update(stream, 10))
@@ -131,7 +137,7 @@ def test_without_a_window_nothing_comes_and_with_one_the_rest_does(server: Tidew
         http.until_quiet(0.1)
         assert len(http.answers[stream].body) == 10, "not a byte more than was asked for"
         http.send(window_update(stream, WINDOW))
-        http.until_body(stream, b"data: 49\n")
+        until_told(http, stream, 49)
         assert numbers(http.answers[stream].body) == list(range(50)), "nothing lost, nothing twice, in order"
 
 
@@ -155,12 +161,12 @@ def test_the_window_of_the_connection_holds_back_every_stream_and_loses_nothing(
         streams, told = [http.listen("x") for _ in range(10)], reader.listen("x")
         for n in range(20):
             server.publish("x", f"{n}\n{'x' * 2_000}")
-        reader.until_body(told, b"data: 19\n")
+        until_told(reader, told, 19)
         http.until_quiet(0.1)
         assert sum(len(http.answers[stream].body) for stream in streams) == WINDOW
         http.send(window_update(0, MIB))
         for stream in streams:
-            http.until_body(stream, b"data: 19\n")
+            until_told(http, stream, 19)
             assert numbers(http.answers[stream].body) == list(range(20))
 
 
@@ -170,7 +176,7 @@ def test_a_stream_that_is_not_read_does_not_hold_back_the_one_beside_it(server: 
         http.send(window_update(0, MIB) + window_update(read, MIB))
         for n in range(100):
             server.publish("x", str(n))
-        http.until_body(read, b"data: 99\n")
+        until_told(http, read, 99)
         assert numbers(http.answers[read].body) == list(range(100))
         assert len(http.answers[shut].body) <= 1_000 and not http.answers[shut].over
 
@@ -187,7 +193,7 @@ def test_a_smaller_window_may_be_announced_below_what_was_sent(server: Tidewire)
         http.until_quiet(0.1)
         assert len(http.answers[stream].body) == had
         http.send(window_update(stream, 1_000))
-        http.until_body(stream, b"data: 1\n")
+        until_told(http, stream, 1)
 
 
 SLOW = {
@@ -208,9 +214,9 @@ def test_s35_who_reads_too_slowly_loses_that_stream_and_nothing_of_what_was_publ
         # Beyond what sockets and the stream's own buffer hold.
         for n in range(300):
             server.publish("x", f"{n}\n{'x' * size}")
-            reader.until_body(told, f"data: {n}\n".encode())
+            until_told(reader, told, n)
         eventually("the slow one is let go", lambda: listeners(server) == 2)
-        http.until_body(quick, b"data: 299\n")
+        until_told(http, quick, 299)
         http.send(window_update(slow, 16 * MIB))
         end = http.answer(slow)
         assert end.ended or end.reset in (NO_ERROR, CANCEL, REFUSED_STREAM, 0xB), end
@@ -220,7 +226,7 @@ def test_s35_who_reads_too_slowly_loses_that_stream_and_nothing_of_what_was_publ
         cursor = ID_LINE.findall(whole(end.body))[-1].decode()
         again = http.listen("x", ("last-event-id", cursor))
         http.send(window_update(again, 16 * MIB))
-        http.until_body(again, b"data: 299\n")
+        until_told(http, again, 299)
         rest = numbers(http.answers[again].body)
         assert rest == list(range(len(heard), 300)), "with its cursor it gets the rest"
         assert numbers(http.answers[quick].body) == numbers(reader.answers[told].body) == list(range(300))
@@ -258,7 +264,7 @@ def test_a_reset_frees_the_subscription_at_once(server: Tidewire) -> None:
         http.ping()
         eventually("fifty are gone", lambda: server.publish("x", "2")["receivers"]["sse"] == 1)
         eventually("and are counted no more", lambda: gauge(server, "connections") == before)
-        http.until_body(kept, b"data: 2\n")
+        until_told(http, kept, 2)
 
 
 @pytest.mark.parametrize("code", [NO_ERROR, CANCEL, REFUSED_STREAM, STREAM_CLOSED, 0xFFFF])
@@ -314,12 +320,12 @@ def test_a_stream_resumes_with_its_cursor_over_another_transport(server: Tidewir
         server.publish("x", str(n))
     with Http2(server) as http:
         resumed = http.listen("x", ("last-event-id", cursor))
-        http.until_body(resumed, b"data: 499\n")
+        until_told(http, resumed, 499)
         assert numbers(http.answers[resumed].body) == list(range(1, 500))
         asked = http.listen(f"x?cursor={cursor}&format=json")
         http.until_body(asked, b'"data":"499"')
         tail = http.listen("x?tail=3")
-        http.until_body(tail, b"data: 499\n")
+        until_told(http, tail, 499)
         assert numbers(http.answers[tail].body) == [497, 498, 499]
 
 
@@ -330,7 +336,7 @@ def test_a_stream_is_told_of_a_gap(serve) -> None:
         server.publish("x", str(n))
     with Http2(server) as http:
         stream = http.listen("x", ("last-event-id", cursor))
-        http.until_body(stream, b"data: 9\n")
+        until_told(http, stream, 9)
         body = http.answers[stream].body
         assert body.index(b"event: $gap\n") < body.index(b"event: $ready\n")
         assert b'"reason":"trimmed"' in body and numbers(body) == [7, 8, 9]
