@@ -101,7 +101,7 @@ FLOODS = {
     "rapid_reset_of_streams": Flood(lambda http: heads(http, reset, SSE)),
     "rapid_reset_of_bodies": Flood(lambda http: heads(http, reset, flags=END_HEADERS)),
     # CVE-2025-8671, MadeYouReset: the server is made to reset. RUSTSEC-2024-0003.
-    "no_window": Flood(lambda http: heads(http, lambda stream: window_update(stream, 0), SSE)),
+    "no_window": Flood(lambda http: heads(http, lambda stream: window_update(stream, 0), SSE), (ENHANCE_YOUR_CALM, PROTOCOL_ERROR)),
     "a_window_that_overflows": Flood(lambda http: heads(http, lambda stream: window_update(stream, 0x7FFF_FFFF), SSE)),
     "on_itself": Flood(lambda http: heads(http, lambda stream: priority(stream, stream), SSE)),
     "data_on_half_closed": Flood(

@@ -84,7 +84,8 @@ class Answer:
 class Http2:
     """One HTTP/2 connection. Everything that is waited for has a deadline.
 
-    Pings and settings are answered, and what was received is given back as window at once, unless `grants` is false.
+    Pings and settings are answered. What was received is given back as window, as browsers do it: once that is half of what
+    there was. With `grants` as `at once` it is for each frame, and with `never` it is left to the test.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Http2:
         values: dict[int, int] | None = None,
         *,
         begin: bool = True,
-        grants: bool = True,
+        grants: str = "by half",
         context: ssl.SSLContext | None = None,
         name: str = "localhost",
     ) -> None:
@@ -111,7 +112,10 @@ class Http2:
         self._read = b""
         self.newest = -1
         """The newest of our streams."""
-        self.grants, self.answers_pings = grants, True
+        self._grants = grants
+        self._window = (values or {}).get(INITIAL_WINDOW_SIZE, WINDOW)
+        self._owed = {0: 0}
+        self.answers_pings = True
         self.answers: dict[int, Answer] = {}
         self.settings: dict[int, int] = {}
         self.acknowledged = 0
@@ -303,9 +307,7 @@ class Http2:
             answer.body += read.payload
             answer.frames += 1
             answer.ended = bool(read.flags & END_STREAM)
-            if self.grants and read.payload:
-                spent = len(read.payload)
-                self._reply((b"" if answer.ended else window_update(read.stream, spent)) + window_update(0, spent))
+            self._grant(read.stream, len(read.payload), answer.ended)
         elif read.kind == HEADERS:
             block = read.payload
             while not read.flags & END_HEADERS:
@@ -335,6 +337,15 @@ class Http2:
         elif read.kind == WINDOW_UPDATE:
             self.windows[read.stream] = self.windows.get(read.stream, 0) + number()
         assert read.kind != PUSH_PROMISE, "nobody asked for that"
+
+    def _grant(self, stream: int, spent: int, ended: bool) -> None:
+        """Gives back what was received, if it is time."""
+        for each, window in ((stream, self._window), (0, WINDOW)):
+            self._owed[each] = self._owed.get(each, 0) + spent
+            due = self._grants == "at once" or (self._grants == "by half" and 2 * self._owed[each] >= window)
+            if due and self._owed[each] and not (each and ended):
+                self._reply(window_update(each, self._owed[each]))
+                self._owed[each] = 0
 
     def _set(self, values: dict[int, int]) -> None:
         grown = values.get(INITIAL_WINDOW_SIZE, WINDOW) - self.settings.get(INITIAL_WINDOW_SIZE, WINDOW)

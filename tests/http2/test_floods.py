@@ -123,7 +123,7 @@ def test_s33_two_thousand_halves_of_a_beginning_keep_nobody_out(plainly, kind: s
 
 def test_a_client_of_a_hundred_busy_streams_that_gives_back_what_it_got_is_no_flood(server: Tidewire) -> None:
     """Window by window, as much as was received: each DATA frame is worth one WINDOW_UPDATE."""
-    with Http2(server, {INITIAL_WINDOW_SIZE: 1 << 20}, grants=False) as http:
+    with Http2(server, {INITIAL_WINDOW_SIZE: 1 << 20}, grants="never") as http:
         streams = [http.listen("x") for _ in range(100)]
         for n in range(50):
             server.publish("x", str(n))
@@ -138,7 +138,7 @@ def test_a_client_of_a_hundred_busy_streams_that_gives_back_what_it_got_is_no_fl
 
 def test_a_client_that_gives_back_every_window_twice_over_is_no_flood(server: Tidewire) -> None:
     """For each DATA frame one on its stream and one on the connection: the plainest way there is."""
-    with Http2(server) as http:
+    with Http2(server, grants="at once") as http:
         streams = [http.listen("x") for _ in range(100)]
         for n in range(20):
             server.publish("x", str(n))

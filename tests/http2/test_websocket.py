@@ -74,7 +74,7 @@ def test_a_websocket_begins_where_its_cursor_says(server: Tidewire) -> None:
 
 
 def test_frames_are_cut_as_the_windows_have_it_and_joined_again(server: Tidewire) -> None:
-    with Http2(server, {INITIAL_WINDOW_SIZE: 100}, grants=False) as http:
+    with Http2(server, {INITIAL_WINDOW_SIZE: 100}, grants="never") as http:
         tunnel = Tunnel(http, "/c/x")
         server.publish("x", "x" * 1_000)
         server.publish("x", "behind it")
