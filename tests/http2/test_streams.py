@@ -215,8 +215,8 @@ def test_s35_who_reads_too_slowly_loses_that_stream_and_nothing_of_what_was_publ
         for n in range(300):
             server.publish("x", f"{n}\n{'x' * size}")
             until_told(reader, told, n)
+            until_told(http, quick, n)
         eventually("the slow one is let go", lambda: listeners(server) == 2)
-        until_told(http, quick, 299)
         http.send(window_update(slow, 16 * MIB))
         end = http.answer(slow)
         assert end.ended or end.reset in (NO_ERROR, CANCEL, REFUSED_STREAM, 0xB), end

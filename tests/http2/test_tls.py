@@ -81,7 +81,7 @@ def test_older_versions_are_refused(server: Tidewire, version: str) -> None:
         context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
     # OpenSSL itself would not even try.
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION|HANDSHAKE_FAILURE"):
         shaken(server, context)
 
 
@@ -99,7 +99,7 @@ def test_the_protocol_is_the_servers_choice_among_what_is_offered(server: Tidewi
 
 def test_a_client_that_offers_only_what_we_do_not_speak_is_told_so(server: Tidewire) -> None:
     """RFC 7301 section 3.2: a fatal alert, and not a protocol that it did not ask for."""
-    with pytest.raises(ssl.SSLError, match="NO_APPLICATION_PROTOCOL"):
+    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
         shaken(server, trusting_nobody("spdy/3", "h3"))
 
 
