@@ -1,11 +1,12 @@
 """S34: what a client can send without end, as bytes that are ready to leave. Each names what went wrong elsewhere.
 
-    floods.py KIND PORT SECONDS [secure]
+    floods.py KINDS PORT SECONDS [secure]
 
-Run as a program, it comes with ten connections at once, floods each, reads how each ends, and comes again; a line of JSON
-says what became of them.
+Run as a program, it comes with ten connections at once, floods each in the same way, reads how each ends, and comes again
+with the next way; a line of JSON says what became of them.
 """
 
+import itertools
 import json
 import sys
 import time
@@ -105,7 +106,7 @@ FLOODS = {
     "a_window_that_overflows": Flood(lambda http: heads(http, lambda stream: window_update(stream, 0x7FFF_FFFF), SSE)),
     "on_itself": Flood(lambda http: heads(http, lambda stream: priority(stream, stream), SSE)),
     "data_on_half_closed": Flood(
-        lambda http: heads(http, lambda stream: frame(DATA, stream, b"x"), SSE), (ENHANCE_YOUR_CALM, STREAM_CLOSED)
+        lambda http: heads(http, lambda stream: frame(DATA, stream, b"x"), SSE), (ENHANCE_YOUR_CALM, STREAM_CLOSED, PROTOCOL_ERROR)
     ),
     "a_head_on_half_closed": Flood(
         lambda http: heads(http, lambda stream: frame(HEADERS, stream, http.block([("x", "y")]), END_HEADERS | END_STREAM), SSE),
@@ -175,15 +176,16 @@ class Door:
 
 
 def main() -> None:
-    kind, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    kinds, port, seconds = sys.argv[1].split(","), int(sys.argv[2]), float(sys.argv[3])
     door = Door(port, "secure" in sys.argv, json.loads(sys.stdin.readline()))
     print("begins", flush=True)
-    ends: Counter[str] = Counter()
+    ends: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
     began = time.monotonic()
-    while time.monotonic() - began < seconds:
-        attackers = flood(kind, door)
-        for http in attackers:
-            ends[end(http)] += 1
+    for kind in itertools.cycle(kinds):
+        if time.monotonic() - began > seconds and all(ends.values()):
+            break
+        for http in flood(kind, door):
+            ends[kind][end(http)] += 1
             http.close()
     print(json.dumps(ends), flush=True)
 
