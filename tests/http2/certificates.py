@@ -25,8 +25,9 @@ class Authority:
 
     def issue(self, *names: str, file: str = "", key: str = "ecdsa") -> Pair:
         """A certificate for `names`, in files called `file` or like its first name; written over, as a renewal is."""
-        end = datetime.now(UTC) + timedelta(days=89)
-        signed = self._authority.issue_cert(*names, key_type=trustme.KeyType[key.upper()], not_after=end)
+        now = datetime.now(UTC)
+        life = {"not_before": now - timedelta(days=1), "not_after": now + timedelta(days=89)}
+        signed = self._authority.issue_cert(*names, key_type=trustme.KeyType[key.upper()], **life)
         stem = file or names[0]
         pair = Pair(self._folder / f"{stem}.pem", self._folder / f"{stem}.key")
         self._replace(pair.key, signed.private_key_pem.bytes())
