@@ -73,7 +73,9 @@ fn main() -> ExitCode {
         "tokio" => tier::with_binary(|| {
             tier::in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")])
         }),
-        "conformance" => tier::with_binary(|| tier::in_turn([Tier::conformance(), Tier::conformance_http2()])),
+        "conformance" => {
+            tier::with_binary(|| tier::in_turn([Tier::conformance(), Tier::conformance_http2()]))
+        }
         "http2" => tier::with_binary(|| tier::in_turn([Tier::http2()])),
         "scan" => tier::with_binary(|| tier::in_turn([Tier::scan()])),
         "proxies" => tier::with_binary(|| tier::in_turn([Tier::proxies()])),

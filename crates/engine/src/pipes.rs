@@ -17,7 +17,7 @@ use tidewire_hub::limits::Limits;
 use crate::counters::Counters;
 use crate::event::{Control, Over};
 use crate::inbox::Inbox;
-use crate::kernel::{Kernel, Ready};
+use crate::kernel::{Kernel, Ready, Write};
 use crate::shard::{Parts, Shard};
 
 /// Bytes that a pipe holds in each direction. Beyond: the writer waits.
@@ -50,7 +50,7 @@ pub fn spawn(options: Options) -> io::Result<Pipes> {
     inbox.wake_with(Box::new(move || bell.ring(|_| ())));
     let seed = crate::shard::seed();
     std::thread::Builder::new().name("tidewire-pipes".to_owned()).spawn(move || {
-        let kernel = PipeKernel { desk, started: Instant::now() };
+        let kernel = PipeKernel { desk, readers: Vec::new(), started: Instant::now() };
         crate::shard::run(Shard::new(
             kernel,
             // Who opens a pipe knows already who the client is.
@@ -183,6 +183,23 @@ impl Pipe {
         // Nothing panics while it holds this lock.
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Takes as much from the shard as there is room for. Whoever waits for it is given back, to be woken.
+    fn put(&self, from: &[u8]) -> (io::Result<usize>, Option<Waker>) {
+        let mut ends = self.lock();
+        if ends.client_gone {
+            return (Err(io::ErrorKind::BrokenPipe.into()), None);
+        }
+        let count = from.len().min(PIPE_BYTES_MAX - ends.outward.len());
+        if ends.outward.is_empty() {
+            ends.outward.reserve_exact(count);
+        }
+        ends.outward.extend_from_slice(&from[..count]);
+        ends.shard_blocked |= count < from.len();
+        let none = count == 0 && !from.is_empty();
+        let outcome = if none { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) };
+        (outcome, ends.reader.take())
+    }
 }
 
 /// Where arrivals and changes wait for the loop.
@@ -240,6 +257,8 @@ impl Desk {
 /// The kernel of pipes in memory.
 struct PipeKernel {
     desk: Arc<Desk>,
+    /// Who is woken at the end of a batch.
+    readers: Vec<Waker>,
     started: Instant,
 }
 
@@ -345,20 +364,21 @@ impl Kernel for PipeKernel {
     }
 
     fn write(&mut self, socket: &Arc<Pipe>, from: &[u8]) -> io::Result<usize> {
-        let mut ends = socket.lock();
-        if ends.client_gone {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        let count = from.len().min(PIPE_BYTES_MAX - ends.outward.len());
-        if ends.outward.is_empty() {
-            ends.outward.reserve_exact(count);
-        }
-        ends.outward.extend_from_slice(&from[..count]);
-        ends.shard_blocked |= count < from.len();
-        let reader = ends.reader.take();
-        drop(ends);
+        let (outcome, reader) = socket.put(from);
         reader.into_iter().for_each(Waker::wake);
-        if count == 0 && !from.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+        outcome
+    }
+
+    /// Readers are woken when everything is there: those of one HTTP/2 connection share a task, which would otherwise take
+    /// a message from each pipe as it comes and write it out by itself.
+    fn write_many(&mut self, writes: &[Write<'_, Arc<Pipe>>], outcomes: &mut Vec<io::Result<usize>>) -> u64 {
+        for write in writes {
+            let (outcome, reader) = write.socket.put(write.bytes);
+            outcomes.push(outcome);
+            self.readers.extend(reader);
+        }
+        self.readers.drain(..).for_each(Waker::wake);
+        writes.len() as u64
     }
 
     fn finish(&mut self, socket: &Arc<Pipe>) {

@@ -51,7 +51,7 @@ impl Connection {
             () = closed(&mut closing) => return,
         };
         match opening {
-            Some(Opening::Http1 { line, before }) => Box::pin(self.speak_http1(Arc::new(line), before)).await,
+            Some(Opening::Http1 { line, before }) => Box::pin(self.speak_http1(line, before)).await,
             Some(Opening::Http2Plain(io)) => Box::pin(self.speak_http2(io, false)).await,
             Some(Opening::Http2Secure(io)) => Box::pin(self.speak_http2(io, true)).await,
             None => {}
@@ -91,7 +91,7 @@ impl Connection {
 
 /// What a connection begins with.
 enum Opening {
-    Http1 { line: Line, before: Bytes },
+    Http1 { line: Arc<Line>, before: Bytes },
     Http2Plain(Fronted),
     Http2Secure(Box<TlsStream<Fronted>>),
 }
@@ -118,7 +118,7 @@ impl Opening {
         let socket = Arc::new(socket);
         Some(match is_http2 {
             true => Opening::Http2Plain(Fronted::new(bytes, socket)),
-            false => Opening::Http1 { line: Line::plain(socket), before: bytes },
+            false => Opening::Http1 { line: Arc::new(Line::plain(socket)), before: bytes },
         })
     }
 
@@ -144,7 +144,9 @@ impl Opening {
             }
         };
         Some(match spoken {
-            Spoken::Http1 => Opening::Http1 { line: Line::secure(socket, stream), before: Bytes::new() },
+            Spoken::Http1 => {
+                Opening::Http1 { line: Arc::new(Line::secure(socket, stream)), before: Bytes::new() }
+            }
             Spoken::Http2 => Opening::Http2Secure(Box::new(stream)),
         })
     }
