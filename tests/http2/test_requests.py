@@ -441,7 +441,11 @@ def test_an_upgrade_to_h2c_is_not_taken(server: Tidewire) -> None:
     upgrade = "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"
     with Wire(server) as wire:
         wire.request("GET /c/x", *upgrade)
-        assert wire.response().status == 200
+        answer = wire.response()
+        assert answer.status == 200
+        if answer.headers.get("connection") == "close":
+            # What follows a head that asks for an upgrade is not looked at by everybody, so tokio's server ends there.
+            return
         wire.request("GET /livez")
         assert wire.response().status == 200, "it goes on with HTTP/1.1"
 

@@ -20,8 +20,9 @@ use crate::inbox::Inbox;
 use crate::kernel::{Kernel, Ready, Write};
 use crate::shard::{Parts, Shard};
 
-/// Bytes that a pipe holds in each direction. Beyond: the writer waits.
-const PIPE_BYTES_MAX: usize = 64 << 10;
+/// Bytes that a pipe holds in each direction. Beyond: the writer waits. As with sockets: what waits in a shard's queue can
+/// still be judged, and counts against the memory budget; what waits here does not.
+const PIPE_BYTES_MAX: usize = 16 << 10;
 
 /// What an event loop over pipes is made of.
 pub struct Options {
