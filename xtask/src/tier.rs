@@ -30,8 +30,8 @@ enum Ready {
 
 /// Everything that CI runs.
 ///
-/// Builds and checks go one after another, since each takes both cores; so do the tiers that look at the clock. Those that
-/// do not share the machine.
+/// Builds and checks go one after another, since each takes both cores; so do the tiers that look at the clock. The
+/// Autobahn cases and the simulation do not, and share the machine.
 pub fn everything() -> Tally {
     let mut total =
         in_turn([Tier::fmt(), Tier::clippy(), Tier::doc(), Tier::unit(), Tier::loom(), Tier::deny()]);
@@ -39,10 +39,7 @@ pub fn everything() -> Tally {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
         total += in_turn([Tier::conformance_http2()]);
         total += in_turn([Tier::sim_redis(SEEDS), Tier::mutants(), Tier::mutants_redis()]);
-        total += in_turn([Tier::e2e(), Tier::http2(), Tier::proxies(), Tier::browser()]);
-        // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too. It waits for most of
-        // its time, so both go beside each other.
-        total += beside([Tier::python(), Tier::python().on_tokio("python tokio")]);
+        total += in_turn([Tier::e2e(), Tier::python(), Tier::http2(), Tier::proxies(), Tier::browser()]);
         total += in_turn([
             Tier::hostile(),
             Tier::auth(),
@@ -51,7 +48,12 @@ pub fn everything() -> Tally {
             Tier::cluster(),
             Tier::faults(),
         ]);
-        total += in_turn([Tier::e2e().on_epoll("e2e epoll"), Tier::e2e().on_tokio("e2e tokio")]);
+        // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
+        total += in_turn([
+            Tier::e2e().on_epoll("e2e epoll"),
+            Tier::e2e().on_tokio("e2e tokio"),
+            Tier::python().on_tokio("python tokio"),
+        ]);
         total
     });
     total
