@@ -1,6 +1,7 @@
 """RFC 8441: a WebSocket on a stream of HTTP/2, beside whatever else the connection carries."""
 
 import struct
+from collections.abc import Callable
 
 import pytest
 from frames import DATA, END_STREAM, INITIAL_WINDOW_SIZE, PROTOCOL_ERROR, Http2, frame, window_update
@@ -51,6 +52,16 @@ def test_tidewire_v1_is_spoken_as_over_http_1(server: Tidewire) -> None:
         assert {tunnel.heard("message")["data"], tunnel.heard("ack")["channel"]} == {"by frame", "x"}
         tunnel.say(type="publish", id=4, channel="no spaces", data="")
         assert tunnel.heard("error")["code"] == "channel_invalid"
+
+
+def test_a_connection_is_not_idle_while_a_websocket_is_open_on_it(serve: Callable[..., Tidewire]) -> None:
+    server = serve(**{"limits.keep_alive_max": "300ms"})
+    with Http2(server) as http:
+        tunnel = Tunnel(http, "/c/x")
+        http.until_quiet(1.0)
+        assert not http.goaways, "although its request was answered long ago"
+        server.publish("x", "still here")
+        assert tunnel.frame() == (TEXT, b"still here")
 
 
 def test_a_connection_without_channels_may_have_them_later(server: Tidewire) -> None:

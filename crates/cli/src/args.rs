@@ -140,7 +140,7 @@ pub(crate) struct ShowConfig {
 }
 
 /// The server to talk to.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Server {
     /// The server's address
     #[arg(long, env = "TIDEWIRE_URL", default_value = "http://127.0.0.1:8080")]
@@ -148,6 +148,12 @@ pub(crate) struct Server {
     /// A token or API key
     #[arg(long, env = "TIDEWIRE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// Trust the certificates in this file, in place of those that this machine trusts
+    #[arg(long, value_name = "FILE", env = "TIDEWIRE_CA")]
+    pub ca: Option<PathBuf>,
+    /// Trust any certificate: for a server with --tls-self-signed, and nothing else
+    #[arg(long, conflicts_with = "ca")]
+    pub insecure: bool,
 }
 
 #[derive(Clone, Debug, Args)]

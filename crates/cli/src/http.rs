@@ -6,10 +6,12 @@ use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::exit::Failure;
 use crate::target::Target;
+use crate::tls;
 
 /// Why a request was not answered as asked.
 #[derive(Clone, Debug)]
@@ -57,11 +59,21 @@ impl From<Refused> for Failure {
     }
 }
 
+/// A connection, with TLS or without.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
 /// Opens a connection.
-pub(crate) async fn connect(target: &Target) -> Result<TcpStream, Refused> {
-    let Target { host, port, authority, .. } = target;
-    let connected = TcpStream::connect((host.as_str(), *port)).await;
-    connected.map_err(|error| Refused::Unreachable(format!("cannot reach {authority}: {error}")))
+pub(crate) async fn connect(target: &Target) -> Result<Box<dyn Socket>, Refused> {
+    let Target { host, port, authority, trust, .. } = target;
+    let unreachable = |why: String| Refused::Unreachable(format!("cannot reach {authority}: {why}"));
+    let socket = TcpStream::connect((host.as_str(), *port)).await;
+    let socket = socket.map_err(|error| unreachable(error.to_string()))?;
+    match trust {
+        None => Ok(Box::new(socket)),
+        Some(trust) => Ok(Box::new(tls::shake(socket, host, trust).await.map_err(unreachable)?)),
+    }
 }
 
 /// Sends a request and gives the response once its head is here; anything but 200 is a refusal.

@@ -27,6 +27,7 @@ mod sse;
 mod subscribe;
 mod target;
 mod ticket;
+mod tls;
 mod token;
 mod ws;
 

@@ -4,6 +4,7 @@ use hyper::Uri;
 
 use crate::args::Server;
 use crate::exit::Failure;
+use crate::tls::Trust;
 
 /// A server, its address read.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Target {
     /// What stands before every path, without a slash at its end.
     base: String,
     pub token: Option<String>,
+    /// Who is believed to be the server; nothing without TLS.
+    pub trust: Option<Trust>,
 }
 
 impl Target {
@@ -23,19 +26,22 @@ impl Target {
         let wrong = |why: &str| Failure::Usage(format!("the address `{}` {why}", server.url));
         let uri: Uri =
             server.url.parse().map_err(|_| wrong("cannot be read; write http://127.0.0.1:8080"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(wrong("needs TLS, which this version does not speak")),
-            _ => return Err(wrong("does not begin with http://")),
-        }
+        let trust = match (uri.scheme_str(), &server.ca) {
+            (Some("http"), _) => None,
+            (Some("https"), _) if server.insecure => Some(Trust::Nobody),
+            (Some("https"), Some(file)) => Some(Trust::File(file.clone())),
+            (Some("https"), None) => Some(Trust::System),
+            _ => return Err(wrong("does not begin with http:// or https://")),
+        };
         let authority = uri.authority().ok_or_else(|| wrong("names no host"))?;
         let base = uri.path().trim_end_matches('/').to_owned();
         Ok(Target {
             host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: authority.port_u16().unwrap_or(80),
+            port: authority.port_u16().unwrap_or(if trust.is_some() { 443 } else { 80 }),
             authority: authority.as_str().to_owned(),
             base,
             token: server.token.clone(),
+            trust,
         })
     }
 
@@ -53,7 +59,8 @@ impl Target {
 
     /// The whole address, for somebody else to open.
     pub(crate) fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
-        format!("http://{}{}", self.authority, self.path(path, query))
+        let scheme = if self.trust.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority, self.path(path, query))
     }
 
     /// The path of channels. The server says what is wrong with a name; we only make sure that it arrives.
@@ -82,13 +89,16 @@ mod tests {
     use super::*;
 
     fn target(url: &str) -> Result<Target, Failure> {
-        Target::of(&Server { url: url.into(), token: None })
+        Target::of(&Server { url: url.into(), ..Server::default() })
     }
 
     #[test]
     fn an_address_has_a_host_a_port_and_perhaps_a_path() {
         let plain = target("http://localhost").unwrap();
         assert_eq!((plain.host.as_str(), plain.port), ("localhost", 80));
+        let secure = target("https://localhost").unwrap();
+        assert_eq!((secure.port, secure.trust.as_ref()), (443, Some(&Trust::System)));
+        assert_eq!(secure.url("/c/a", &[]), "https://localhost/c/a");
         let full = target("http://[::1]:8080/live/").unwrap();
         assert_eq!((full.host.as_str(), full.port, full.authority.as_str()), ("::1", 8080, "[::1]:8080"));
         assert_eq!(full.path("/c/a", &[("cursor", "a b&c")]), "/live/c/a?cursor=a%20b%26c");
@@ -97,9 +107,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_talked_to_says_why() {
-        for (url, why) in
-            [("https://a", "TLS"), ("ftp://a", "http://"), ("127.0.0.1:8080", "http://"), ("", "read")]
-        {
+        for (url, why) in [("ftp://a", "http://"), ("127.0.0.1:8080", "http://"), ("", "read")] {
             let Err(Failure::Usage(what)) = target(url) else { panic!("{url:?}") };
             assert!(what.contains(why), "{what}");
         }

@@ -39,7 +39,7 @@ impl Server {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         // The box says where it listens once it does.
         let first = lines.by_ref().map(Result::unwrap).find(|line| line.contains(" is ready on ")).unwrap();
-        let url = first.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+        let url = first.split_whitespace().find(|word| word.starts_with("http")).unwrap();
         let url = url.trim_end_matches('.').to_owned();
         std::thread::spawn(move || lines.for_each(drop));
         Server { process, url }
@@ -88,6 +88,22 @@ fn what_is_published_is_followed_over_every_transport_and_kept() {
     assert_eq!(String::from_utf8_lossy(&history.stdout), "first\nsse\nws\npoll\n");
     let newest = server.ask(&["history", "a", "--limit", "1", "--json"]);
     assert!(String::from_utf8_lossy(&newest.stdout).starts_with("{\"channel\":\"a\",\"data\":\"poll\""));
+}
+
+#[test]
+fn a_server_over_tls_is_talked_to_by_who_trusts_it() {
+    let server = Server::start(&["--tls-self-signed"]);
+    assert!(server.url.starts_with("https://"));
+    let refused = server.ask(&["pub", "a", "first"]);
+    assert_eq!(refused.status.code(), Some(75), "nobody has signed its certificate");
+    assert!(stderr(&refused).contains("certificate"), "{refused:?}");
+    assert!(server.ask(&["pub", "a", "first", "--insecure"]).status.success());
+    for transport in ["sse", "ws", "poll"] {
+        let args = ["sub", "a", "--insecure", "--transport", transport, "--cursor", "earliest", "-n", "1"];
+        let (mut child, mut lines) = server.follow(&args);
+        assert_eq!(lines.next().as_deref(), Some("first"), "{transport}");
+        assert!(child.wait().unwrap().success(), "{transport}");
+    }
 }
 
 #[test]
@@ -208,7 +224,7 @@ fn nobody_there_is_75_and_what_cannot_be_meant_is_2() {
     for args in [
         &["pub"][..],
         &["nonsense"],
-        &["pub", "a", "x", "--url", "https://localhost"],
+        &["pub", "a", "x", "--url", "ftp://localhost"],
         &["serve", "--set", "listen"],
     ] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");

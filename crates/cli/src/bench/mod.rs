@@ -116,6 +116,10 @@ fn plan(args: &Bench) -> Result<Plan, Failure> {
 
 /// The target as the generator knows it.
 pub(crate) fn load_target(target: &Target) -> Result<tidewire_load::Target, Failure> {
+    if target.trust.is_some() {
+        let what = "load is not made over TLS: measure the server without it, or what stands in front of it";
+        return Err(Failure::Usage(what.into()));
+    }
     let found =
         tidewire_load::Target::resolve(&target.host, target.port, &target.authority, &target.path("", &[]))?;
     Ok(tidewire_load::Target { token: target.token.clone(), ..found })

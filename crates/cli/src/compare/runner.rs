@@ -89,10 +89,10 @@ fn measure_one(
     mut watch: Watch,
 ) -> Result<Measurement, Failure> {
     let (private, server) = match &args.url {
-        Some(url) => (None, Server { url: url.clone(), token: args.token.clone() }),
+        Some(url) => (None, Server { url: url.clone(), token: args.token.clone(), ..Server::default() }),
         None => {
             let private = Private::start(running)?;
-            let server = Server { url: private.url.clone(), token: None };
+            let server = Server { url: private.url.clone(), ..Server::default() };
             (Some(private), server)
         }
     };

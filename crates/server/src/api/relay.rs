@@ -10,6 +10,7 @@
 //!
 //! Streams and polls are asked for in HTTP/1.0, so that the shard ends their bodies by closing and hyper frames them.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -33,7 +34,6 @@ use super::channel::has_token;
 use super::door;
 use super::problem::Problem;
 use super::{Parts, Peer};
-use crate::census::Counted;
 use crate::crowd::Seat;
 use crate::line::Line;
 
@@ -41,6 +41,18 @@ use crate::line::Line;
 /// but for HTTP/2, where a client takes back a request by itself.
 #[derive(Clone, Debug)]
 pub struct Wire(pub Arc<Line>);
+
+/// What counts for as long as a WebSocket lives, although its request has been answered. Whoever serves the connection puts
+/// it there.
+#[derive(Clone)]
+pub struct Held(#[allow(dead_code, reason = "it is dropped, and that is all")] Arc<dyn Any + Send + Sync>);
+
+impl Held {
+    /// Holds this.
+    pub fn new(what: impl Any + Send + Sync) -> Held {
+        Held(Arc::new(what))
+    }
+}
 
 /// The streams of one HTTP/2 connection. They count as one connection of their address, however many they are.
 #[derive(Clone, Default)]
@@ -97,8 +109,8 @@ pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Respons
     *response.headers_mut() = if upgrade_matters { head.fields } else { end_to_end(head.fields) };
     if switched {
         if let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() {
-            let counted = request.extensions_mut().remove::<Arc<Counted>>();
-            tokio::spawn(carry(upgrade, pipe, counted));
+            let held = request.extensions_mut().remove::<Held>();
+            tokio::spawn(carry(upgrade, pipe, held));
             return Ok(response);
         }
         return Err(Problem::new(Reason::Internal, "the connection cannot be upgraded"));
@@ -213,8 +225,8 @@ fn gone(parts: &Parts, request: &Request) -> Result<Response<Body>, Problem> {
 
 /// Carries a WebSocket's bytes both ways until the outlet ends it or the client has gone.
 ///
-/// It holds its place in the census: for hyper the connection is over.
-async fn carry(upgrade: OnUpgrade, pipe: Piped, _counted: Option<Arc<Counted>>) {
+/// It goes on counting: for hyper the request is over.
+async fn carry(upgrade: OnUpgrade, pipe: Piped, _held: Option<Held>) {
     let Ok(upgraded) = upgrade.await else { return };
     let (mut client_read, mut client_write) = tokio::io::split(TokioIo::new(upgraded));
     let (mut pipe_read, mut pipe_write) = tokio::io::split(pipe);

@@ -24,7 +24,8 @@ use tower::ServiceExt as _;
 
 use super::guard::{Answered, Guard};
 use super::serve::{TOO_MANY, closed};
-use crate::api::{self, Peer, Problem, relay::Wire};
+use crate::api::relay::{Held, Wire};
+use crate::api::{self, Peer, Problem};
 use crate::census::Counted;
 use crate::health::{Health, Phase};
 use crate::line::Line;
@@ -119,7 +120,7 @@ impl Requests {
         let upgrade = request.extensions().get::<OnUpgrade>().cloned();
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(Wire(self.line.clone()));
-        request.extensions_mut().insert(self.counted.clone());
+        request.extensions_mut().insert(Held::new(self.counted.clone()));
         // A stream is sent away by the outlet that it is relayed to, in its own language. That we are full does not mean
         // that we are dead, which a balancer would take a refusal here for.
         let may_come = api::is_subscription(&request) || api::is_health(request.uri().path());

@@ -34,7 +34,7 @@ use tower::ServiceExt as _;
 
 use super::calm::Calm;
 use super::serve::{TOO_MANY, closed};
-use crate::api::relay::Companions;
+use crate::api::relay::{Companions, Held};
 use crate::api::{self, Peer, Problem};
 use crate::census::Counted;
 use crate::health::Health;
@@ -242,7 +242,7 @@ impl Streams {
 
     async fn respond(self, mut request: Request<Body>) -> Response<Body> {
         request.extensions_mut().insert(self.peer);
-        request.extensions_mut().insert(self.counted);
+        request.extensions_mut().insert(Held::new((self.counted, self.open.one())));
         request.extensions_mut().insert(self.companions);
         // As over HTTP/1.1: an outlet sends a stream away in its own language, and that we are full does not mean that we
         // are dead.
