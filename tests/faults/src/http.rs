@@ -68,6 +68,11 @@ impl Connection {
         Ok(Connection { stream, bytes: Vec::new(), patience })
     }
 
+    /// Leaves nothing behind in the kernel once it is dropped.
+    pub fn forget(&self) {
+        crate::redis::forget(&self.stream);
+    }
+
     /// Waits for so long from now on.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;

@@ -204,6 +204,7 @@ impl Node {
         let mut connection = Connection::open(self.admin, Duration::from_secs(1)).await.ok()?;
         let head = connection.ask(&format!("GET {path}"), &[("Connection", "close")], None).await.ok()?;
         let body = connection.body(&head).await.ok()?;
+        connection.forget();
         Some((head.status, String::from_utf8_lossy(&body).into_owned()))
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -44,7 +45,9 @@ pub async fn ask(port: u16, words: &[&str]) -> io::Result<Answer> {
             command.push_str(&format!("${}\r\n{word}\r\n", word.len()));
         }
         stream.write_all(command.as_bytes()).await?;
-        answer(&mut stream).await
+        let answer = answer(&mut stream).await;
+        forget(stream.get_ref());
+        answer
     })
     .await?
 }
@@ -52,6 +55,12 @@ pub async fn ask(port: u16, words: &[&str]) -> io::Result<Answer> {
 /// Asks, and gives the answer as one text; empty where there is none.
 pub async fn text(port: u16, words: &[&str]) -> String {
     ask(port, words).await.map(|answer| answer.texts().join("\n")).unwrap_or_default()
+}
+
+/// Has the kernel forget a connection with its end. There are hundreds a second, and whoever looks for the owner of one
+/// reads past all that the kernel still remembers.
+pub(crate) fn forget(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 const PATIENCE: Duration = Duration::from_secs(2);
