@@ -21,9 +21,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: takes so long that only --full has it")
 
 
+ONE_WAY = ("test_requests.py", "test_websocket.py")
+"""What lies above frames does not depend on what lies below them, so that `--full` alone has it both ways."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    def is_short(item: pytest.Item) -> bool:
+        over_tls = getattr(item, "callspec", None) and item.callspec.params.get("way") == "tls"
+        again = over_tls and item.path.name in ONE_WAY and "shared" not in item.fixturenames
+        return not again and not item.get_closest_marker("full")
+
     if not config.getoption("--full"):
-        items[:] = [item for item in items if not item.get_closest_marker("full")]
+        items[:] = [item for item in items if is_short(item)]
 
 
 @pytest.fixture(params=WAYS)

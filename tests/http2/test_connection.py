@@ -210,13 +210,13 @@ def test_what_is_no_preface_is_refused_at_once(shared: Tidewire, name: str) -> N
 
 
 def test_s33_a_preface_that_does_not_end_is_cut(serve) -> None:
-    server = serve(**{"limits.first_byte_max": "500ms", "limits.head_max": "1s"})
+    server = serve(**{"limits.first_byte_max": "300ms", "limits.head_max": "500ms", "limits.linger_max": "100ms"})
     before = vitals(server).descriptors
     pieces = {PREFACE[:3], PREFACE[:15], PREFACE[:-1], PREFACE, PREFACE + settings()[:5], PREFACE + settings({3: 1})[:-1]}
     held = {piece: Http2(server, begin=False) for piece in pieces}
     for piece, http in held.items():
         http.push(piece)
-    time.sleep(2)
+    time.sleep(1)
     for http in held.values():
         http.until_quiet(0.01)
     assert [piece for piece, http in held.items() if not http.closed] == []
@@ -303,7 +303,7 @@ def test_in_a_drain_goaway_comes_first_and_every_stream_ends_in_order(serve) -> 
 
 def test_in_a_drain_a_new_stream_is_not_taken_for_one_that_was_served(serve) -> None:
     """Refused by its number in the last GOAWAY, by REFUSED_STREAM, or by an answer that says why."""
-    server = serve(drain_within="3s")
+    server = serve(drain_within="1s")
     with Http2(server) as http:
         http.listen("x")
         server.terminate()

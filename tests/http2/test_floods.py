@@ -52,8 +52,9 @@ def test_s34_who_floods_is_told_why_and_cut(server: Tidewire, name: str) -> None
         assert http.error() in flood.codes, http.goaways
 
 
-@pytest.mark.parametrize("siege", SIEGES)
-def test_s34_floods_cost_little_and_nobody_else_notices(server: Tidewire, siege: str) -> None:
+@pytest.mark.parametrize("siege, secure", [*((name, False) for name in SIEGES), ("heads", True), ("answers", True)])
+def test_s34_floods_cost_little_and_nobody_else_notices(plainly, siege: str, secure: bool) -> None:
+    server = plainly(*(["--tls-self-signed"] if secure else []))
     server.publish("good", "warm")
     with unharmed(server, growth_max=32 * MIB), Http2(server) as bystander:
         stream = bystander.listen("good")

@@ -436,10 +436,10 @@ def test_http_1_is_still_spoken_on_the_same_port(server: Tidewire) -> None:
         wire.until(b"$ready")
 
 
-def test_an_upgrade_to_h2c_is_not_taken(server: Tidewire) -> None:
+def test_an_upgrade_to_h2c_is_not_taken(shared: Tidewire) -> None:
     """RFC 9113 did away with it, and a proxy that hands it on would be walked past."""
     upgrade = "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"
-    with Wire(server) as wire:
+    with Wire(shared) as wire:
         wire.request("GET /c/x", *upgrade)
         answer = wire.response()
         assert answer.status == 200
