@@ -8,6 +8,7 @@ import asyncio
 import base64
 import hashlib
 import ssl
+from contextlib import suppress
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -21,6 +22,7 @@ from h2.events import (
     StreamReset,
     WindowUpdated,
 )
+from h2.exceptions import StreamClosedError
 from h2.settings import SettingCodes
 from wire import trusting_nobody
 
@@ -102,8 +104,8 @@ class Tunnel:
         head = (await self._client.readuntil(b"\r\n\r\n")).decode("latin-1")
         start, *lines = head.split("\r\n")
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
-        self._http.local_settings.initial_window_size = WINDOW
         self._http.initiate_connection()
+        self._http.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: WINDOW})
         self._http.increment_flow_control_window(WINDOW)
         self._say()
         await self._hear_until(RemoteSettingsChanged)
@@ -169,7 +171,8 @@ class Tunnel:
         for event in events:
             if isinstance(event, DataReceived):
                 self._to_client.write(event.data)
-                self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                with suppress(StreamClosedError):
+                    self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 self._say()
             elif isinstance(event, WindowUpdated | RemoteSettingsChanged):
                 self._room.set()

@@ -37,9 +37,9 @@ pub fn everything() -> Tally {
         in_turn([Tier::fmt(), Tier::clippy(), Tier::doc(), Tier::unit(), Tier::loom(), Tier::deny()]);
     total += with_binary(|| {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
-        total += in_turn([Tier::conformance_http2()]);
         total += in_turn([Tier::sim_redis(SEEDS), Tier::mutants(), Tier::mutants_redis()]);
-        total += in_turn([Tier::e2e(), Tier::python(), Tier::http2(), Tier::proxies(), Tier::browser()]);
+        total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser()]);
+        total += in_turn([Tier::http2(), Tier::conformance_http2()]);
         total += in_turn([
             Tier::hostile(),
             Tier::auth(),
