@@ -106,6 +106,9 @@ struct Inward {
     /// Whether a request's head has begun, and its last frame has not.
     in_head: bool,
     counts: [u64; 6],
+    /// Ends of streams and window updates that follow from what the client was sent, and have not come yet.
+    owed_resets: u64,
+    owed_updates: u64,
     since: Instant,
 }
 
@@ -163,7 +166,16 @@ fn length(head: &[u8; HEAD_BYTES]) -> usize {
 impl Inward {
     fn new(now: Instant) -> Inward {
         let (frames, counts) = Default::default();
-        Inward { preface_left: PREFACE.len(), greeted: false, frames, in_head: false, counts, since: now }
+        Inward {
+            preface_left: PREFACE.len(),
+            greeted: false,
+            frames,
+            in_head: false,
+            counts,
+            owed_resets: 0,
+            owed_updates: 0,
+            since: now,
+        }
     }
 
     /// Follows bytes that the client sent, who has been `sent` so much since.
@@ -171,12 +183,12 @@ impl Inward {
         if now - self.since >= PERIOD {
             (self.counts, self.since) = (Default::default(), now);
         }
-        let [.., resets, _, _, updates] = &mut self.counts;
-        *resets = resets.saturating_sub(sent.heads);
-        *updates = updates.saturating_sub(2 * sent.data);
+        self.owed_resets = self.owed_resets.saturating_add(sent.heads);
+        self.owed_updates = self.owed_updates.saturating_add(2 * sent.data);
         let skipped = self.preface_left.min(bytes.len());
         self.preface_left -= skipped;
         let (counts, in_head, greeted) = (&mut self.counts, &mut self.in_head, &mut self.greeted);
+        let (owed_resets, owed_updates) = (&mut self.owed_resets, &mut self.owed_updates);
         let mut well_begun = true;
         self.frames.follow(&bytes[skipped..], |head| {
             let (kind, flags) = (head[3], head[4]);
@@ -184,6 +196,14 @@ impl Inward {
             let counted = match kind {
                 DATA if length(head) == 0 && flags & END_STREAM == 0 => Some(0),
                 PRIORITY => Some(1),
+                RST_STREAM if *owed_resets > 0 => {
+                    *owed_resets -= 1;
+                    None
+                }
+                WINDOW_UPDATE if *owed_updates > 0 => {
+                    *owed_updates -= 1;
+                    None
+                }
                 RST_STREAM => Some(2),
                 SETTINGS => Some(3),
                 PING => Some(4),
@@ -366,6 +386,17 @@ mod tests {
         for _ in 0..100 {
             inward.follow(&frame(WINDOW_UPDATE, 0, b"1234").repeat(100), sent, Instant::now()).unwrap();
         }
+    }
+
+    #[test]
+    fn s34_what_was_sent_may_be_answered_later_and_at_once() {
+        let mut inward = opened();
+        let sent = Sent { data: 256, heads: 0 };
+        inward.follow(&frame(PING, 0, b"12345678"), sent, Instant::now()).unwrap();
+        let updates = frame(WINDOW_UPDATE, 0, b"1234");
+        inward.follow(&updates.repeat(512), Sent::default(), Instant::now()).unwrap();
+        let more = inward.follow(&updates.repeat(201), Sent::default(), Instant::now());
+        assert_eq!(more, Err(Offence::Flood));
     }
 
     #[test]
