@@ -45,12 +45,14 @@ pub struct Wire(pub Arc<Line>);
 /// What counts for as long as a WebSocket lives, although its request has been answered. Whoever serves the connection puts
 /// it there.
 #[derive(Clone)]
-pub struct Held(#[allow(dead_code, reason = "it is dropped, and that is all")] Arc<dyn Any + Send + Sync>);
+pub struct Held {
+    _what: Arc<dyn Any + Send + Sync>,
+}
 
 impl Held {
     /// Holds this.
     pub fn new(what: impl Any + Send + Sync) -> Held {
-        Held(Arc::new(what))
+        Held { _what: Arc::new(what) }
     }
 }
 
@@ -160,8 +162,8 @@ struct ResponseHead {
     fields: HeaderMap,
 }
 
-/// The shard's response head; what came behind it is left in the pipe. Nothing where the outlet has ended. The shard is told when the
-/// client has `finished` its half meanwhile.
+/// The shard's response head; what came behind it is left in the pipe. Nothing where the outlet has ended. The shard is
+/// told when the client has `finished` its half meanwhile.
 async fn read_head(pipe: &mut Piped, finished: impl Future<Output = ()>) -> Option<ResponseHead> {
     let mut bytes = BytesMut::new();
     let (mut finished, mut told) = (std::pin::pin!(finished), false);

@@ -24,6 +24,7 @@ use tower::ServiceExt as _;
 
 use super::guard::{Answered, Guard};
 use super::serve::{TOO_MANY, closed};
+use super::tracked::Tracked;
 use crate::api::relay::{Held, Wire};
 use crate::api::{self, Peer, Problem};
 use crate::census::Counted;
@@ -112,7 +113,7 @@ impl Requests {
         Requests { router, health, answered: Answered::default(), peer, line, counted, surplus }
     }
 
-    async fn answer(self, request: Request<IncomingBody>) -> Result<Response<Tracked>, Infallible> {
+    async fn answer(self, request: Request<IncomingBody>) -> Result<Response<Tracked<Counts>>, Infallible> {
         let counts = Counts(self.answered);
         let unread = Unread(Arc::new(AtomicBool::new(!http_body::Body::is_end_stream(request.body()))));
         let mut request = request.map(|body| Body::new(Asked { body, unread: unread.clone() }));
@@ -192,37 +193,11 @@ impl http_body::Body for Asked {
     }
 }
 
-/// An answer's body. It counts as given when it has ended.
-struct Tracked {
-    body: Body,
-    _counts: Counts,
-}
-
 /// Counts an answer, at its end.
 struct Counts(Answered);
 
 impl Drop for Counts {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::Release);
-    }
-}
-
-impl http_body::Body for Tracked {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }

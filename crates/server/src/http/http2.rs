@@ -17,7 +17,6 @@ use axum::body::Body;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hyper::body::Incoming as IncomingBody;
@@ -34,6 +33,7 @@ use tower::ServiceExt as _;
 
 use super::calm::Calm;
 use super::serve::{TOO_MANY, closed};
+use super::tracked::Tracked;
 use crate::api::relay::{Companions, Held};
 use crate::api::{self, Peer, Problem};
 use crate::census::Counted;
@@ -220,7 +220,7 @@ impl Drop for Counts {
 }
 
 impl Streams {
-    async fn answer(self, request: Request<IncomingBody>) -> Result<Response<Streamed>, Infallible> {
+    async fn answer(self, request: Request<IncomingBody>) -> Result<Response<Tracked<Counts>>, Infallible> {
         let counts = self.open.one();
         let mut request = request.map(Body::new);
         let opens_websocket = *request.method() == Method::CONNECT;
@@ -228,7 +228,7 @@ impl Streams {
             Ok(()) => self.respond(request).await,
             Err(problem) => problem.into_response(),
         };
-        let mut response = response.map(|body| Streamed { body, _counts: counts });
+        let mut response = response.map(|body| Tracked { body, _counts: counts });
         if opens_websocket && response.status() == StatusCode::SWITCHING_PROTOCOLS {
             *response.status_mut() = StatusCode::OK;
             response.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
@@ -291,30 +291,4 @@ fn understood(request: &mut Request<Body>, limits: &Limits) -> Result<(), Proble
     // There is none over HTTP/2 (RFC 8441 section 5), and the answer to it is not sent.
     headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_static("AAAAAAAAAAAAAAAAAAAAAA=="));
     Ok(())
-}
-
-/// An answer's body. Its stream counts as open until it has ended.
-struct Streamed {
-    body: Body,
-    _counts: Counts,
-}
-
-impl http_body::Body for Streamed {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
-    }
 }

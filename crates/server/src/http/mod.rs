@@ -15,6 +15,7 @@ mod http2;
 mod introduction;
 mod pace;
 mod serve;
+mod tracked;
 
 pub(crate) use serve::TOO_MANY;
 pub use serve::{Http, Incoming};
