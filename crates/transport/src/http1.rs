@@ -127,10 +127,15 @@ pub fn check_request(target: &str, hosts: &[&[u8]], fields: usize, limits: &Limi
     check_target("GET", target, host)
 }
 
-/// Whether a connection begins with what an HTTP/2 client says first (RFC 9113 section 3.4), as far as its line end.
+/// Whether a connection begins with what an HTTP/2 client says first (RFC 9113 section 3.4), as far as its line end. Nothing
+/// where `bytes` are too few to tell.
 #[must_use]
-pub fn begins_http2(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"PRI * HTTP/2.0\r\n")
+pub fn begins_http2(bytes: &[u8]) -> Option<bool> {
+    const LINE: &[u8] = b"PRI * HTTP/2.0\r\n";
+    match bytes.starts_with(LINE) {
+        false if LINE.starts_with(bytes) => None,
+        begins => Some(begins),
+    }
 }
 
 /// Decodes `%HH` once. Nothing where a `%` is not followed by two hexadecimal digits.

@@ -336,7 +336,7 @@ impl<K: Kernel> Shard<K> {
         let slot = self.slots.at(index);
         slot.phase = Phase::Head;
         slot.form = Form::Poll;
-        slot.beat = NEVER;
+        (slot.beat, slot.served) = (NEVER, true);
         (slot.grant, slot.place, slot.ends, slot.retires) = (None, None, NEVER, NEVER);
         // What came behind this request is read once the answer has left.
         if !slot.has_inbound() {

@@ -265,9 +265,13 @@ impl<K: Kernel> Shard<K> {
     /// `bytes` is everything that has arrived since the last request ended.
     pub(super) fn head_arrived(&mut self, index: u32, bytes: &[u8]) {
         let limits = self.limits.clone();
-        if begins_http2(bytes) && self.slots.at(index).beat != NEVER {
+        if !self.slots.at(index).served {
             // A proxy that knows what we speak begins with it. Behind a request of HTTP/1.1 it is none.
-            return self.hand_off(index, bytes);
+            match begins_http2(bytes) {
+                Some(true) => return self.hand_off(index, bytes),
+                Some(false) => {}
+                None => return self.head_continues(index, bytes, &limits),
+            }
         }
         let head = match parse_head(bytes, &limits) {
             Err(refusal) => return self.refuse_unasked(index, &refusal, false),

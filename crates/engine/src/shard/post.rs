@@ -40,9 +40,7 @@ impl<K: Kernel> Shard<K> {
         let (conn, now) = (self.slots.conn(index), self.now());
         let Some(peer) = self.client_of(index) else { return };
         let slot = self.slots.at(index);
-        // The clock of the first head began when the connection was accepted. That of a later one has begun only where the
-        // head came in pieces: such a one passes for the first, too, which matters only where there is no room.
-        let first = slot.beat != NEVER;
+        let first = !slot.served;
         (slot.phase, slot.form, slot.beat) = (Phase::Asked, Form::Post, now);
         let rest = &bytes[head.len + body_bytes..];
         if !rest.is_empty() {
@@ -66,7 +64,7 @@ impl<K: Kernel> Shard<K> {
             return self.end_after(index, answer);
         }
         // What came behind this request is read once the answer has left.
-        (slot.phase, slot.beat) = (Phase::Head, NEVER);
+        (slot.phase, slot.beat, slot.served) = (Phase::Head, NEVER, true);
         self.queue(index, answer, Kind::History);
         let due = self.now() + ticks(self.limits.keep_alive_max);
         self.due(index, due);

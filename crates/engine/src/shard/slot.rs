@@ -38,6 +38,8 @@ pub(super) struct Slot<S> {
     pub(super) finished: bool,
     /// A `Received` is not answered yet (delivery rule R22).
     pub(super) held: bool,
+    /// A request of this connection has been answered, and it waits for the next one.
+    pub(super) served: bool,
     /// What must happen by then depends on the phase.
     pub(super) due: Tick,
     /// When the wheel looks at this slot; [`NEVER`] where it does not.
@@ -195,6 +197,7 @@ impl<S> Slot<S> {
             unread: false,
             finished: false,
             held: false,
+            served: false,
             due: NEVER,
             looked_at: NEVER,
             beat: 0,
