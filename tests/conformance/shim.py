@@ -36,6 +36,9 @@ class Shim:
     def __init__(self, port: int, over: str) -> None:
         self._port, self._over = port, over
         self._server: asyncio.Server | None = None
+        self._carrying: set[asyncio.Task | None] = set()
+        """asyncio itself holds on to a task only as long as somebody may wake it: one whose client and server are both being
+        waited for, with their sockets paused, would be collected as garbage."""
 
     async def __aenter__(self) -> "Shim":
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
@@ -49,6 +52,8 @@ class Shim:
         return f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _carry(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._carrying.add(task)
         protocol = {"tls": "http/1.1", "h2": "h2"}.get(self._over)
         context: ssl.SSLContext | None = trusting_nobody(protocol) if protocol else None
         name = "localhost" if context else None
@@ -58,10 +63,11 @@ class Shim:
                 await both(pump(client, to_server), pump(server, to_client))
             else:
                 await Tunnel(client, to_client, server, to_server).carry(self._port)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, StreamClosedError, asyncio.IncompleteReadError):
             # One side is gone, and is told by the other's end.
             pass
         finally:
+            self._carrying.discard(task)
             to_client.close()
             to_server.close()
 
