@@ -18,6 +18,7 @@ pub mod sockets;
 mod sync;
 #[cfg(target_os = "linux")]
 mod sys;
+pub mod trunk;
 
 pub use counters::Counters;
 pub use event::{Control, Event, Inbound, Over};

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,11 @@ use crate::event::{Control, Over};
 use crate::inbox::Inbox;
 use crate::kernel::{Kernel, Ready, Write};
 use crate::shard::{Parts, Shard};
+use crate::trunk::{Berth, Opened, Trunk};
 
 /// Bytes that a pipe holds in each direction. Beyond: the writer waits. As with sockets: what waits in a shard's queue can
 /// still be judged, and counts against the memory budget; what waits here does not.
-const PIPE_BYTES_MAX: usize = 16 << 10;
+pub(crate) const PIPE_BYTES_MAX: usize = 16 << 10;
 
 /// What an event loop over pipes is made of.
 pub struct Options {
@@ -71,7 +72,8 @@ impl Pipes {
     /// Opens a connection for the client at `peer`. After a drain it has ended before it began.
     #[must_use]
     pub fn open(&self, peer: SocketAddr, over: Over) -> PipeEnd {
-        let pipe = Arc::new(Pipe { peer, over, ends: Mutex::default() });
+        let desk = self.desk.clone();
+        let pipe = Arc::new(Pipe { peer, over, desk, mooring: OnceLock::new(), ends: Mutex::default() });
         let mut gone = false;
         self.desk.ring(|waiting| {
             gone = waiting.closed;
@@ -83,14 +85,13 @@ impl Pipes {
             // Only then: one that arrived in time may have been closed by the drain already.
             pipe.lock().shard_gone = true;
         }
-        PipeEnd { pipe, desk: self.desk.clone() }
+        PipeEnd { pipe }
     }
 }
 
 /// The client's end of a pipe. Dropping it resets the connection.
 pub struct PipeEnd {
     pipe: Arc<Pipe>,
-    desk: Arc<Desk>,
 }
 
 impl PipeEnd {
@@ -110,7 +111,7 @@ impl PipeEnd {
         let (token, unblocked) = (ends.token, std::mem::take(&mut ends.shard_blocked));
         drop(ends);
         if unblocked {
-            self.desk.changed(token);
+            self.pipe.desk.changed(token);
         }
         Poll::Ready(taken.into())
     }
@@ -120,29 +121,30 @@ impl PipeEnd {
     /// # Errors
     /// `BrokenPipe` once the shard has closed the connection.
     pub fn poll_write(&mut self, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        let mut ends = self.pipe.lock();
-        if ends.shard_gone {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        let count = from.len().min(PIPE_BYTES_MAX - ends.inward.len());
-        if count == 0 && !from.is_empty() {
-            ends.writer = Some(context.waker().clone());
-            return Poll::Pending;
-        }
-        ends.inward.extend_from_slice(&from[..count]);
-        let token = ends.token;
-        drop(ends);
-        self.desk.changed(token);
-        Poll::Ready(Ok(count))
+        self.pipe.poll_write(context, from)
     }
 
     /// Ends the client's half of the connection.
     pub fn finish(&mut self) {
+        self.pipe.finish();
+    }
+
+    /// Has what the shard writes end up in `trunk` from now on, behind `rest`, which was taken and not used.
+    #[must_use]
+    pub fn moor(self, trunk: &Trunk, rest: &[u8]) -> Moored {
         let mut ends = self.pipe.lock();
-        ends.client_finished = true;
-        let token = ends.token;
+        let written = std::mem::take(&mut ends.outward);
+        let berth = trunk.enter(self.pipe.clone(), &[rest, &written]);
+        let _ = self.pipe.mooring.set((trunk.clone(), berth));
+        if ends.shard_finished || ends.shard_gone {
+            trunk.end(berth);
+        }
+        let (token, unblocked) = (ends.token, std::mem::take(&mut ends.shard_blocked));
         drop(ends);
-        self.desk.finished(token);
+        if unblocked {
+            self.pipe.desk.changed(token);
+        }
+        Moored { end: self, trunk: trunk.clone(), berth }
     }
 }
 
@@ -152,14 +154,64 @@ impl Drop for PipeEnd {
         ends.client_gone = true;
         let token = ends.token;
         drop(ends);
-        self.desk.broken(token);
+        self.pipe.desk.broken(token);
+    }
+}
+
+/// The client's end of a pipe whose bytes are taken out of a trunk. Dropping it resets the connection.
+pub struct Moored {
+    end: PipeEnd,
+    trunk: Trunk,
+    berth: Berth,
+}
+
+impl Moored {
+    /// What its bytes are known by.
+    #[must_use]
+    pub fn berth(&self) -> Berth {
+        self.berth
+    }
+
+    /// Where what its client sends goes in.
+    #[must_use]
+    pub fn inlet(&self) -> Inlet {
+        Inlet { pipe: self.end.pipe.clone() }
+    }
+}
+
+/// Where what a client sends goes into a pipe that is moored.
+pub struct Inlet {
+    pipe: Arc<Pipe>,
+}
+
+impl Inlet {
+    /// Writes what the client sends.
+    ///
+    /// # Errors
+    /// `BrokenPipe` once the shard has closed the connection.
+    pub fn poll_write(&mut self, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        self.pipe.poll_write(context, from)
+    }
+
+    /// Ends the client's half of the connection.
+    pub fn finish(self) {
+        self.pipe.finish();
+    }
+}
+
+impl Drop for Moored {
+    fn drop(&mut self) {
+        self.trunk.exit(self.berth);
     }
 }
 
 /// One connection.
-struct Pipe {
+pub(crate) struct Pipe {
     peer: SocketAddr,
     over: Over,
+    desk: Arc<Desk>,
+    /// The trunk that it ends in, once it does.
+    mooring: OnceLock<(Trunk, Berth)>,
     ends: Mutex<Ends>,
 }
 
@@ -185,11 +237,45 @@ impl Pipe {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn poll_write(&self, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        let mut ends = self.lock();
+        if ends.shard_gone {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let count = from.len().min(PIPE_BYTES_MAX - ends.inward.len());
+        if count == 0 && !from.is_empty() {
+            ends.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        ends.inward.extend_from_slice(&from[..count]);
+        let token = ends.token;
+        drop(ends);
+        self.desk.changed(token);
+        Poll::Ready(Ok(count))
+    }
+
+    fn finish(&self) {
+        let mut ends = self.lock();
+        ends.client_finished = true;
+        let token = ends.token;
+        drop(ends);
+        self.desk.finished(token);
+    }
+
+    /// Tells the shard that there is room again.
+    pub(crate) fn unblocked(&self) {
+        let token = self.lock().token;
+        self.desk.changed(token);
+    }
+
     /// Takes as much from the shard as there is room for. Whoever waits for it is given back, to be woken.
     fn put(&self, from: &[u8]) -> (io::Result<usize>, Option<Waker>) {
         let mut ends = self.lock();
         if ends.client_gone {
             return (Err(io::ErrorKind::BrokenPipe.into()), None);
+        }
+        if let Some((trunk, berth)) = self.mooring.get() {
+            return trunk.open().put(*berth, from);
         }
         let count = from.len().min(PIPE_BYTES_MAX - ends.outward.len());
         if ends.outward.is_empty() {
@@ -205,7 +291,7 @@ impl Pipe {
 
 /// Where arrivals and changes wait for the loop.
 #[derive(Default)]
-struct Desk {
+pub(crate) struct Desk {
     waiting: Mutex<Waiting>,
     bell: Condvar,
 }
@@ -373,11 +459,19 @@ impl Kernel for PipeKernel {
     /// Readers are woken when everything is there: those of one HTTP/2 connection share a task, which would otherwise take
     /// a message from each pipe as it comes and write it out by itself.
     fn write_many(&mut self, writes: &[Write<'_, Arc<Pipe>>], outcomes: &mut Vec<io::Result<usize>>) -> u64 {
-        for write in writes {
-            let (outcome, reader) = write.socket.put(write.bytes);
+        let mut opened: Option<Opened<'_>> = None;
+        for Write { socket, bytes } in writes {
+            // The pipes of a trunk tend to stand side by side. Nothing else is locked while one is open.
+            let mooring = socket.mooring.get();
+            opened = opened.filter(|opened| mooring.is_some_and(|(trunk, _)| opened.is_of(trunk)));
+            let (outcome, reader) = match mooring {
+                Some((trunk, berth)) => opened.get_or_insert_with(|| trunk.open()).put(*berth, bytes),
+                None => socket.put(bytes),
+            };
             outcomes.push(outcome);
             self.readers.extend(reader);
         }
+        drop(opened);
         self.readers.drain(..).for_each(Waker::wake);
         writes.len() as u64
     }
@@ -385,6 +479,9 @@ impl Kernel for PipeKernel {
     fn finish(&mut self, socket: &Arc<Pipe>) {
         let mut ends = socket.lock();
         ends.shard_finished = true;
+        if let Some((trunk, berth)) = socket.mooring.get() {
+            trunk.end(*berth);
+        }
         let reader = ends.reader.take();
         drop(ends);
         reader.into_iter().for_each(Waker::wake);
@@ -393,6 +490,9 @@ impl Kernel for PipeKernel {
     fn close(&mut self, socket: Arc<Pipe>) {
         let mut ends = socket.lock();
         (ends.shard_gone, ends.token) = (true, None);
+        if let Some((trunk, berth)) = socket.mooring.get() {
+            trunk.end(*berth);
+        }
         let wakers = [ends.reader.take(), ends.writer.take()];
         drop(ends);
         wakers.into_iter().flatten().for_each(Waker::wake);

@@ -100,10 +100,7 @@ impl Rig {
     /// Publishes `count` payloads of `bytes` bytes.
     pub fn publish(&self, channel: &str, count: usize, bytes: usize) {
         for _ in 0..count {
-            let payload = Payload::text(Bytes::from(vec![b'x'; bytes])).unwrap();
-            let channel = Channel::parse(channel).unwrap();
-            let publish = Publish { channel, event: None, payload, key: None, publisher: "test".into() };
-            self.partition.lock().unwrap().publish(publish, Now::default()).unwrap();
+            publish(&self.partition, channel, &vec![b'x'; bytes]);
         }
     }
 
@@ -255,6 +252,14 @@ impl Client {
         let ends = self.wire.0.borrow();
         self.changed.borrow_mut().extend(ends.token.map(|token| (token, ends.client_finished)));
     }
+}
+
+/// Publishes a text.
+pub fn publish(partition: &Mutex<Partition>, channel: &str, text: &[u8]) {
+    let payload = Payload::text(Bytes::copy_from_slice(text)).unwrap();
+    let channel = Channel::parse(channel).unwrap();
+    let publish = Publish { channel, event: None, payload, key: None, publisher: "test".into() };
+    partition.lock().unwrap().publish(publish, Now::default()).unwrap();
 }
 
 /// A client's frame, masked with zeros.
