@@ -8,6 +8,8 @@
 //! hyper's response <-- head parsed  <-- pipe <-- shard       the rest is the body, or a WebSocket's bytes
 //! ```
 //!
+//! Over HTTP/2 the rest does not come this way: its pipe is moored at the connection's trunk.
+//!
 //! Streams and polls are asked for in HTTP/1.0, so that the shard ends their bodies by closing and hyper frames them.
 
 use std::any::Any;
@@ -20,12 +22,13 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use bytes::{Bytes, BytesMut};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tidewire_engine::Over;
-use tidewire_engine::pipes::PipeEnd;
+use tidewire_engine::pipes::{Moored, PipeEnd};
+use tidewire_engine::trunk::Trunk;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::sse;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -53,6 +56,52 @@ impl Held {
     /// Holds this.
     pub fn new(what: impl Any + Send + Sync) -> Held {
         Held { _what: Arc::new(what) }
+    }
+}
+
+/// Said by whoever serves a connection and takes what an outlet writes out of a trunk: a subscription's answer is a head and
+/// an [`Unmoored`] pipe then, and has no body.
+#[derive(Clone, Copy, Debug)]
+pub struct Moors;
+
+/// A pipe whose bytes are the rest of an answer; an extension of that. Clones are the same one.
+#[derive(Clone)]
+pub struct Unmoored {
+    piped: Arc<Mutex<Option<Piped>>>,
+    takes_input: bool,
+}
+
+impl Unmoored {
+    fn new(piped: Piped, takes_input: bool) -> Unmoored {
+        Unmoored { piped: Arc::new(Mutex::new(Some(piped))), takes_input }
+    }
+
+    /// Whether the client goes on talking, as that of a WebSocket does.
+    #[must_use]
+    pub fn takes_input(&self) -> bool {
+        self.takes_input
+    }
+
+    /// Has its bytes end up in `trunk`. Nothing where a clone has done so.
+    #[must_use]
+    pub fn moor(&self, trunk: &Trunk) -> Option<Moored> {
+        let piped = self.piped.lock().unwrap_or_else(PoisonError::into_inner).take();
+        piped.map(|Piped { end, rest }| end.moor(trunk, &rest))
+    }
+}
+
+/// The body of an answer that comes another way. How long it is nobody can say.
+struct Elsewhere;
+
+impl http_body::Body for Elsewhere {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
     }
 }
 
@@ -109,6 +158,12 @@ pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Respons
     let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
     let upgrade_matters = switched || head.status == StatusCode::UPGRADE_REQUIRED;
     *response.headers_mut() = if upgrade_matters { head.fields } else { end_to_end(head.fields) };
+    let moors = request.extensions().get::<Moors>().is_some() && request.method() == Method::GET;
+    if moors {
+        response.extensions_mut().insert(Unmoored::new(pipe, switched));
+        *response.body_mut() = Body::new(Elsewhere);
+        return Ok(response);
+    }
     if switched {
         if let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() {
             let held = request.extensions_mut().remove::<Held>();

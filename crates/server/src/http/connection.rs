@@ -78,7 +78,8 @@ impl Connection {
         let peer = Peer { address: client, secure };
         let (open, companions) = Default::default();
         let linger_max = limits.linger_max;
-        let streams = Streams { router: http.router, peer, counted, surplus, limits, open, companions };
+        let streams =
+            Streams { router: http.router, peer, _counted: counted, surplus, limits, open, companions };
         let mut closing = http.closing.clone();
         let outcome = http2::serve(io, streams, first_due, &http.health, &mut closing).await;
         if let Err(error) = outcome {
