@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from frames import DATA, END_STREAM, INITIAL_WINDOW_SIZE, PROTOCOL_ERROR, Http2, frame, window_update
+from frames import DATA, END_STREAM, INITIAL_WINDOW_SIZE, NO_ERROR, PROTOCOL_ERROR, Http2, frame, window_update
 from keys import GUARDED, ORIGIN, token
 from stage import PATIENCE, Tidewire, eventually
 from tunnel import Tunnel
@@ -143,6 +143,19 @@ def test_a_close_is_answered_with_its_code_and_ends_the_stream_alone(server: Tid
         assert end.ended or end.reset is not None
         eventually("the subscription is gone", lambda: sockets(server) == 0)
         http.until_body(beside, b"data: probe\n")
+
+
+def test_a_stream_that_we_have_ended_makes_room_although_its_client_never_ends_its_half(serve) -> None:
+    server = serve(**{"limits.streams_per_connection_max": 1})
+    with Http2(server) as http:
+        for n in range(5):
+            tunnel = Tunnel(http, "/c/x")
+            tunnel.send(said(TEXT, str(n).encode()))
+            assert tunnel.frame() == (TEXT, str(n).encode())
+            tunnel.send(said(CLOSE, struct.pack(">H", 1000)))
+            assert tunnel.close_frame()[0] == 1000
+            http.until("we let go of it", lambda answer=tunnel.answer: answer.reset is not None)
+            assert tunnel.answer.ended and tunnel.answer.reset == NO_ERROR
 
 
 def test_sending_to_several_channels_is_4400(server: Tidewire) -> None:

@@ -81,7 +81,9 @@ impl Connection {
         let streams =
             Streams { router: http.router, peer, _counted: counted, surplus, limits, open, companions };
         let mut closing = http.closing.clone();
-        let outcome = http2::serve(io, streams, first_due, &http.health, &mut closing).await;
+        // Boxed, as what is spoken is: what has been moved into it has its place there, and no second one here.
+        let served = Box::pin(http2::serve(io, streams, first_due, &http.health, &mut closing));
+        let outcome = served.await;
         if let Err(error) = outcome {
             tracing::debug!(%client, %error, "connection broke");
             // Closing over what is unread would reset the connection under what the client was told.

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::{Buf as _, Bytes};
+use futures_util::FutureExt as _;
+use futures_util::future::{AbortHandle, abortable};
 use futures_util::task::AtomicWaker;
 use h2::{RecvStream, SendStream};
 use tidewire_engine::pipes::{Inlet, Moored};
@@ -33,6 +35,8 @@ pub(super) struct Berths {
 struct Stream {
     moored: Moored,
     out: SendStream<Chunk>,
+    /// Ends what carries the other way, of a WebSocket: a client that does not end its half would hold the stream.
+    carrying: Option<AbortHandle>,
     /// Rung when something other than its bytes has come of it.
     bell: Waker,
     _counts: Counts,
@@ -45,12 +49,12 @@ impl Berths {
         let Answered { pipe, stream, inward, counts } = answered;
         let moored = pipe.moor(&self.trunk)?;
         let berth = moored.berth();
-        let inward = inward.map(|stream| Box::pin(carry_in(stream, moored.inlet(), berth)) as Running);
+        let (inward, carrying) = inward.map(|stream| carry_in(stream, moored.inlet(), berth)).unzip();
         if self.streams.len() <= berth.index() {
             self.streams.resize_with(berth.index() + 1, || None);
         }
         let bell = Arc::new(Bell { berth, leavers: self.leavers.clone() }).into();
-        self.streams[berth.index()] = Some(Stream { moored, out: stream, bell, _counts: counts });
+        self.streams[berth.index()] = Some(Stream { moored, out: stream, carrying, bell, _counts: counts });
         self.watch(berth);
         inward
     }
@@ -157,8 +161,21 @@ impl Wake for Bell {
     }
 }
 
-/// Carries what the client of a WebSocket says to its outlet.
-async fn carry_in(mut stream: RecvStream, mut inlet: Inlet, berth: Berth) -> Settled {
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(carrying) = &self.carrying {
+            carrying.abort();
+        }
+    }
+}
+
+/// What carries the words of a WebSocket's client to its outlet, and what ends that.
+fn carry_in(stream: RecvStream, inlet: Inlet, berth: Berth) -> (Running, AbortHandle) {
+    let (carried, carrying) = abortable(carry(stream, inlet, berth));
+    (Box::pin(carried.map(|settled| settled.unwrap_or(Settled::Over))), carrying)
+}
+
+async fn carry(mut stream: RecvStream, mut inlet: Inlet, berth: Berth) -> Settled {
     while let Some(bytes) = stream.data().await {
         let Ok(mut bytes) = bytes else { return Settled::Left(berth) };
         let taken = bytes.len();
