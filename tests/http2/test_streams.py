@@ -252,6 +252,26 @@ def test_s35_what_nobody_reads_stays_within_the_memory_budget(serve: Callable[..
             http.close()
 
 
+def test_s35_a_stream_without_a_window_holds_nothing_of_what_its_neighbours_have_read(server: Tidewire) -> None:
+    """Each message leaves in one piece for all streams of a connection; what waits for one of them is its own part alone."""
+    with unharmed(server, growth_max=24 * MIB), Http2(server, {INITIAL_WINDOW_SIZE: 0}, grants="never") as http:
+        waits = http.request("GET", "/c/small", ("accept", "text/event-stream"))
+        reads = [http.request("GET", "/c/large,small", ("accept", "text/event-stream")) for _ in range(50)]
+        http.send(b"".join(window_update(stream, 1 << 30) for stream in [0, *reads]))
+        for stream in [waits, *reads]:
+            http.head_of(stream)
+        eventually("all have subscribed", lambda: listeners(server, "small") == 51)
+        for n in range(100):
+            at_once = [{"channel": "small", "data": str(n)}, {"channel": "large", "data": "x" * 10_000 + f" {n}."}]
+            assert server.client.post("/v1/publish", json={"messages": at_once}).status_code == 200
+            for stream in reads:
+                http.until_body(stream, f" {n}.".encode())
+            for stream in reads:
+                http.answers[stream].body = b""
+        http.send(window_update(waits, 1 << 30))
+        until_told(http, waits, 99)
+
+
 # Who goes
 
 

@@ -19,6 +19,9 @@ use super::answer::{Answered, Running, Settled};
 use super::chunk::Chunk;
 use super::open::Counts;
 
+/// What a piece that waits may hold in memory, by its own length.
+const HOLDS_MAX: usize = 4;
+
 /// The berths of a connection.
 #[derive(Default)]
 pub(super) struct Berths {
@@ -28,6 +31,8 @@ pub(super) struct Berths {
     /// What was taken out of the trunk last, and how many pieces of it are in frames.
     load: Load,
     done: usize,
+    /// How large it was.
+    taken: usize,
     leavers: Arc<Leavers>,
 }
 
@@ -72,13 +77,14 @@ impl Berths {
                 if piece.count == 0 {
                     self.end(piece.berth);
                 } else {
-                    self.send(piece, bytes);
+                    self.send(piece, self.own(bytes));
                 }
             }
             self.done = 0;
             // Its memory is free again before anybody waits.
             self.load = Load::default();
             let Poll::Ready(load) = self.trunk.poll_take(context) else { return true };
+            self.taken = load.bytes.len();
             self.load = load;
         }
     }
@@ -97,6 +103,12 @@ impl Berths {
         if self.stream(berth).is_some() {
             self.streams[berth.index()] = None;
         }
+    }
+
+    /// Bytes that may wait for a window without holding much else: a slice holds everything that was taken with it, and a
+    /// stream that does not read would have many of them, each with what its neighbours read long ago.
+    fn own(&self, bytes: Bytes) -> Bytes {
+        if bytes.len() * HOLDS_MAX < self.taken { Bytes::copy_from_slice(&bytes) } else { bytes }
     }
 
     fn send(&mut self, piece: Piece, bytes: Bytes) {
