@@ -403,6 +403,13 @@ def test_a_server_does_not_start_without_what_it_was_told_to_show(plainly, autho
     assert "tls." in str(ended.value), "it names the setting"
 
 
+def test_a_binary_without_acme_says_which_feature_to_build_with(plainly, tmp_path) -> None:
+    with pytest.raises(AssertionError, match="tidewire ended with 78") as ended:
+        plainly(**{"tls.acme": "live.example", "tls.acme_cache": tmp_path / "cache"})
+    assert "`tls.acme`" in str(ended.value) and "--features acme" in str(ended.value)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_key_is_shown_to_nobody(plainly, authority) -> None:
     """S49: neither by what it says nor by an answer."""
     pair = authority.issue("localhost")

@@ -239,8 +239,7 @@ fn open_tls(settings: &Settings) -> Result<Option<Tls>, Fatal> {
     if !settings.tls.is_on() {
         return Ok(None);
     }
-    let tls = Tls::open(&settings.tls)
-        .map_err(|unreadable| Fatal::Entrance(Unusable::new(unreadable.key, unreadable)))?;
+    let tls = Tls::open(&settings.tls).map_err(Unusable::from)?;
     tokio::spawn(tls.identities().watch());
     Ok(Some(tls))
 }

@@ -10,6 +10,7 @@ use super::auth::Auth;
 use super::gate;
 use super::namespace::NamespaceSettings;
 use super::settings::{Io, Settings};
+use super::tls::TlsSettings;
 use crate::tls::Identities;
 
 /// Settings that do not go together.
@@ -143,12 +144,19 @@ impl Settings {
                 &["tls.self_signed", "tls.cert"],
                 "`tls.self_signed` makes up a certificate, and `tls.cert` names one: choose",
             );
+        } else if !tls.acme.is_empty() && (certs > 0 || tls.self_signed) {
+            let (other, does) =
+                if certs > 0 { ("tls.cert", "names one") } else { ("tls.self_signed", "makes one up") };
+            found.add(
+                &["tls.acme", other],
+                format!("`tls.acme` asks for a certificate, and `{other}` {does}: choose"),
+            );
         } else if let Err(unreadable) = Identities::read(tls) {
             found.add(&[unreadable.key], unreadable.to_string());
         }
         if tls.is_on() && matches!(self.io, Io::Uring | Io::Epoll) {
             found.add(
-                &["engine.io", "tls.cert", "tls.self_signed"],
+                &["engine.io", "tls.cert", "tls.self_signed", "tls.acme"],
                 "`uring` and `epoll` drive sockets without TLS; with it, tokio does: leave `engine.io` to `auto`",
             );
         }
@@ -189,6 +197,16 @@ impl Settings {
             [("auth.jwks_ca", auth.jwks_ca.is_some()), ("auth.jwks_allow_private", auth.jwks_allow_private)];
         for (key, _) in alone.into_iter().filter(|(_, set)| *set && auth.jwks_url.is_none()) {
             found.add(&[key], format!("`{key}` is without effect while there is no `auth.jwks_url`"));
+        }
+        let tls = &self.tls;
+        let alone = [
+            ("tls.acme_contact", !tls.acme_contact.is_empty()),
+            ("tls.acme_directory", tls.acme_directory != TlsSettings::default().acme_directory),
+            ("tls.acme_cache", tls.acme_cache.is_some()),
+            ("tls.acme_ca", tls.acme_ca.is_some()),
+        ];
+        for (key, _) in alone.into_iter().filter(|(_, set)| *set && tls.acme.is_empty()) {
+            found.add(&[key], format!("`{key}` is without effect while there is no `tls.acme`"));
         }
         found.0
     }

@@ -13,6 +13,7 @@ use tidewire_auth::{Rules, TicketLimits};
 
 use super::auth::Auth;
 use super::settings::Settings;
+use crate::tls::Unreadable;
 
 /// Something under `auth` that reads well and cannot be used: a key that is none, an address that no name has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,12 @@ impl From<JwksError> for Unusable {
     fn from(error: JwksError) -> Unusable {
         let of_file = matches!(error, JwksError::Authorities(_));
         Unusable::new(if of_file { "auth.jwks_ca" } else { "auth.jwks_url" }, error)
+    }
+}
+
+impl From<Unreadable> for Unusable {
+    fn from(error: Unreadable) -> Unusable {
+        Unusable { keys: vec![error.key], why: error.to_string() }
     }
 }
 

@@ -14,7 +14,7 @@ use super::kinds::{
 use super::namespace::{NamespaceSettings, Publishers, SlowReader};
 use super::secret::Secret;
 use super::settings::{Io, Settings};
-use super::tls::Files;
+use super::tls::{AcmeUrl, Files, Mailboxes, Names};
 
 /// One configuration key, of a node or of a namespace.
 #[derive(Debug)]
@@ -151,6 +151,11 @@ keys! {
     "tls.cert", tls.cert: Files, "none", Restart, "Files with certificates in PEM. With them, `listen` speaks TLS.";
     "tls.key", tls.key: Files, "none", Restart, "Files with the private keys of `tls.cert` in PEM, in the same order.";
     "tls.self_signed", tls.self_signed: Boolean, "false", Restart, "Makes up a certificate at start, for development. With it, `listen` speaks TLS.";
+    "tls.acme", tls.acme: Names, "none", Restart, "Names that a certificate is had for from an ACME server, and renewed. With them, `listen` speaks TLS.";
+    "tls.acme_contact", tls.acme_contact: Mailboxes, "none", Restart, "Mail addresses that the ACME server may write to.";
+    "tls.acme_directory", tls.acme_directory: AcmeUrl, "https://acme-v02.api.letsencrypt.org/directory", Restart, "Where the ACME server is.";
+    "tls.acme_cache", tls.acme_cache: Maybe<File>, "none", Restart, "The folder that keeps the account's key and the certificate. `tls.acme` needs one.";
+    "tls.acme_ca", tls.acme_ca: Maybe<File>, "none", Restart, "Certificates in PEM that the ACME server is trusted by, in place of those that this machine trusts.";
     "broker.url", broker.url: Maybe<RedisUrl>, "none", Restart, "Where the Redis is that nodes share. Default: messages are kept in this process, which is the only node.";
     "broker.prefix", broker.prefix: Prefix, "tidewire", Restart, "What keys and Pub/Sub names in Redis begin with.";
     "broker.ca", broker.ca: Maybe<File>, "none", Restart, "Certificates in PEM that a `rediss://` server is trusted by, in place of the public ones.";

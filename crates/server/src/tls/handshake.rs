@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::identity::{Identities, Unreadable};
+use super::identity::{CHALLENGE, Identities, PROTOCOLS, Unreadable};
 use crate::config::TlsSettings;
 use crate::line::Fronted;
 
@@ -44,12 +45,16 @@ impl Tls {
     /// Certificates or keys that cannot be used.
     pub fn open(settings: &TlsSettings) -> Result<Tls, Unreadable> {
         let identities = Arc::new(Identities::read(settings)?);
+        identities.prepare()?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| Unreadable::of("tls.cert", &error))?;
         let mut config = config.with_no_client_auth().with_cert_resolver(identities.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+        if identities.orders() {
+            config.alpn_protocols.push(CHALLENGE.to_vec());
+        }
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| Unreadable::of("tls.cert", &error))?;
         // Each is a write and a few hundred bytes, and one is enough to come back with.
         config.send_tls13_tickets = 1;
@@ -75,6 +80,11 @@ impl Tls {
         session.set_buffer_limit(Some(BUFFER_BYTES_MAX));
         let spoken = match session.alpn_protocol() {
             Some(b"h2") => Spoken::Http2,
+            // The handshake was the answer: nothing else is said (RFC 8737 section 3).
+            Some(CHALLENGE) => {
+                timeout(HANDSHAKE_MAX, stream.shutdown()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+                return Err(io::Error::other("it was a challenge, and is answered"));
+            }
             _ => Spoken::Http1,
         };
         Ok((stream, spoken))

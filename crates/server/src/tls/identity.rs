@@ -14,17 +14,25 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::acme::Acme;
 use super::self_signed;
 use crate::config::TlsSettings;
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// What is spoken here above TLS, best first.
+pub(super) const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// What an ACME server offers, alone, when it looks for the answer to its challenge (RFC 8737 section 6.2).
+pub(super) const CHALLENGE: &[u8] = b"acme-tls/1";
+
 /// What this server shows to clients. Who asks for a name that nobody has gets the first.
 #[derive(Debug)]
 pub struct Identities {
     settings: TlsSettings,
     current: ArcSwap<Vec<Arc<CertifiedKey>>>,
+    acme: Option<Acme>,
 }
 
 /// A certificate or a key that cannot be used, and why.
@@ -55,12 +63,32 @@ impl Identities {
     /// # Errors
     /// What cannot be read, or does not belong together.
     pub fn read(settings: &TlsSettings) -> Result<Identities, Unreadable> {
-        let current = ArcSwap::from_pointee(read_all(settings)?);
-        Ok(Identities { settings: settings.clone(), current })
+        let acme = Acme::open(settings)?;
+        let all = match &acme {
+            Some(acme) => acme.kept().into_iter().collect(),
+            None => read_all(settings)?,
+        };
+        Ok(Identities { settings: settings.clone(), current: ArcSwap::from_pointee(all), acme })
     }
 
-    /// Reads files again whenever they have changed, for as long as somebody polls this.
+    /// Makes what has to be there before anything is ordered.
+    ///
+    /// # Errors
+    /// What cannot be made.
+    pub(super) fn prepare(&self) -> Result<(), Unreadable> {
+        self.acme.as_ref().map_or(Ok(()), Acme::prepare)
+    }
+
+    /// Whether something is ordered, so that somebody may come with a challenge.
+    pub(super) fn orders(&self) -> bool {
+        self.acme.is_some()
+    }
+
+    /// Reads files again whenever they have changed, or orders what is due, for as long as somebody polls this.
     pub async fn watch(self: Arc<Identities>) {
+        if let Some(acme) = &self.acme {
+            return acme.keep(|identity| self.current.store(Arc::new(vec![identity]))).await;
+        }
         let mut seen = stamps(&self.settings);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -83,6 +111,9 @@ impl Identities {
 
 impl ResolvesServerCert for Identities {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(acme) = self.acme.as_ref().filter(|_| is_challenge(&hello)) {
+            return acme.answer(&hello);
+        }
         let all = self.current.load();
         let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
         let named = name.and_then(|name| all.iter().find(|one| is_for(one, &name)));
@@ -90,7 +121,14 @@ impl ResolvesServerCert for Identities {
     }
 }
 
-fn is_for(identity: &CertifiedKey, name: &ServerName<'_>) -> bool {
+/// Whether the handshake will agree on [`CHALLENGE`].
+fn is_challenge(hello: &ClientHello<'_>) -> bool {
+    let offers = |protocol: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|one| one == protocol));
+    offers(CHALLENGE) && !PROTOCOLS.into_iter().any(offers)
+}
+
+/// Whether a certificate is for a name.
+pub(super) fn is_for(identity: &CertifiedKey, name: &ServerName<'_>) -> bool {
     let certificate = identity.cert.first().and_then(|first| ParsedCertificate::try_from(first).ok());
     certificate.is_some_and(|certificate| verify_server_name(&certificate, name).is_ok())
 }
