@@ -62,9 +62,12 @@ ACCESS = ACCESSES[os.environ.get("TIDEWIRE_ACCESS", "dev")]
 class Tidewire:
     """A running server, and the two things tests do most: publish, and poll."""
 
-    def __init__(self, settings: dict[str, object], flags: tuple[str, ...], access: Access = ACCESS) -> None:
-        self.port = free_port()
-        self.secure = "--tls-self-signed" in flags or "tls.cert" in settings
+    def __init__(
+        self, settings: Mapping[str, object], flags: tuple[str, ...], access: Access = ACCESS, port: int | None = None
+    ) -> None:
+        """`port` is for whoever has told others of it already."""
+        self.port = port or free_port()
+        self.secure = "--tls-self-signed" in flags or "tls.cert" in settings or "tls.acme" in settings
         """Whether it speaks TLS, and nothing else."""
         self.url = f"{'https' if self.secure else 'http'}://127.0.0.1:{self.port}"
         self.ws_url = f"{'wss' if self.secure else 'ws'}://127.0.0.1:{self.port}"

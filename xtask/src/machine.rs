@@ -21,6 +21,9 @@ const DEBIAN: &[(&str, &str)] = &[
     ("testssl.sh", "testssl"),
 ];
 
+/// The same for what only `cargo xtask acme` needs: an ACME server, with a DNS that tests can change.
+const ACME_DEBIAN: &[(&str, &str)] = &[("pebble", "pebble-challtestsrv")];
+
 /// The same for the peers that Tidewire is measured beside, and a file that shows that it is there.
 const PEERS_DEBIAN: &[(&str, &str)] = &[
     ("nginx-light", "/usr/sbin/nginx"),
@@ -44,6 +47,16 @@ pub fn debian() -> Result<(), String> {
     if !has_venv.succeeded {
         missing.push("python3-venv");
     }
+    debian_of(&missing)
+}
+
+/// What `tests/acme` needs beside that.
+pub fn acme() -> Result<(), String> {
+    let missing = ACME_DEBIAN.iter().filter(|(_, program)| !installed(program)).map(|(package, _)| *package);
+    debian_of(&missing.collect::<Vec<_>>())
+}
+
+fn debian_of(missing: &[&str]) -> Result<(), String> {
     if missing.is_empty() {
         return Ok(());
     }

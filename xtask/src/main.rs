@@ -1,7 +1,7 @@
 //! The project's chores, one short verb each: `cargo xtask VERB`. CI speaks the same verbs.
 //!
 //! ```text
-//! test         everything below but rolling, scan, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
+//! test         everything below but acme, rolling, scan, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
 //! fmt          rewrites the code as rustfmt has it
 //! lint         rustfmt, clippy and rustdoc without a warning
 //! deny         licences, bans and sources of the dependencies
@@ -12,6 +12,8 @@
 //! epoll        the same against `engine.io=epoll`, without io_uring
 //! conformance  the 517 Autobahn cases, as they are and over HTTP/2
 //! http2        TLS and HTTP/2 from outside: frames, floods, WebSockets on streams, other people's clients
+//! acme         certificates from an ACME server: clippy, unit tests and a binary with that feature, which is built beside the
+//!              others in target/acme, against Debian's pebble; minutes
 //! scan         every check of testssl.sh, and waits of the default length; minutes
 //! proxies      a real nginx and a real HAProxy in front
 //! hostile      clients that mean harm: sieges of seconds, and what brought other servers down
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
             tier::with_binary(|| tier::in_turn([Tier::conformance(), Tier::conformance_http2()]))
         }
         "http2" => tier::with_binary(|| tier::in_turn([Tier::http2()])),
+        "acme" => tier::acme(),
         "scan" => tier::with_binary(|| tier::in_turn([Tier::scan()])),
         "proxies" => tier::with_binary(|| tier::in_turn([Tier::proxies()])),
         "hostile" => tier::with_binary(|| tier::in_turn([Tier::hostile()])),
@@ -113,4 +116,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | epoll | conformance | http2 | scan | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | bench | fuzz";

@@ -1,5 +1,6 @@
 //! Tiers: what is run, in which order, and what beside what. The quickest to fail comes first.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::Instant;
@@ -70,6 +71,20 @@ pub fn with_binary(tiers: impl FnOnce() -> Tally) -> Tally {
     total
 }
 
+/// What is only there with the feature `acme`. It is left out of [`everything`], since it has all be built twice.
+pub fn acme() -> Tally {
+    let mut total = in_turn([Tier::clippy_acme(), Tier::unit_acme()]);
+    let built = Tier::release_acme().run();
+    let is_built = built.failed == 0;
+    total += built;
+    if is_built {
+        total += Tier::acme().run();
+    } else {
+        println!("there is no binary to look at; its tests were not run");
+    }
+    total
+}
+
 /// Runs tiers one after another. A failure does not keep the rest from being tried.
 pub fn in_turn(tiers: impl IntoIterator<Item = Tier>) -> Tally {
     let mut total = Tally::default();
@@ -112,6 +127,11 @@ pub fn fuzz(seconds: &str) -> Tally {
     total
 }
 
+/// Where what has the feature `acme` is built.
+fn acme_target() -> PathBuf {
+    run::target().join("acme")
+}
+
 /// The names of the binary targets in cargo's metadata, which is JSON of a shape that does not change.
 fn binaries(metadata: &str) -> Vec<String> {
     let targets = metadata.split("\"kind\":[\"bin\"]").skip(1);
@@ -128,6 +148,35 @@ impl Tier {
     /// No warning from rustc or clippy, tests and benches included.
     pub fn clippy() -> Tier {
         Tier::cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    }
+
+    /// The same for the code behind the feature `acme`.
+    fn clippy_acme() -> Tier {
+        let clippy =
+            &["clippy", "--package=tidewire", "--package=tidewire-server", "--features=tidewire/acme"];
+        Tier::cargo_acme("clippy acme", clippy).with(&["--all-targets", "--", "-D", "warnings"])
+    }
+
+    /// The server's own tests with it.
+    fn unit_acme() -> Tier {
+        Tier::cargo_acme("unit acme", &["test", "--package=tidewire-server", "--features=acme"])
+    }
+
+    /// The binary with it.
+    fn release_acme() -> Tier {
+        Tier::cargo_acme("release acme", &["build", "--release", "--package=tidewire", "--features=acme"])
+    }
+
+    /// Certificates from an ACME server that runs here.
+    fn acme() -> Tier {
+        Tier::new("acme", || {
+            machine::acme()?;
+            let Ready::Run(mut pytest) = (Tier::pytest("acme", "tests/acme").command)()? else {
+                return Ok(Ready::Skip("there is no tests/acme"));
+            };
+            pytest.env("TIDEWIRE_BIN", acme_target().join("release/tidewire"));
+            Ok(Ready::Run(pytest))
+        })
     }
 
     /// The documentation builds, and its links lead somewhere.
@@ -319,6 +368,15 @@ impl Tier {
 
     fn cargo(name: &'static str, arguments: &'static [&'static str]) -> Tier {
         Tier::new(name, move || Ok(Ready::Run(run::command("cargo", arguments))))
+    }
+
+    /// In a folder of its own: other features would have everything built anew each time.
+    fn cargo_acme(name: &'static str, arguments: &'static [&'static str]) -> Tier {
+        Tier::new(name, move || {
+            let mut cargo = run::command("cargo", arguments);
+            cargo.env("CARGO_TARGET_DIR", acme_target());
+            Ok(Ready::Run(cargo))
+        })
     }
 
     fn node(name: &'static str, folder: &'static str) -> Tier {
