@@ -39,7 +39,7 @@ impl fmt::Debug for Credential<'_> {
 /// |---|---|
 /// | subscribing | `Authorization`, ticket, cookie, query |
 /// | buying a ticket | `Authorization`, cookie |
-/// | publishing, the control API | `Authorization` |
+/// | publishing, the control API, presence | `Authorization` |
 /// | a page | none |
 ///
 /// A cookie comes by itself, so it gives way to what was said on purpose. What was said on purpose has to be one
@@ -59,7 +59,7 @@ pub(crate) fn presented<'a>(
         }
         Action::Ticket => (None, None),
         // Nothing that a page can make a browser send (S9).
-        Action::Publish | Action::Control => return Ok(bearer.map(Credential::Bearer)),
+        Action::Publish | Action::Control | Action::Presence => return Ok(bearer.map(Credential::Bearer)),
         Action::Page => return Ok(None),
     };
     if bearer.is_some() && ticket.is_some() {
@@ -88,7 +88,7 @@ pub(crate) fn presented<'a>(
 /// What is said, to developers, to who shows nothing that counts.
 pub(crate) fn missing(asked: &Asked<'_>, settings: &Settings) -> &'static str {
     match asked.action {
-        Action::Publish | Action::Control if asked.authorization.is_none() => {
+        Action::Publish | Action::Control | Action::Presence if asked.authorization.is_none() => {
             "publishing and the control API take credentials from Authorization alone: send Authorization: Bearer \
              with a token or an API key"
         }
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn s9_publishing_looks_at_nothing_that_a_browser_adds_by_itself() {
-        for action in [Action::Publish, Action::Control] {
+        for action in [Action::Publish, Action::Control, Action::Presence] {
             assert_eq!(of(&everything(action)), Ok(Some(Credential::Bearer("b"))));
             assert_eq!(of(&Asked { authorization: None, ..everything(action) }), Ok(None));
         }
@@ -222,7 +222,7 @@ mod tests {
             let off = Settings { query_token: false, ..settings() };
             assert_eq!(presented(&query(action), &off), Ok(None));
         }
-        for action in [POLL, Action::Ticket, Action::Publish, Action::Control] {
+        for action in [POLL, Action::Ticket, Action::Publish, Action::Control, Action::Presence] {
             assert_eq!(of(&query(action)), Ok(None), "{action:?}");
         }
     }

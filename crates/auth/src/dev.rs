@@ -87,12 +87,13 @@ mod tests {
     use tidewire_hub::grant::Action;
     use tidewire_hub::reason::Reason;
 
-    const ACTIONS: [Action; 7] = [
+    const ACTIONS: [Action; 8] = [
         Action::Subscribe(Transport::Sse),
         Action::Subscribe(Transport::Ws),
         Action::Subscribe(Transport::Poll),
         Action::Publish,
         Action::Control,
+        Action::Presence,
         Action::Ticket,
         Action::Page,
     ];

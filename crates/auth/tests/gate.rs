@@ -65,7 +65,7 @@ fn s17_every_401_is_the_same_outside_dev_mode() {
     ];
     let same = Denied { forged: true, ..Denied::new(Reason::Unauthorized) };
     for authorization in &wrong {
-        for action in [SSE, WS, POLL, Action::Publish, Action::Control, Action::Ticket] {
+        for action in [SSE, WS, POLL, Action::Publish, Action::Control, Action::Presence, Action::Ticket] {
             assert_eq!(bench.admit(&bearer(action, authorization)).unwrap_err(), same, "{authorization}");
         }
     }
@@ -106,7 +106,7 @@ fn s12_in_dev_mode_a_refusal_tells_of_a_key_whose_name_is_none() {
 #[test]
 fn s38_who_brings_nothing_has_forged_nothing() {
     let bench = Bench::new();
-    for action in [SSE, WS, POLL, Action::Publish, Action::Control, Action::Ticket] {
+    for action in [SSE, WS, POLL, Action::Publish, Action::Control, Action::Presence, Action::Ticket] {
         let denied = bench.admit(&asked(action)).unwrap_err();
         assert_eq!(denied, Denied::new(Reason::Unauthorized), "{action:?}");
     }
@@ -148,7 +148,7 @@ fn s50_an_api_key_counts_in_authorization_and_nowhere_else() {
     let bench = Bench::with(settings);
     let key = bench.key.reveal();
     let (header, cookie) = (format!("Bearer {key}"), format!("token={key}"));
-    for action in [SSE, WS, POLL, Action::Publish, Action::Control, Action::Ticket] {
+    for action in [SSE, WS, POLL, Action::Publish, Action::Control, Action::Presence, Action::Ticket] {
         let grant = bench.enter(&bearer(action, &header)).unwrap();
         assert_eq!(grant.holder, Holder::Key("shop".into()));
         assert!(grant.admin && grant.ends_at_ms.is_none());
@@ -173,7 +173,9 @@ fn s50_the_control_api_needs_the_admin_scope_which_no_token_has() {
         let denied = bench.admit(&bearer(Action::Control, authorization)).unwrap_err();
         assert_eq!(denied.reason, Reason::Forbidden);
         assert!(denied.detail.unwrap().contains("scope `admin`") && !denied.forged);
-        assert!(bench.enter(&bearer(Action::Publish, authorization)).is_ok());
+        for action in [Action::Publish, Action::Presence] {
+            assert!(bench.enter(&bearer(action, authorization)).is_ok(), "{action:?}");
+        }
     }
 }
 

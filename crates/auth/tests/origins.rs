@@ -248,7 +248,7 @@ fn s9_a_publish_takes_no_cookie_and_no_page_that_is_not_listed() {
     let bench = Bench::with_cookie();
     let token = bench.token("alice");
     let (cookie, bearer) = (format!("token={token}"), format!("Bearer {token}"));
-    for action in [Action::Publish, Action::Control] {
+    for action in [Action::Publish, Action::Control, Action::Presence] {
         let ambient = Asked {
             origin: Some(PAGE),
             fetch_site: Some("same-origin"),

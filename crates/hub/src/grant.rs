@@ -194,6 +194,8 @@ pub enum Action {
     Publish,
     /// To use the control API.
     Control,
+    /// To be told who is connected.
+    Presence,
     /// To exchange a token for a ticket.
     Ticket,
     /// To see a page, or what a page may ask.

@@ -158,6 +158,15 @@ def test_s27_presence_needs_a_right_of_its_own(chat):
             assert deaf.until(b"\n\n").startswith(b"data: mark\n"), "nothing came before it"
 
 
+def test_a_token_that_may_see_a_channels_presence_needs_no_api_key(chat):
+    alice = as_one(chat, "alice")
+    with stream(as_one(chat, "bob")):
+        answer = chat.client.get("/v1/channels/chat:1/presence", headers=dict(alice.credentials))
+    assert answer.status_code == 200, answer.text
+    assert [member["subject"] for member in answer.json()["members"]] == ["bob"]
+    assert chat.client.get("/v1/channels", headers=dict(alice.credentials)).status_code == 403
+
+
 def test_where_no_presence_is_kept_it_cannot_be_asked_for(chat):
     answer = chat.client.get("/v1/channels/news/presence")
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")

@@ -28,8 +28,8 @@ pub const WS: Action = Action::Subscribe(Transport::Ws);
 pub const POLL: Action = Action::Subscribe(Transport::Poll);
 
 /// Every way in that a browser has (S1).
-pub const ACTIONS: [Action; 7] =
-    [SSE, WS, POLL, Action::Publish, Action::Control, Action::Ticket, Action::Page];
+pub const ACTIONS: [Action; 8] =
+    [SSE, WS, POLL, Action::Publish, Action::Control, Action::Presence, Action::Ticket, Action::Page];
 
 pub const START: Now = Now { monotonic_ms: 5_000, wall_ms: 1_700_000_000_000 };
 

@@ -108,6 +108,10 @@ fn action(request: &Request) -> Action {
         Method::OPTIONS => Action::Page,
         Method::POST if path.starts_with("/c/") || path == "/v1/publish" => Action::Publish,
         Method::POST if path == "/v1/tickets" => Action::Ticket,
+        // The one address below /v1/channels that those ask who are on a channel.
+        Method::GET | Method::HEAD if path.starts_with("/v1/channels/") && path.ends_with("/presence") => {
+            Action::Presence
+        }
         _ if path.starts_with("/v1/") => Action::Control,
         _ => Action::Page,
     }
