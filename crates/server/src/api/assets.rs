@@ -18,6 +18,11 @@ struct Demo;
 #[folder = "inspector"]
 struct Inspector;
 
+/// The browser client as `clients/js/build.mjs` wrote it (decision 23).
+#[derive(RustEmbed)]
+#[folder = "../../clients/js/dist"]
+struct Client;
+
 /// No inline script, no inline style, nothing from elsewhere (security rule S51).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
                       img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
@@ -46,6 +51,22 @@ pub(super) async fn inspector_file(
     headers: HeaderMap,
 ) -> Response<Body> {
     serve::<Inspector>(name(&file), &headers)
+}
+
+/// `GET /client.js`: what pages of other origins load too, and what an application may load on every page of its own.
+pub(super) async fn client(headers: HeaderMap) -> Response<Body> {
+    let mut response = serve::<Client>("client.js", &headers);
+    let fields = response.headers_mut();
+    // With an origin the answer names it, and a cache must not give one to the other.
+    fields.insert(header::VARY, HeaderValue::from_static("Origin"));
+    // A page that isolates itself (`Cross-Origin-Embedder-Policy`) asks for this to be said.
+    fields.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+    // An older one speaks the same protocol. So a page need not ask on every visit; after an update it does within a day.
+    fields.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=600, stale-while-revalidate=86400"),
+    );
+    response
 }
 
 /// The name in the path; none where it cannot be decoded, which axum would say in its own words.

@@ -42,7 +42,8 @@ pub fn router(parts: Parts, admin: bool) -> Router {
         .route("/v1/channels", get(control::channels))
         .route("/v1/channels/{channel}/history", get(control::history))
         .route("/v1/channels/{channel}/presence", get(control::presence))
-        .route("/inspector/{file}", get(assets::inspector_file));
+        .route("/inspector/{file}", get(assets::inspector_file))
+        .route("/client.js", get(assets::client));
     if parts.demo {
         routes = routes.route("/", get(assets::demo_page)).route("/demo/{file}", get(assets::demo_file));
     }
