@@ -117,6 +117,20 @@ pub fn npm(folder: &str) -> Result<(), String> {
     fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
 }
 
+/// The npm packages of `folder`, exactly as its lock file has them. That one names no registry, by its `.npmrc`.
+pub fn npm_locked(folder: &str) -> Result<(), String> {
+    let folder = run::repository().join(folder);
+    let wanted = read(&folder.join("package-lock.json"))?;
+    let stamp = folder.join("node_modules/.installed.json");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    // No scripts: everything that is needed comes built.
+    let npm = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
+    install("npm ci", node("npm", &npm)?.current_dir(&folder))?;
+    fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
+}
+
 /// What the peers of `benches/peers` need, and Node in front of the `PATH` of whoever measures them. What cannot be had is
 /// said, and is a row of the report that says so too; only without Node is there nothing to add.
 pub fn peers() -> Result<Command, String> {

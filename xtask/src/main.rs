@@ -27,6 +27,7 @@
 //! costs        what a delivery costs in system calls and instructions
 //! api          the HTTP surface against docs/openapi.yaml, by schemathesis
 //! browser      Chromium's own EventSource and WebSocket
+//! client       the browser client: its own tests, and Chromium with servers and networks that fail
 //! bench [...]  Tidewire beside the floor; prints figures, gates nothing on time
 //! bench peers [...]  Tidewire beside nchan, uWebSockets, Socket.IO and others, which it installs; writes docs/benchmarks.md
 //! fuzz [SECONDS]  every fuzz target for so long
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
         }),
         "api" => tier::with_binary(|| tier::in_turn([Tier::api()])),
         "browser" => tier::with_binary(|| tier::in_turn([Tier::browser()])),
+        "client" => tier::with_binary(|| tier::in_turn([Tier::client()])),
         unknown => {
             eprintln!("there is no verb `{unknown}`\n{USAGE}");
             return ExitCode::from(2);
@@ -116,4 +118,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | client | bench | fuzz";

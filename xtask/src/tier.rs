@@ -39,7 +39,7 @@ pub fn everything() -> Tally {
     total += with_binary(|| {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
         total += in_turn([Tier::sim_redis(SEEDS), Tier::mutants(), Tier::mutants_redis()]);
-        total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser()]);
+        total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser(), Tier::client()]);
         total += in_turn([Tier::http2(), Tier::conformance_http2()]);
         total += in_turn([
             Tier::hostile(),
@@ -346,6 +346,17 @@ impl Tier {
         Tier::node("browser", "tests/browser")
     }
 
+    /// The browser client: in a world of the tests' own, and in Chromium against servers and networks that fail.
+    pub fn client() -> Tier {
+        Tier::new("client", || {
+            machine::debian()?;
+            machine::npm_locked("clients/js")?;
+            // Its pages are tabs of the tests next door.
+            machine::npm("tests/browser")?;
+            node_tests("clients/js")
+        })
+    }
+
     /// The same tests against a server whose sockets are hyper's, as they are wherever there is no epoll.
     pub fn on_tokio(self, name: &'static str) -> Tier {
         self.flagged(name, "--set engine.io=tokio")
@@ -383,13 +394,7 @@ impl Tier {
         Tier::new(name, move || {
             machine::debian()?;
             machine::npm(folder)?;
-            // One file at a time: these tests have deadlines, and two machines' worth of processes would share two cores.
-            // Node 20 may spin for ever while it frees its handles at the end of a file whose tests have all passed, hence
-            // the forced exit.
-            let test = ["--test", "--test-force-exit", "--test-reporter=spec", "--test-concurrency=1"];
-            let mut node = machine::node("node", &test)?;
-            node.current_dir(run::repository().join(folder));
-            Ok(Ready::Run(node))
+            node_tests(folder)
         })
     }
 
@@ -441,6 +446,17 @@ impl Tier {
         println!("{:<12} {tally} in {:.1} s", self.name, began.elapsed().as_secs_f32());
         tally
     }
+}
+
+/// Node's own runner, over the test files of `folder`.
+fn node_tests(folder: &str) -> Result<Ready, String> {
+    // One file at a time: these tests have deadlines, and two machines' worth of processes would share two cores.
+    // Node 20 may spin for ever while it frees its handles at the end of a file whose tests have all passed, hence
+    // the forced exit.
+    let test = ["--test", "--test-force-exit", "--test-reporter=spec", "--test-concurrency=1"];
+    let mut node = machine::node("node", &test)?;
+    node.current_dir(run::repository().join(folder));
+    Ok(Ready::Run(node))
 }
 
 #[cfg(test)]
