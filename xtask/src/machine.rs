@@ -103,6 +103,14 @@ pub fn node(program: &str, arguments: &[&str]) -> Result<Command, String> {
     Ok(command)
 }
 
+/// Has `command` find the Node that npm is run with, where that is not the machine's own.
+pub fn put_node_first(command: &mut Command) -> Result<(), String> {
+    if let Some((_, Some(path))) = node("npm", &[])?.get_envs().find(|(name, _)| *name == "PATH") {
+        command.env("PATH", path);
+    }
+    Ok(())
+}
+
 /// The npm packages of `folder`, at exactly the versions of its `package.json`, without a lock file: that would hold
 /// the address of whoever's registry was asked.
 pub fn npm(folder: &str) -> Result<(), String> {
@@ -180,10 +188,7 @@ pub fn peers() -> Result<Command, String> {
     install("axum peer", cargo.arg(folder.join("axum"))).unwrap_or_else(|error| eprintln!("{error}"));
     let bench = ["run", "--release", "--package", "tidewire-benches", "--", "peers"];
     let mut command = run::command("cargo", &bench);
-    // The one that npm was run with.
-    if let Some((_, Some(path))) = node("npm", &[])?.get_envs().find(|(name, _)| *name == "PATH") {
-        command.env("PATH", path);
-    }
+    put_node_first(&mut command)?;
     Ok(command)
 }
 

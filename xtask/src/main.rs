@@ -10,6 +10,7 @@
 //! e2e          npm's eventsource and ws, curl, the README; Python's clients and raw sockets
 //! tokio        the same against `engine.io=tokio`
 //! epoll        the same against `engine.io=epoll`, without io_uring
+//! examples     the programs of examples/, in every language that this machine has
 //! conformance  the 517 Autobahn cases, as they are and over HTTP/2
 //! http2        TLS and HTTP/2 from outside: frames, floods, WebSockets on streams, other people's clients
 //! acme         certificates from an ACME server: clippy, unit tests and a binary with that feature, which is built beside the
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
             tier::in_turn([Tier::sim(seeds), Tier::mutants(), Tier::sim_redis(seeds), Tier::mutants_redis()])
         }
         "e2e" => tier::with_binary(|| tier::in_turn([Tier::e2e(), Tier::python()])),
+        "examples" => tier::with_binary(|| tier::in_turn([Tier::examples()])),
         "tokio" => tier::with_binary(|| {
             tier::in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")])
         }),
@@ -118,4 +120,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | client | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | client | bench | fuzz";

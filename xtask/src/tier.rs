@@ -39,7 +39,14 @@ pub fn everything() -> Tally {
     total += with_binary(|| {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
         total += in_turn([Tier::sim_redis(SEEDS), Tier::mutants(), Tier::mutants_redis()]);
-        total += in_turn([Tier::e2e(), Tier::python(), Tier::proxies(), Tier::browser(), Tier::client()]);
+        total += in_turn([
+            Tier::e2e(),
+            Tier::python(),
+            Tier::examples(),
+            Tier::proxies(),
+            Tier::browser(),
+            Tier::client(),
+        ]);
         total += in_turn([Tier::http2(), Tier::conformance_http2()]);
         total += in_turn([
             Tier::hostile(),
@@ -260,6 +267,19 @@ impl Tier {
     /// Python's clients, and bytes that no client would send.
     pub fn python() -> Tier {
         Tier::pytest("python", "tests/e2e/python")
+    }
+
+    /// Every program of `examples`, against a server that lets nobody in without a key.
+    pub fn examples() -> Tier {
+        let pytest = Tier::pytest("examples", "tests/examples");
+        Tier::new(pytest.name, move || {
+            machine::npm("examples/ioredis")?;
+            let mut ready = (pytest.command)()?;
+            if let Ready::Run(command) = &mut ready {
+                machine::put_node_first(command)?;
+            }
+            Ok(ready)
+        })
     }
 
     /// TLS and HTTP/2: frames that no client would send, floods, WebSockets on streams, and what others make of it.
