@@ -82,8 +82,8 @@ impl fmt::Debug for Flag {
     }
 }
 
-/// Environment variables of the command line's own, which are no settings of a server.
-const NOT_SETTINGS: [&str; 3] = ["TIDEWIRE_URL", "TIDEWIRE_TOKEN", "TIDEWIRE_CONFIG"];
+/// Environment variables of the command line's own and of programs that publish, which are no settings of a server.
+const NOT_SETTINGS: [&str; 4] = ["TIDEWIRE_URL", "TIDEWIRE_TOKEN", "TIDEWIRE_API_KEY", "TIDEWIRE_CONFIG"];
 
 /// What a name ends in that holds the name of a file in place of the value.
 const IN_A_FILE: &str = "_file";

@@ -165,6 +165,7 @@ fn the_variables_of_the_command_line_and_of_strangers_are_left_alone() {
     for name in [
         "TIDEWIRE_URL",
         "TIDEWIRE_TOKEN",
+        "TIDEWIRE_API_KEY",
         "TIDEWIRE_BIN",
         "TIDEWIRE_SERVICE_HOST",
         "TIDEWIRE_SERVICE_PORT",
