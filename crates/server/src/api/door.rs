@@ -109,12 +109,16 @@ fn action(request: &Request) -> Action {
         Method::POST if path.starts_with("/c/") || path == "/v1/publish" => Action::Publish,
         Method::POST if path == "/v1/tickets" => Action::Ticket,
         // The one address below /v1/channels that those ask who are on a channel.
-        Method::GET | Method::HEAD if path.starts_with("/v1/channels/") && path.ends_with("/presence") => {
-            Action::Presence
-        }
+        Method::GET | Method::HEAD if is_presence(path) => Action::Presence,
         _ if path.starts_with("/v1/") => Action::Control,
         _ => Action::Page,
     }
+}
+
+/// Whether this is `/v1/channels/{channel}/presence`, and not a channel of that name.
+fn is_presence(path: &str) -> bool {
+    let channel = path.strip_prefix("/v1/channels/").and_then(|rest| rest.strip_suffix("/presence"));
+    channel.is_some_and(|channel| !channel.is_empty() && !channel.contains('/'))
 }
 
 /// Adds what depends on who asked. Only an origin that the gate has just let in is ever named (S7).
@@ -161,4 +165,17 @@ fn preflight(path: &str) -> Response<Body> {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s50_presence_is_asked_of_one_channel_and_everything_beside_it_is_the_control_api() {
+        assert!(is_presence("/v1/channels/room:1/presence") && is_presence("/v1/channels/presence/presence"));
+        for path in ["/v1/channels/presence", "/v1/channels//presence", "/v1/channels/a/history/presence"] {
+            assert!(!is_presence(path), "{path}");
+        }
+    }
 }
