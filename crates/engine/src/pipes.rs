@@ -1,6 +1,6 @@
 //! Pipes in memory: the same shard for connections that the API server holds.
 //!
-//! A subscription may arrive on a connection that hyper already reads, over TLS, or on a system without epoll. It is
+//! A subscription may arrive on a connection that the API server already reads, over TLS, or on a system without epoll. It is
 //! served through a pipe, so that there is one code path for streams: what a socket would carry, a pipe carries.
 
 use std::collections::VecDeque;

@@ -1,5 +1,7 @@
 //! Trunks: many pipes that end in one mailbox.
 //!
+//! What waits here is bounded pipe by pipe: each has as much room as it had in memory of its own, and takes no more.
+//!
 //! The streams of an HTTP/2 connection are read by one task. A message for a hundred of them is left in one place, under one
 //! lock, and wakes that task once:
 //!

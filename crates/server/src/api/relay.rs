@@ -1,16 +1,16 @@
-//! Subscriptions on a connection that hyper holds: relayed through a pipe to an outlet, which speaks for itself.
+//! Subscriptions on a connection that the API server holds: relayed through a pipe to an outlet, which speaks for itself.
 //!
 //! A browser that loaded a page opens its EventSource on the same connection, a proxy keeps its upstream connections,
 //! and not every system has epoll. All of them meet the same shard code as a socket of the engine does:
 //!
 //! ```text
-//! hyper's request --> head as bytes --> pipe --> shard
-//! hyper's response <-- head parsed  <-- pipe <-- shard       the rest is the body, or a WebSocket's bytes
+//! request  --> head as bytes --> pipe --> shard
+//! response <-- head parsed   <-- pipe <-- shard       the rest is the body, or a WebSocket's bytes
 //! ```
 //!
 //! Over HTTP/2 the rest does not come this way: its pipe is moored at the connection's trunk.
 //!
-//! Streams and polls are asked for in HTTP/1.0, so that the shard ends their bodies by closing and hyper frames them.
+//! Streams and polls are asked for in HTTP/1.0, so that the shard ends their bodies by closing, and whoever writes the answer frames them.
 
 use std::any::Any;
 use std::convert::Infallible;

@@ -1,12 +1,12 @@
 //! The guard below HTTP/2: it counts what costs a client nothing and us something, sees to it that a beginning has an
 //! end, and tells who does not keep to that why the connection ends (security rules S33 and S34).
 //!
-//! hyper and the `h2` crate have bounds of their own for streams that are opened and reset; what they leave is frames that
+//! The `h2` crate has bounds of its own for streams that are opened and reset; what it leaves is frames that
 //! are cheap to send and mean nothing. This follows frames as they pass, both ways, and looks at their heads alone:
 //!
 //! ```text
-//! client ──▶ 24 bytes of preface ──▶ head, payload, head, payload … ──▶ hyper
-//! client ◀── head, payload, head, payload … ◀── hyper            GOAWAY goes out between two frames
+//! client ──▶ 24 bytes of preface ──▶ head, payload, head, payload … ──▶ h2
+//! client ◀── head, payload, head, payload … ◀── h2               GOAWAY goes out between two frames
 //! ```
 
 use std::future::Future as _;
@@ -234,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Calm<S> {
     fn poll_tell(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let State::Telling(code, told) = self.state {
             if self.outward.left() > 0 {
-                // hyper has the rest of it, and comes by.
+                // `h2` has the rest of it, and comes by.
                 return Poll::Pending;
             }
             let mut goaway = GOAWAY;

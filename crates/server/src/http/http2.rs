@@ -2,7 +2,7 @@
 //! in streams (RFC 8441).
 //!
 //! One task has a connection to itself: what outlets write for its streams waits in one trunk, goes into frames together, and
-//! leaves together. That is why this drives `h2` and not hyper, whose streams each wait and write for themselves (decision 21).
+//! leaves together. That is why this drives `h2` and not hyper, whose streams each wait and write for themselves (decision 24).
 //!
 //! ```text
 //! client ── calm ── h2 ──▶ request ──▶ answer ──▶ api
@@ -54,7 +54,8 @@ const RESET_BEFORE_SEEN_MAX: usize = 20;
 /// Streams that a client may make us reset.
 const RESET_BY_US_MAX: usize = 128;
 
-/// What a stream's client has not made room for, and we hold.
+/// What the client of a stream has not made room for, and we hold, of an answer that no outlet writes. What outlets write has the
+/// bound of their pipes.
 const STREAM_SEND_BYTES_MAX: usize = 64 << 10;
 
 /// What a client may send on a stream before it is read; a body has bounds of its own.

@@ -2,9 +2,9 @@
 //! engine, or TLS.
 //!
 //! ```text
-//!                                                          ┌─ HTTP/1.1 ─ guard (S42 framing, S33 deadlines, orderly end) ─┐
-//! socket ─ introduction (S41, where a proxy makes one) ─ TLS                                                            hyper ─ api
-//!                                                          └─ HTTP/2 ─── calm (S34 floods, S33 deadlines) ────────────────┘
+//!                                                          ┌─ HTTP/1.1 ─ guard (S42 framing, S33 deadlines, orderly end) ─ hyper ─┐
+//! socket ─ introduction (S41, where a proxy makes one) ─ TLS                                                                      api
+//!                                                          └─ HTTP/2 ─── calm (S34 floods, S33 deadlines) ──────────────── h2 ────┘
 //! ```
 
 mod calm;

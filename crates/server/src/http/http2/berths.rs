@@ -146,6 +146,7 @@ impl Berths {
 /// Streams that shall be looked at.
 #[derive(Default)]
 struct Leavers {
+    /// At most one entry for each stream between two looks: `h2` wakes a waker once, and it is given again by a look.
     berths: Mutex<Vec<Berth>>,
     driver: AtomicWaker,
 }
