@@ -16,6 +16,9 @@ PROMISED_S = 3.0
 BARRIER_S = 6.0
 """Longer than a barrier holds before it gives up waiting (R13)."""
 
+KEPT = 20_000
+"""More than the fastest machine publishes while a node is deaf: what has been trimmed meanwhile is a gap, and rightly so."""
+
 
 @pytest.fixture
 def relay(redis) -> Iterator[Relay]:
@@ -27,7 +30,8 @@ def relay(redis) -> Iterator[Relay]:
 @pytest.fixture
 def nodes(serve, redis, relay):
     """One node whose way to Redis may be cut, and one whose may not."""
-    return [serve(**{"broker.url": f"redis://127.0.0.1:{port}"}) for port in (relay.port, redis.port)]
+    kept = {"history.messages_max": KEPT}
+    return [serve(**{"broker.url": f"redis://127.0.0.1:{port}"} | kept) for port in (relay.port, redis.port)]
 
 
 def test_f10_a_deaf_link_is_given_up_within_three_seconds_and_what_it_swallowed_is_read_again(nodes, relay):
