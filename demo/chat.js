@@ -4,9 +4,9 @@
 // reading the newest messages anew and then joins with the cursor of that answer: nothing falls between the two, and
 // nothing has to be told apart from what is already on the screen.
 
-import { Backoff } from "./backoff.js";
-import { clock } from "./format.js";
-import { showState } from "./state.js";
+import { Backoff } from "./kit/backoff.js";
+import { clock } from "./kit/format.js";
+import { showState } from "./kit/state.js";
 
 const CHANNEL = "demo:chat";
 const HISTORY = 50;

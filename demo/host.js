@@ -1,9 +1,9 @@
 // The host panel: what the server measures of its machine, drawn as it arrives.
 
-import { Chart, SPAN_MS } from "./chart.js";
-import { clock, percent, rate, share } from "./format.js";
-import { showState } from "./state.js";
-import { follow } from "./stream.js";
+import { Chart, SPAN_MS } from "./kit/chart.js";
+import { clock, percent, rate, share } from "./kit/format.js";
+import { showState } from "./kit/state.js";
+import { follow } from "./kit/stream.js";
 
 const GAPS = {
   trimmed: "history does not reach that far back",

@@ -84,7 +84,7 @@ class Tidewire:
 
     def start(self) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEWIRE_")}
-        environment = {**inherited, **self._environment}
+        environment = {**inherited, "XDG_STATE_HOME": self._folder.name, **self._environment}
         with self._said.open("ab") as said:
             self.process = subprocess.Popen(
                 self._command,

@@ -20,6 +20,10 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod crowd;
+#[cfg(feature = "demo")]
+pub mod demo;
+#[cfg(not(feature = "demo"))]
+#[path = "no_demo.rs"]
 pub mod demo;
 pub mod drain;
 pub mod entrance;

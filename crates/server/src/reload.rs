@@ -9,6 +9,7 @@ use tidewire_hub::limits::Limits;
 use crate::census;
 use crate::config::{Change, ConfigError, Resolved, Settings};
 use crate::control::Plane;
+use crate::demo;
 use crate::entrance::{Entrance, Unusable};
 use crate::node::Node;
 
@@ -61,7 +62,10 @@ impl Reloader {
     }
 
     fn try_reload(&mut self, surroundings: &dyn Surroundings) -> Result<Vec<Change>, Refused> {
-        let Resolved { settings: new, warnings, .. } = surroundings.read()?;
+        let Resolved { settings: mut new, warnings, .. } = surroundings.read()?;
+        if new.demo {
+            demo::furnish(&mut new);
+        }
         let (next, changes) = self.settings.reload(&new)?;
         surroundings.log(&next)?;
         // The last that can fail, and it changes all or nothing.

@@ -99,6 +99,11 @@ pub fn run(settings: &Settings, surroundings: &dyn Surroundings) -> Result<Endin
 }
 
 async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<Ending, Fatal> {
+    let mut furnished = settings.clone();
+    if settings.demo {
+        demo::furnish(&mut furnished);
+    }
+    let settings = &furnished;
     let mut signals = Signals::listen()?;
     let limits = Arc::new(settings.limits.clone());
 
@@ -170,11 +175,12 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         None => metrics,
     });
     let pipes = pipes.run_pipes(control.clone(), &share)?;
-    let parts = Parts { node: node.clone(), pipes, metrics, demo: settings.demo };
+    let parts = Parts { node: node.clone(), pipes, metrics };
+    let demo = settings.demo.then(|| demo::start(settings, &node));
     let (closing, closes) = watch::channel(false);
     let http =
         |router| Http::new(node.live_limits(), census.clone(), node.health.clone(), router, closes.clone());
-    let public = http(api::router(parts.clone(), admin.is_none()));
+    let public = http(api::router(parts.clone(), admin.is_none(), demo));
     let public = if settings.proxy_protocol { public.behind(node.clone()) } else { public };
     let public = if handed { public.yielding() } else { public };
     let public = match open_tls(settings)? {
@@ -207,9 +213,6 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     tokio::spawn(tick(plane.clone(), revocations, entrance.clone()));
     if let (Some(entrance), Some(generations)) = (entrance.clone(), generations) {
         tokio::spawn(follow(generations, entrance));
-    }
-    if settings.demo {
-        tokio::spawn(demo::publish(node.clone()));
     }
     node.health.enter(Phase::Ready);
     let dev = settings.dev;

@@ -75,7 +75,7 @@ class Server {
   async start() {
     const set = Object.entries(this.#set).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
     const args = ["serve", "--listen", `127.0.0.1:${this.port}`, ...everyFlag, ...set, ...this.#flags];
-    const child = spawn(binary, args, { cwd: this.#folder, env: { ...withoutSettings(process.env), ...this.#env } });
+    const child = spawn(binary, args, { cwd: this.#folder, env: { ...withoutSettings(process.env), XDG_STATE_HOME: this.#folder, ...this.#env } });
     running.add(child);
     this.#child = child;
     this.#gone = new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));

@@ -11,10 +11,6 @@ use tidewire_hub::reason::Reason;
 use super::problem::Problem;
 
 #[derive(RustEmbed)]
-#[folder = "../../demo"]
-struct Demo;
-
-#[derive(RustEmbed)]
 #[folder = "inspector"]
 struct Inspector;
 
@@ -26,19 +22,6 @@ struct Client;
 /// No inline script, no inline style, nothing from elsewhere (security rule S51).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
                       img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
-
-/// `GET /` with `--demo`.
-pub(super) async fn demo_page(headers: HeaderMap) -> Response<Body> {
-    serve::<Demo>("index.html", &headers)
-}
-
-/// `GET /demo/{file}` with `--demo`.
-pub(super) async fn demo_file(
-    file: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Response<Body> {
-    serve::<Demo>(name(&file), &headers)
-}
 
 /// `GET /c/{channels}` with `Accept: text/html`.
 pub(super) fn inspector(headers: &HeaderMap) -> Response<Body> {
@@ -70,11 +53,12 @@ pub(super) async fn client(headers: HeaderMap) -> Response<Body> {
 }
 
 /// The name in the path; none where it cannot be decoded, which axum would say in its own words.
-fn name(file: &Result<Path<String>, PathRejection>) -> &str {
+pub(crate) fn name(file: &Result<Path<String>, PathRejection>) -> &str {
     file.as_ref().map_or("", |Path(file)| file)
 }
 
-fn serve<Files: RustEmbed>(name: &str, headers: &HeaderMap) -> Response<Body> {
+/// The file `name` of those that are embedded, with a policy that lets it load nothing from elsewhere.
+pub(crate) fn serve<Files: RustEmbed>(name: &str, headers: &HeaderMap) -> Response<Body> {
     let Some((file, kind)) = content_type(name).and_then(|kind| Some((Files::get(name)?, kind))) else {
         return Problem::new(Reason::NotFound, "there is no such file").into_response();
     };

@@ -4,7 +4,7 @@
 //! request -> door (who are you, where are you from) -> router -> one file per answer
 //! ```
 
-pub mod assets;
+pub(crate) mod assets;
 pub mod batch;
 mod body;
 pub mod channel;

@@ -25,12 +25,11 @@ pub struct Parts {
     pub pipes: Pipes,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
-    /// Whether the demo page is served.
-    pub demo: bool,
 }
 
-/// Everything that clients may ask for; with `admin`, what machines that watch us ask for too.
-pub fn router(parts: Parts, admin: bool) -> Router {
+/// Everything that clients may ask for; with `admin`, what machines that watch us ask for too. `demo` are the addresses of
+/// the demonstrations, where they are served.
+pub fn router(parts: Parts, admin: bool, demo: Option<Router>) -> Router {
     let no_channel = get(channel::no_channel).post(channel::no_channel).fallback(not_on_a_channel);
     let channels = get(channel::channel).post(channel::channel).fallback(not_on_a_channel);
     let mut routes = Router::new()
@@ -44,18 +43,15 @@ pub fn router(parts: Parts, admin: bool) -> Router {
         .route("/v1/channels/{channel}/presence", get(control::presence))
         .route("/inspector/{file}", get(assets::inspector_file))
         .route("/client.js", get(assets::client));
-    if parts.demo {
-        routes = routes.route("/", get(assets::demo_page)).route("/demo/{file}", get(assets::demo_file));
-    }
     if admin {
         routes = routes.merge(watched());
     }
-    behind_the_door(routes, parts)
+    behind_the_door(routes, parts, demo)
 }
 
 /// What the admin listener answers.
 pub fn admin_router(parts: Parts) -> Router {
-    behind_the_door(watched(), parts)
+    behind_the_door(watched(), parts, None)
 }
 
 fn watched() -> Router<Parts> {
@@ -65,13 +61,14 @@ fn watched() -> Router<Parts> {
         .route("/metrics", get(health::metrics))
 }
 
-fn behind_the_door(routes: Router<Parts>, parts: Parts) -> Router {
+fn behind_the_door(routes: Router<Parts>, parts: Parts, more: Option<Router>) -> Router {
     let node = parts.node.clone();
     routes
+        .with_state(parts)
+        .merge(more.unwrap_or_default())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(node, door))
-        .with_state(parts)
 }
 
 async fn not_found() -> Problem {

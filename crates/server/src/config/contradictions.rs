@@ -56,6 +56,12 @@ impl Settings {
                 ),
             );
         }
+        if self.demo && !self.dev {
+            found.add(
+                &["demo", "dev"],
+                "the demonstrations are for dev mode: whoever opens them brings no credentials, and may write",
+            );
+        }
         if !self.dev || self.dev_public {
             return;
         }

@@ -143,7 +143,8 @@ keys! {
     "admin_listen", admin_listen: OtherAddress, "auto", Restart, "Where /livez, /readyz and /metrics answer; `same` means on `listen`. Default: 127.0.0.1:9090, and `same` in dev mode.";
     "dev", dev: Boolean, "auto", Restart, "Dev mode: loopback only, no credentials, everything in memory. Default: on while nothing under `auth` is set.";
     "dev_public", dev_public: Boolean, "false", Restart, "Lets other machines reach dev mode.";
-    "demo", demo: Boolean, "false", Restart, "Serves and feeds the demo page at /.";
+    "demo", demo: Boolean, "false", Restart, "Serves the demonstrations at /, in dev mode.";
+    "demo_store", demo_store: Maybe<File>, "none", Restart, "The file that keeps what the demonstrations must not forget. Default: one below $XDG_STATE_HOME.";
     "drain_within", drain_within: Plain, "auto", Restart, "How long connections may take to leave. Default: 10s, and 2s in dev mode.";
     "log", log: Text, "warn", Live, "Log lines to standard error, as `level` or `target=level,…`.";
     "trusted_proxies", trusted_proxies: Networks, "none", Live, "Networks of proxies that are believed when they say who a client is.";

@@ -69,9 +69,6 @@ impl<'r> Inspection<'r> {
                 self.refuse(unusable.key(), unusable.to_string());
             }
         }
-        if settings.demo {
-            self.warn("demo", "`demo` publishes this machine's load for everybody to see");
-        }
     }
 
     fn listeners(&mut self) {
@@ -300,7 +297,6 @@ mod tests {
             "dev = true\n[auth]\nhs256_secret = \"canary\"\n",
             "t.toml:3: `auth.hs256_secret`: the secret has 6 bytes",
         );
-        warns(&format!("demo = true\n{GOOD}"), "`demo`");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -24,8 +25,10 @@ pub struct Settings {
     pub dev: bool,
     /// Whether dev mode may be reached from other machines.
     pub dev_public: bool,
-    /// Whether the demo page is served and fed.
+    /// Whether the demonstrations are served.
     pub demo: bool,
+    /// The file that keeps their state; nothing means the usual place.
+    pub demo_store: Option<PathBuf>,
     /// Whether `/readyz` is red also while the broker is away for everybody.
     pub strict_readiness: bool,
     /// What clients are shown who connect over TLS.
@@ -81,6 +84,7 @@ impl Settings {
             dev: true,
             dev_public: false,
             demo: false,
+            demo_store: None,
             strict_readiness: false,
             tls: TlsSettings::default(),
             broker: BrokerSettings::default(),

@@ -261,6 +261,13 @@ fn dev_mode_does_not_listen_where_others_can_reach_it() {
 }
 
 #[test]
+fn the_demonstrations_are_for_dev_mode() {
+    assert!(resolve("", &[], &[("demo", "true")]).is_ok());
+    let error = resolve("", &[("TIDEWIRE_AUTH__HS256_SECRET", GOOD)], &[("demo", "true")]).unwrap_err();
+    assert!(error.starts_with("--set demo: the demonstrations are for dev mode"), "{error}");
+}
+
+#[test]
 fn outside_dev_mode_something_verifies_credentials() {
     let error = resolve("", &[], &[("dev", "false")]).unwrap_err();
     assert!(error.starts_with("--set dev: dev mode is off, and nothing can verify credentials"), "{error}");

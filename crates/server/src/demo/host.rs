@@ -1,21 +1,16 @@
-//! The demo's pulse: this machine's CPU, memory and network, published every second to `demo:host`.
+//! The host: this machine's CPU, memory and network, published every second to `demo:host`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Serialize;
-use tidewire_hub::channel::Channel;
-use tidewire_hub::grant::Grant;
-use tidewire_hub::message::Payload;
-use tidewire_hub::publish::Publish;
+use tidewire_hub::reason::Reason;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::node::Node;
+use super::Demo;
 
 /// Publishes for ever. Where there is no `/proc` to read, it says so once and stays silent.
-pub async fn publish(node: Arc<Node>) {
-    let Ok(channel) = Channel::parse("demo:host") else { return };
+pub(super) async fn feed(demo: Arc<Demo>) {
     let Some(mut before) = Sample::take() else {
         tracing::warn!("the demo shows this machine on Linux only");
         return;
@@ -25,23 +20,17 @@ pub async fn publish(node: Arc<Node>) {
     // The first tick comes at once, and two samples of one moment have no difference.
     seconds.tick().await;
     let mut subscribers = 0;
-    let grant = Grant::everything();
     loop {
         seconds.tick().await;
         let Some(now) = Sample::take() else { return };
-        let shown = now.since(&before, node.clock.now().wall_ms, subscribers);
+        let shown = now.since(&before, demo.now_ms(), subscribers);
         before = now;
-        let Ok(Ok(payload)) = serde_json::to_vec(&shown).map(|json| Payload::text(Bytes::from(json))) else {
-            return;
-        };
-        let (channel, publisher) = (channel.clone(), grant.holder.publisher());
-        let publish = Publish { channel, event: None, payload, key: None, publisher };
-        match node.publish(&grant, publish).await {
+        match demo.say("demo:host", None, &shown).await {
             Ok(receipt) => {
                 subscribers = receipt.receivers.sse + receipt.receivers.ws + receipt.receivers.poll;
             }
             // While draining every publish is refused, and the next one would be too.
-            Err(refusal) if refusal.reason == tidewire_hub::reason::Reason::Draining => return,
+            Err(refusal) if refusal.reason == Reason::Draining => return,
             Err(_) => {}
         }
     }

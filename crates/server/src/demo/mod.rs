@@ -1,0 +1,105 @@
+//! The demonstrations of `serve --demo`: small applications on the node that serves them, in dev mode only.
+//!
+//! Each is a file here and a folder of the same name in `demo/` at the repository's root. The file has what its backend
+//! would have: `routes`, below `/demo/api/`, and `feed`, which publishes by itself. The page has the rest, over the same
+//! channels as any other client.
+
+mod answers;
+mod document;
+mod feed;
+mod host;
+mod pages;
+mod store;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use serde::Serialize;
+use tidewire_hub::channel::Channel;
+use tidewire_hub::grant::Grant;
+use tidewire_hub::message::{EventName, Payload};
+use tidewire_hub::publish::{Publish, Receipt};
+use tidewire_hub::reason::Reason;
+use tidewire_transport::refusal::Refusal;
+
+use crate::config::Settings;
+use crate::node::Node;
+use document::Document;
+use store::Store;
+
+/// What every demonstration works with.
+pub(crate) struct Demo {
+    node: Arc<Node>,
+    feed: Document<feed::Posts>,
+    /// A demonstration's backend may do everything, as one with an API key may.
+    grant: Grant,
+}
+
+/// What the demonstrations need of a node's configuration, where nobody has said otherwise.
+pub fn furnish(_settings: &mut Settings) {}
+
+/// Starts the demonstrations on `node`, and answers what is below `/` and `/demo/`.
+pub fn start(settings: &Settings, node: &Arc<Node>) -> Router {
+    let path = settings.demo_store.clone().or_else(usual_place);
+    let store = Store::open(path.as_deref());
+    let demo = Arc::new(Demo { node: node.clone(), feed: feed::open(&store), grant: Grant::everything() });
+    tokio::spawn(host::feed(demo.clone()));
+    router(demo)
+}
+
+/// The demonstrations' addresses.
+fn router(demo: Arc<Demo>) -> Router {
+    Router::new()
+        .route("/", get(pages::index))
+        .route("/demo/{*file}", get(pages::file))
+        .merge(feed::routes())
+        .with_state(demo)
+}
+
+/// Where state is kept that nobody has named a place for (XDG Base Directory specification); nothing on a machine
+/// without homes.
+fn usual_place() -> Option<PathBuf> {
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))?;
+    Some(state.join("tidewire/demo.redb"))
+}
+
+impl Demo {
+    /// Publishes `value` as JSON.
+    ///
+    /// # Errors
+    /// Those of [`Node::publish`].
+    async fn say(
+        &self,
+        channel: &str,
+        event: Option<&str>,
+        value: &impl Serialize,
+    ) -> Result<Receipt, Refusal> {
+        let payload = serde_json::to_vec(value).ok().and_then(|json| Payload::text(Bytes::from(json)).ok());
+        let payload = payload.ok_or_else(|| Refusal::new(Reason::Internal, "this is no JSON"))?;
+        self.publish(channel, event, payload).await
+    }
+
+    async fn publish(
+        &self,
+        channel: &str,
+        event: Option<&str>,
+        payload: Payload,
+    ) -> Result<Receipt, Refusal> {
+        let unnamed = |_| Refusal::new(Reason::Internal, "a demonstration's channel has a bad name");
+        let channel = Channel::parse(channel).map_err(unnamed)?;
+        let event = event.map(EventName::parse).transpose();
+        let event = event.map_err(|_| Refusal::new(Reason::EventInvalid, "this is no name of an event"))?;
+        let publish =
+            Publish { channel, event, payload, key: None, publisher: self.grant.holder.publisher() };
+        self.node.publish(&self.grant, publish).await
+    }
+
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64 {
+        self.node.clock.now().wall_ms
+    }
+}

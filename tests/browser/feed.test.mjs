@@ -1,0 +1,28 @@
+// The social feed as two people see it.
+
+import test from "node:test";
+
+import { tidewire } from "../e2e/harness/tidewire.mjs";
+import { live, visitors } from "./demo.mjs";
+
+const write = async (page, text) => {
+  await page.getByPlaceholder("What is new?").fill(text);
+  await page.getByRole("button", { name: "Post" }).click();
+};
+
+test("a post and a like are in every browser at once, and outlive the server", async (t) => {
+  const server = await tidewire(t, { flags: ["--demo"], set: { "limits.retry": "50ms" } });
+  const [ada, ben] = await visitors(t, server, "/demo/feed/", ["sse", "ws"]);
+  await write(ada, "Spring tide at nine");
+  await ben.getByText("Spring tide at nine").waitFor();
+  await ben.getByRole("button", { name: /^Like/ }).click();
+  await ada.getByText("♥ 1").waitFor();
+
+  await server.restart();
+  await Promise.all([ada, ben].map(live));
+  await write(ben, "Still here");
+  for (const page of [ada, ben]) await page.getByText("Still here").waitFor();
+  await ada.reload();
+  await ada.getByText("Spring tide at nine").waitFor();
+  await ada.getByText("♥ 1").waitFor();
+});
