@@ -31,11 +31,18 @@ enum Ready {
 
 /// Everything that CI runs.
 ///
-/// Builds and checks go one after another, since each takes both cores; so do the tiers that look at the clock. The
-/// Autobahn cases and the simulation do not, and share the machine.
+/// Builds and checks go one after another, since each takes both cores; so do most tiers that look at the clock. The
+/// Autobahn cases and the simulation do not, and share the machine; so do two that mostly wait.
 pub fn everything() -> Tally {
-    let mut total =
-        in_turn([Tier::fmt(), Tier::clippy(), Tier::doc(), Tier::unit(), Tier::loom(), Tier::deny()]);
+    let mut total = in_turn([
+        Tier::fmt(),
+        Tier::clippy(),
+        Tier::clippy_bare(),
+        Tier::doc(),
+        Tier::unit(),
+        Tier::loom(),
+        Tier::deny(),
+    ]);
     total += with_binary(|| {
         let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
         total += in_turn([Tier::sim_redis(SEEDS), Tier::mutants(), Tier::mutants_redis()]);
@@ -48,14 +55,10 @@ pub fn everything() -> Tally {
             Tier::client(),
         ]);
         total += in_turn([Tier::http2(), Tier::conformance_http2()]);
-        total += in_turn([
-            Tier::hostile(),
-            Tier::auth(),
-            Tier::api(),
-            Tier::costs(),
-            Tier::cluster(),
-            Tier::faults(),
-        ]);
+        total += in_turn([Tier::hostile(), Tier::api(), Tier::costs()]);
+        // Both wait more than they work: for rights that end, and for links that are given up.
+        total += beside([Tier::auth(), Tier::cluster()]);
+        total += Tier::faults().run();
         // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
         total += in_turn([
             Tier::e2e().on_epoll("e2e epoll"),
@@ -155,6 +158,14 @@ impl Tier {
     /// No warning from rustc or clippy, tests and benches included.
     pub fn clippy() -> Tier {
         Tier::cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    }
+
+    /// The same for a binary without what can be left out.
+    fn clippy_bare() -> Tier {
+        Tier::cargo(
+            "clippy bare",
+            &["clippy", "--package=tidewire", "--no-default-features", "--", "-D", "warnings"],
+        )
     }
 
     /// The same for the code behind the feature `acme`.
