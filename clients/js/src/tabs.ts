@@ -38,6 +38,9 @@ export interface TabsOptions {
   share?: string;
 }
 
+/** What the trunk may tell while a tab asks for what it missed. A tab that is told more begins anew, from its own cursor. */
+const WAITING_MAX = 10_000;
+
 /** A tab that stops listening for less than this is only changing its channels. */
 const GONE_MS = 1_000;
 
@@ -101,8 +104,9 @@ export function tabs(base: string, options: Options & TabsOptions = {}): Transpo
       else if (note.type == "cut") attempt.failed();
       else if (note.type == "joined" && note.tab == id && note.round == round) begin(note.cursor).catch(attempt.failed);
       else if (note.type == "heard") {
-        if (waiting && note.what != "refused") waiting.push(note);
-        else tell(note);
+        if (waiting && note.what != "refused") {
+          if (waiting.push(note) > WAITING_MAX) attempt.failed();
+        } else tell(note);
       }
     });
     ask();

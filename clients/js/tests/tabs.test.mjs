@@ -66,6 +66,23 @@ test("what the trunk tells while a tab asks for what it missed comes after that,
   assert.equal(joins().length, 2, "another tab has the trunk");
 });
 
+test("a tab that is told more than it can remember while it asks begins anew, and misses nothing", async () => {
+  const { world, client, ids, joined, heard, joins } = await follower({ cursor: "a.1" });
+  world.answer = () => new Promise(() => {});
+  joined(joins()[0], "a.3");
+  await settled();
+  // Nothing was live yet, so a poll asks whether it is the server or the way there, and brings what there is.
+  world.answer = () => pageOf(["a.2", "a.3"]);
+  for (let n = 0; n <= 10_000; n += 1) heard(`a.${n + 4}`);
+  await settled();
+  assert.deepEqual([client.state.state, ids], ["waiting", ["a.2", "a.3"]]);
+  world.answer = () => pageOf(["a.4", "a.5"]);
+  await world.pass(1_000);
+  joined(joins().at(-1), "a.5");
+  await settled();
+  assert.deepEqual([client.state.state, ids], ["live", ["a.2", "a.3", "a.4", "a.5"]]);
+});
+
 test("an answer to what a tab asked before it changed its channels is passed over", async () => {
   const { client, joined, joins } = await follower();
   client.channel("news").on("message", () => {});
