@@ -83,7 +83,7 @@ fn invariant_2_unsafe_code_is_in_one_room_and_each_block_has_its_argument() {
             assert!(above.contains("SAFETY:") || above.contains("# Safety"), "{path}:{}: {line}", at + 1);
         }
     }
-    for room in ["hub", "transport", "broker", "auth", "server", "load"] {
+    for room in ["hub", "transport", "broker", "auth", "server", "load", "compare"] {
         assert!(read(&format!("crates/{room}/src/lib.rs")).contains("#![forbid(unsafe_code)]"), "{room}");
     }
 }
@@ -97,6 +97,7 @@ fn rooms_depend_on_each_other_as_the_map_draws_it() {
         ("broker", &["hub"]),
         ("auth", &["hub"]),
         ("load", &[]),
+        ("compare", &[]),
     ];
     for (room, allowed) in knows {
         for name in dependencies(&format!("crates/{room}/Cargo.toml")) {
@@ -109,7 +110,7 @@ fn rooms_depend_on_each_other_as_the_map_draws_it() {
 #[test]
 fn every_dependency_has_a_reason() {
     let reasons = read("docs/dependencies.md");
-    let rooms = ["hub", "transport", "engine", "broker", "auth", "server", "load", "cli"];
+    let rooms = ["hub", "transport", "engine", "broker", "auth", "server", "load", "compare", "cli"];
     for room in rooms {
         for name in dependencies(&format!("crates/{room}/Cargo.toml")) {
             let words = reasons.split(|char: char| !char.is_alphanumeric() && char != '-' && char != '_');

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tidewire_server::config::units;
 
-use super::measurement::Transport;
+use tidewire_compare::measurement::Transport;
 
 /// Measures each transport with each number of clients at each rate, one after the other, and says what follows.
 /// Messages are published to a channel of its own.
@@ -18,7 +19,7 @@ pub(crate) struct Compare {
     #[arg(long, env = "TIDEWIRE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// Which to measure
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "poll,longpoll,sse,ws")]
+    #[arg(long, value_delimiter = ',', default_value = "poll,longpoll,sse,ws", value_parser = transports())]
     pub transport: Vec<Transport>,
     /// How many clients at the same time; several are measured in turn
     #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "100,1000",
@@ -60,6 +61,12 @@ pub(crate) struct Compare {
 
 /// A `fetch` of Chromium 156 to its own origin has a head of 516 bytes where ours has 96.
 const CHROMIUM_HEAD_BYTES: u32 = 420;
+
+/// A transport by its word, with the words in the help.
+fn transports() -> impl TypedValueParser<Value = Transport> {
+    let words = PossibleValuesParser::new(Transport::ALL.map(Transport::word));
+    words.try_map(|word| Transport::ALL.into_iter().find(|one| one.word() == word).ok_or("no such transport"))
+}
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 =

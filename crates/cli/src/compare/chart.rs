@@ -1,7 +1,7 @@
 //! Charts as inline SVG: no script, no colour by its value. Classes name what a mark means, and the style sheet of the
 //! report gives it a colour in light, in dark and on paper.
 
-use super::numbers::time_ms;
+use tidewire_compare::numbers::time_ms;
 
 /// What a mark stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     fn bar(value: f64) -> Bar {
-        Bar { name: "SSE", value, text: super::super::numbers::count(value), mark: Mark::Plain }
+        Bar { name: "SSE", value, text: tidewire_compare::numbers::count(value), mark: Mark::Plain }
     }
 
     #[test]

@@ -6,26 +6,20 @@
 //!                                                      └▶ table, report (HTML), JSON
 //! ```
 //!
+//! What is measured, worked out and judged is in `tidewire_compare`; taking and showing it is here.
+//!
 //! Whatever is shown says whether it was measured or worked out. A run that lost anything, or in which the generator was
 //! at its limit, is shown and not judged.
 
 mod args;
-mod case;
 mod chart;
-mod comparison;
 mod date;
-mod measurement;
-mod numbers;
 mod private;
 mod report;
 mod rounds;
 mod runner;
 mod sheet;
 mod table;
-mod verdict;
 
 pub(crate) use args::Compare;
 pub(crate) use runner::run;
-
-#[cfg(test)]
-mod tests;

@@ -1,14 +1,14 @@
 //! The comparison as one HTML file that needs nothing else: style and charts are in it, there is no script, and it
 //! prints.
 
-use super::case::{Case, work_out};
 use super::chart::{self, Bar, Mark, Range, escape};
-use super::comparison::Comparison;
 use super::date::date;
-use super::measurement::{Measurement, Transport};
-use super::numbers::{bandwidth, bytes, count, list, plural, time_ms, time_us};
 use super::sheet::{self, Sheet};
-use super::verdict::{Reason, Verdict, judge};
+use tidewire_compare::case::{Case, work_out};
+use tidewire_compare::comparison::Comparison;
+use tidewire_compare::measurement::{Measurement, Transport};
+use tidewire_compare::numbers::{bandwidth, bytes, count, list, plural, time_ms, time_us};
+use tidewire_compare::verdict::{Reason, Verdict, judge};
 
 const STYLE: &str = include_str!("report.css");
 
@@ -284,8 +284,8 @@ fn text(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::compared;
     use super::*;
+    use tidewire_compare::sample::compared;
 
     /// Every tag that is opened is closed, in order.
     fn check_nesting(html: &str) {

@@ -1,6 +1,6 @@
 //! Several rounds of one run as one measurement: medians, with how far the rounds lay apart.
 
-use super::measurement::{Cost, Faults, Latency, Measurement, Spread};
+use tidewire_compare::measurement::{Cost, Faults, Latency, Measurement, Spread};
 
 /// Whatever went wrong in any round went wrong. Of figures that put a run in doubt the worst one counts.
 pub(crate) fn gathered(rounds: &[Measurement]) -> Option<Measurement> {
@@ -54,9 +54,9 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::measurement::Transport;
-    use super::super::measurement::tests::measured;
     use super::*;
+    use tidewire_compare::measurement::Transport;
+    use tidewire_compare::sample::measured;
 
     fn three(change: impl Fn(usize, &mut Measurement)) -> Measurement {
         let mut rounds = vec![measured(Transport::Sse, 100); 3];

@@ -9,19 +9,19 @@ use tidewire_load::{Measured, Phase, Plan, Progress};
 use tokio::signal::unix::SignalKind;
 
 use super::args::Compare;
-use super::case::work_out;
-use super::comparison::{Comparison, Setting};
-use super::measurement::{Cost, Faults, Latency, Measurement, Transport};
-use super::numbers::{count, per_second, plural};
 use super::private::{Private, Running};
 use super::rounds::gathered;
-use super::verdict::judge;
 use super::{report, table};
 use crate::args::Server;
 use crate::bench::load_target;
 use crate::exit::Failure;
 use crate::show::print;
 use crate::target::Target;
+use tidewire_compare::case::work_out;
+use tidewire_compare::comparison::{Comparison, Setting};
+use tidewire_compare::measurement::{Cost, Faults, Latency, Measurement, Transport};
+use tidewire_compare::numbers::{count, per_second, plural};
+use tidewire_compare::verdict::judge;
 
 /// Before anything is measured, at the same rate.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -99,7 +99,7 @@ fn measure_one(
     let target = load_target(&Target::of(&server)?)?;
     let target = tidewire_load::Target { head: head(args.head_bytes as usize), ..target };
     let plan = Plan {
-        transport: transport.of_load(),
+        transport: of_load(transport),
         subscribers: clients as usize,
         channels: 1,
         prefix: "compare".into(),
@@ -133,6 +133,16 @@ fn minutes(args: &Compare) -> String {
 /// A poll brings what came since the last one. The first of a client to be measured must not bring less than any other.
 fn warm_up(args: &Compare, transport: Transport) -> Duration {
     if transport == Transport::Poll { WARM_UP + args.poll_interval } else { WARM_UP }
+}
+
+/// As the generator calls it.
+fn of_load(transport: Transport) -> tidewire_load::Transport {
+    match transport {
+        Transport::Poll => tidewire_load::Transport::ShortPoll,
+        Transport::Longpoll => tidewire_load::Transport::LongPoll,
+        Transport::Sse => tidewire_load::Transport::Sse,
+        Transport::Ws => tidewire_load::Transport::WebSocket,
+    }
 }
 
 /// One line of so many bytes; a length that no line can have is the next that one can.

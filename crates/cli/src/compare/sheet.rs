@@ -1,8 +1,10 @@
 //! What a table says, whether it is drawn in a terminal or on a page: transports across, figures down.
 
-use super::case::{Case, Row};
-use super::measurement::{Faults, Measurement, Spread, Transport};
-use super::numbers::{bandwidth, bytes, count, list, per_second, percent, time_ms, time_us, times};
+use tidewire_compare::case::{Case, Row};
+use tidewire_compare::measurement::{Faults, Measurement, Spread, Transport};
+use tidewire_compare::numbers::{
+    bandwidth, bytes, count, list, per_second, percent, time_ms, time_us, times,
+};
 
 /// A table in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,9 +159,9 @@ fn basis(case: &Case) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::case::work_out;
-    use super::super::tests::compared;
     use super::*;
+    use tidewire_compare::case::work_out;
+    use tidewire_compare::sample::compared;
 
     fn cells<'a>(sheet: &'a Sheet, name: &str) -> Vec<&'a str> {
         let line = sheet.lines.iter().find(|line| line.name == name);

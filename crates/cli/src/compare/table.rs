@@ -1,10 +1,10 @@
 //! The comparison in a terminal of 80 columns.
 
-use super::case::work_out;
-use super::comparison::Comparison;
-use super::numbers::{bytes, plural, time_ms};
 use super::sheet::{self, Sheet};
-use super::verdict::{Reason, Verdict, judge};
+use tidewire_compare::case::work_out;
+use tidewire_compare::comparison::Comparison;
+use tidewire_compare::numbers::{bytes, plural, time_ms};
+use tidewire_compare::verdict::{Reason, Verdict, judge};
 
 /// Of a terminal that nobody made wider.
 const WIDTH: usize = 80;
@@ -128,8 +128,8 @@ fn words(paragraph: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::compared;
     use super::*;
+    use tidewire_compare::sample::compared;
 
     #[test]
     fn everything_fits_a_terminal_and_what_was_measured_is_told_from_what_was_not() {

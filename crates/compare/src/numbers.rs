@@ -1,7 +1,7 @@
 //! Numbers as people read them: three digits, a unit, and thousands apart.
 
 /// Three digits, or all of those before the point: `0.123`, `1.5`, `12.3`, `12 345`.
-pub(crate) fn count(value: f64) -> String {
+pub fn count(value: f64) -> String {
     if !value.is_finite() {
         return "never".into();
     }
@@ -21,7 +21,7 @@ pub(crate) fn count(value: f64) -> String {
 }
 
 /// A share from 0 to 1: `0 %`, `<1 %`, `37 %`, and `100 %` only for all.
-pub(crate) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     match share * 100.0 {
         hundredths if hundredths > 0.0 && hundredths < 1.0 => "<1 %".into(),
         hundredths if hundredths > 99.0 && hundredths < 100.0 => ">99 %".into(),
@@ -30,38 +30,38 @@ pub(crate) fn percent(share: f64) -> String {
 }
 
 /// Bytes in memory and on the wire: `128 B`, `1.5 KiB`.
-pub(crate) fn bytes(value: f64) -> String {
+pub fn bytes(value: f64) -> String {
     unit(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB"])
 }
 
 /// Bandwidth, from bytes a second: `800 bit/s`, `1.28 Mbit/s`.
-pub(crate) fn bandwidth(bytes_per_s: f64) -> String {
+pub fn bandwidth(bytes_per_s: f64) -> String {
     unit(bytes_per_s * 8.0, 1000.0, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"])
 }
 
 /// A length of time, from microseconds: `4.2 µs`, `1.5 ms`, `2.5 s`.
-pub(crate) fn time_us(value: f64) -> String {
+pub fn time_us(value: f64) -> String {
     unit(value, 1000.0, &["µs", "ms", "s"])
 }
 
 /// A length of time, from milliseconds.
-pub(crate) fn time_ms(value: f64) -> String {
+pub fn time_ms(value: f64) -> String {
     time_us(value * 1000.0)
 }
 
 /// `1 gap`, `2 gaps`.
-pub(crate) fn plural(number: u64, what: &str) -> String {
+pub fn plural(number: u64, what: &str) -> String {
     format!("{} {what}{}", count(number as f64), if number == 1 { "" } else { "s" })
 }
 
 /// How many times as much one is as another: `1.5 ×`, `12 ×`.
-pub(crate) fn times(more: f64, less: f64) -> String {
+pub fn times(more: f64, less: f64) -> String {
     let ratio = more / less;
     if ratio >= 9.5 { format!("{} ×", count(ratio.round())) } else { format!("{ratio:.1} ×") }
 }
 
 /// `a`, `a and b`, `a, b and c`.
-pub(crate) fn list(words: &[String]) -> String {
+pub fn list(words: &[String]) -> String {
     match words {
         [] => String::new(),
         [one] => one.clone(),
@@ -70,7 +70,7 @@ pub(crate) fn list(words: &[String]) -> String {
 }
 
 /// `a second`, `10 seconds`: what follows "every" or "within".
-pub(crate) fn per_second(rate: f64) -> String {
+pub fn per_second(rate: f64) -> String {
     if rate == 1.0 {
         "a message a second".into()
     } else if rate > 1.0 {

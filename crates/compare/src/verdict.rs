@@ -2,19 +2,22 @@
 
 use serde::Serialize;
 
-use super::comparison::{Comparison, sound};
-use super::measurement::{Measurement, Transport};
-use super::numbers::{bytes, count, list, per_second, percent, time_ms, time_us, times};
+use crate::comparison::{Comparison, sound};
+use crate::measurement::{Measurement, Transport};
+use crate::numbers::{bytes, count, list, per_second, percent, time_ms, time_us, times};
 
 /// What is to be said about one rate.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Verdict {
+pub struct Verdict {
+    /// Messages a second.
     pub rate: f64,
     /// The crowd that was judged, or the largest where none could be.
     pub clients: u64,
     /// What to take, best first; nothing where nothing could be judged.
     pub pick: Vec<Transport>,
+    /// The verdict in a sentence.
     pub headline: String,
+    /// The figures that led to it.
     pub reasons: Vec<Reason>,
     /// When another choice than the pick is right.
     pub otherwise: Vec<Reason>,
@@ -24,8 +27,10 @@ pub(crate) struct Verdict {
 
 /// One paragraph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Reason {
+pub struct Reason {
+    /// What it speaks of, as a title.
     pub about: &'static str,
+    /// A sentence or more.
     pub text: String,
 }
 
@@ -35,7 +40,7 @@ const SAME: f64 = 1.15;
 const SAME_ONCE: f64 = 1.33;
 
 /// Judges one crowd: see [`Comparison::judged_crowd`].
-pub(crate) fn judge(comparison: &Comparison, rate: f64) -> Verdict {
+pub fn judge(comparison: &Comparison, rate: f64) -> Verdict {
     let unjudged = comparison.at(rate).filter_map(|run| {
         let (name, clients) = (run.transport.title(), count(run.clients as f64));
         Some(format!("{name} with {clients} clients: {}", run.doubt()?))
@@ -332,15 +337,15 @@ fn by_age(mut runs: Vec<&Measurement>) -> Vec<&Measurement> {
 
 impl Verdict {
     /// What was judged, as a sentence says it.
-    pub(crate) fn scene(&self) -> String {
+    pub fn scene(&self) -> String {
         format!("{} clients, {}", count(self.clients as f64), per_second(self.rate))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::compared;
     use super::*;
+    use crate::sample::compared;
 
     fn change(comparison: &mut Comparison, transport: Transport, change: impl Fn(&mut Measurement)) {
         comparison.runs.iter_mut().filter(|run| run.transport == transport).for_each(change);
@@ -389,7 +394,7 @@ mod tests {
 
     #[test]
     fn streams_whose_rounds_overlap_are_the_same() {
-        let spread = |least, most| Some(super::super::measurement::Spread { least, most });
+        let spread = |least, most| Some(crate::measurement::Spread { least, most });
         let mut comparison = compared(&[1_000]);
         change(&mut comparison, Transport::Sse, |run| {
             run.server.as_mut().unwrap().cpu_s *= 1.3;

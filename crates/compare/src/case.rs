@@ -6,28 +6,36 @@
 
 use serde::Serialize;
 
-use super::comparison::Comparison;
-use super::measurement::{Measurement, Transport};
+use crate::comparison::Comparison;
+use crate::measurement::{Measurement, Transport};
 
 /// One crowd at one rate, over every transport that could be judged.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Case {
+pub struct Case {
+    /// How many there are.
     pub clients: u64,
+    /// Messages a second.
     pub rate: f64,
+    /// From one short poll of a client to its next.
     pub poll_interval_s: f64,
+    /// Those that could be judged.
     pub rows: Vec<Row>,
 }
 
 /// What the crowd takes over one transport.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Row {
+pub struct Row {
+    /// Which one.
     pub transport: Transport,
     /// The crowd that was measured. The same number as the case's where nothing had to be worked out.
     pub measured_clients: u64,
+    /// Requests of all of them.
     pub requests_per_s: f64,
     /// From 0 to 1, as measured; `None` for streams.
     pub empty_share: Option<f64>,
+    /// Bytes from all of them, heads included.
     pub up_bytes_per_s: f64,
+    /// Bytes to all of them.
     pub down_bytes_per_s: f64,
     /// Cores of the server's machine that are busy all the time.
     pub cores: Option<f64>,
@@ -36,6 +44,7 @@ pub(crate) struct Row {
     /// How old a message was when a client had it, on average and at most for 99 of 100. As measured: a crowd that needs
     /// more cores than there are waits longer.
     pub age_ms: f64,
+    /// See `age_ms`.
     pub age_p99_ms: f64,
     /// How far the rule was off for CPU when it was tried from the smallest crowd on the largest; 0.1 is a tenth too high.
     pub tried: Option<Trial>,
@@ -43,21 +52,25 @@ pub(crate) struct Row {
 
 /// The rule, tried on what was measured.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Trial {
+pub struct Trial {
+    /// The crowd that it was worked out from.
     pub from_clients: u64,
+    /// The crowd that it was held to.
     pub to_clients: u64,
+    /// How far it was off: 0.1 is a tenth too high.
     pub off: f64,
 }
 
 impl Row {
-    pub(crate) fn is_measured(&self, case: &Case) -> bool {
+    /// Whether nothing had to be worked out.
+    pub fn is_measured(&self, case: &Case) -> bool {
         self.measured_clients == case.clients
     }
 }
 
 /// Works the case out at one rate, from the crowd that is judged: one crowd for all transports, since what does not grow
 /// with it weighs more in a small one.
-pub(crate) fn work_out(comparison: &Comparison, rate: f64) -> Case {
+pub fn work_out(comparison: &Comparison, rate: f64) -> Case {
     let clients = comparison.setting.crowd;
     let mut scene = comparison.judged_crowd(rate).map_or(Vec::new(), |judged| comparison.scene(rate, judged));
     scene.sort_by_key(|run| run.transport);
@@ -98,8 +111,8 @@ fn tried(comparison: &Comparison, largest: &Measurement) -> Option<Trial> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::compared;
     use super::*;
+    use crate::sample::compared;
 
     fn row_of(case: &Case, transport: Transport) -> &Row {
         case.rows.iter().find(|row| row.transport == transport).unwrap()

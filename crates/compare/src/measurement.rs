@@ -1,27 +1,29 @@
 //! What one transport came to with one crowd at one rate, and whether it may be judged.
 
-use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::numbers::{count, percent, plural};
+use crate::numbers::{count, percent, plural};
 
 /// How clients get their messages, in the order in which the web learned it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Transport {
-    // Short polling: asks every so often, and is answered at once.
+pub enum Transport {
+    /// Short polling: asks every so often, and is answered at once.
     Poll,
-    // Long polling: asks, is answered when there is something, and asks again.
+    /// Long polling: asks, is answered when there is something, and asks again.
     Longpoll,
-    // Server-Sent Events: asks once, and is written to.
+    /// Server-Sent Events: asks once, and is written to.
     Sse,
-    // WebSocket: asks once, and both sides write.
+    /// WebSocket: asks once, and both sides write.
     Ws,
 }
 
 impl Transport {
+    /// All of them.
+    pub const ALL: [Transport; 4] = [Transport::Poll, Transport::Longpoll, Transport::Sse, Transport::Ws];
+
     /// Within a sentence.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Transport::Poll => "short polling",
             Transport::Longpoll => "long polling",
@@ -31,7 +33,7 @@ impl Transport {
     }
 
     /// At the head of a column.
-    pub(crate) fn title(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
             Transport::Poll => "Short polling",
             Transport::Longpoll => "Long polling",
@@ -40,7 +42,7 @@ impl Transport {
     }
 
     /// As it is typed.
-    pub(crate) fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Transport::Poll => "poll",
             Transport::Longpoll => "longpoll",
@@ -49,25 +51,16 @@ impl Transport {
         }
     }
 
-    /// As the generator calls it.
-    pub(crate) fn of_load(self) -> tidewire_load::Transport {
-        match self {
-            Transport::Poll => tidewire_load::Transport::ShortPoll,
-            Transport::Longpoll => tidewire_load::Transport::LongPoll,
-            Transport::Sse => tidewire_load::Transport::Sse,
-            Transport::Ws => tidewire_load::Transport::WebSocket,
-        }
-    }
-
     /// Whether clients ask once and are written to from then on.
-    pub(crate) fn is_stream(self) -> bool {
+    pub fn is_stream(self) -> bool {
         matches!(self, Transport::Sse | Transport::Ws)
     }
 }
 
 /// One run: counted in one window of time, at the sockets of the clients and at the process of the server.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Measurement {
+pub struct Measurement {
+    /// How clients listened.
     pub transport: Transport,
     /// Clients at the same time, all of one channel.
     pub clients: u64,
@@ -83,6 +76,7 @@ pub(crate) struct Measurement {
     pub empty: u64,
     /// What clients wrote and read, heads of HTTP included, TCP's own left out.
     pub bytes_up: u64,
+    /// See `bytes_up`.
     pub bytes_down: u64,
     /// Messages that reached clients, each counted once for each client.
     pub deliveries: u64,
@@ -96,20 +90,24 @@ pub(crate) struct Measurement {
     pub generator_busy: f64,
     /// Messages that left more than a millisecond late because the generator was.
     pub late_itself: u64,
+    /// What went wrong in all of the run.
     pub faults: Faults,
 }
 
 /// In milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Latency {
+pub struct Latency {
+    /// Of all messages.
     pub mean_ms: f64,
+    /// Half of them were no older.
     pub p50_ms: f64,
+    /// Of a hundred, one was older.
     pub p99_ms: f64,
 }
 
 /// What a run took the server.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Cost {
+pub struct Cost {
     /// CPU seconds of all its threads in the window.
     pub cpu_s: f64,
     /// User memory per client, in bytes: proportional set size with all clients there, less that without them. `None` where
@@ -119,18 +117,23 @@ pub(crate) struct Cost {
 
 /// Microseconds of the server's CPU for each message that a client got.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Spread {
+pub struct Spread {
+    /// In the best round.
     pub least: f64,
+    /// In the worst.
     pub most: f64,
 }
 
 /// Everything that must not happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Faults {
+pub struct Faults {
     /// Published and never seen, in deliveries, as the next three are.
     pub lost: u64,
+    /// Seen twice.
     pub duplicated: u64,
+    /// Seen after a later one.
     pub out_of_order: u64,
+    /// Not what was published.
     pub corrupt: u64,
     /// Requests and publishes that were turned away.
     pub refused: u64,
@@ -141,7 +144,7 @@ pub(crate) struct Faults {
 }
 
 /// From this share of a core on, a figure may be the generator's own.
-pub(crate) const GENERATOR_BUSY_MAX: f64 = 0.85;
+const GENERATOR_BUSY_MAX: f64 = 0.85;
 /// If more than half of all messages leave late, it is the generator's lateness that is measured.
 const LATE_MAX: f64 = 0.5;
 /// So few may be late on any machine that does other things too.
@@ -149,7 +152,7 @@ const LATE_LEAST: u64 = 10;
 
 impl Measurement {
     /// Why this run says nothing about its transport, if it does not.
-    pub(crate) fn doubt(&self) -> Option<String> {
+    pub fn doubt(&self) -> Option<String> {
         if !self.faults.is_clean() {
             let words = self.faults.words();
             let late = self.transport == Transport::Poll && self.faults.gaps > 0;
@@ -176,42 +179,43 @@ impl Measurement {
         None
     }
 
-    pub(crate) fn requests_per_s(&self) -> f64 {
+    /// Requests of all clients in a second.
+    pub fn requests_per_s(&self) -> f64 {
         self.requests as f64 / self.wall_s
     }
 
     /// From 0 to 1; `None` for streams, which are not asked.
-    pub(crate) fn empty_share(&self) -> Option<f64> {
+    pub fn empty_share(&self) -> Option<f64> {
         (!self.transport.is_stream() && self.requests > 0).then(|| self.empty as f64 / self.requests as f64)
     }
 
     /// Bytes that clients wrote for each message that one of them got.
-    pub(crate) fn up_per_message(&self) -> Option<f64> {
+    pub fn up_per_message(&self) -> Option<f64> {
         self.per_message(self.bytes_up as f64)
     }
 
     /// Bytes that clients read for each message that one of them got.
-    pub(crate) fn down_per_message(&self) -> Option<f64> {
+    pub fn down_per_message(&self) -> Option<f64> {
         self.per_message(self.bytes_down as f64)
     }
 
     /// Microseconds of the server's CPU for each message that a client got.
-    pub(crate) fn cpu_us_per_message(&self) -> Option<f64> {
+    pub fn cpu_us_per_message(&self) -> Option<f64> {
         self.per_message(self.server?.cpu_s * 1e6)
     }
 
     /// Microseconds of the server's CPU for each client and second.
-    pub(crate) fn cpu_us_per_client_s(&self) -> Option<f64> {
+    pub fn cpu_us_per_client_s(&self) -> Option<f64> {
         Some(self.server?.cpu_s * 1e6 / self.wall_s / self.clients as f64)
     }
 
     /// How much of a core the server used: 1.5 is one core and a half.
-    pub(crate) fn server_cores(&self) -> Option<f64> {
+    pub fn server_cores(&self) -> Option<f64> {
         Some(self.server?.cpu_s / self.wall_s)
     }
 
     /// Bytes of the server's memory for each client.
-    pub(crate) fn memory_per_client(&self) -> Option<f64> {
+    pub fn memory_per_client(&self) -> Option<f64> {
         self.server?.memory_per_client
     }
 
@@ -221,12 +225,13 @@ impl Measurement {
 }
 
 impl Faults {
-    pub(crate) fn is_clean(&self) -> bool {
+    /// Whether nothing went wrong.
+    pub fn is_clean(&self) -> bool {
         *self == Faults::default()
     }
 
     /// Those of both.
-    pub(crate) fn and(self, more: Faults) -> Faults {
+    pub fn and(self, more: Faults) -> Faults {
         Faults {
             lost: self.lost + more.lost,
             duplicated: self.duplicated + more.duplicated,
@@ -239,7 +244,7 @@ impl Faults {
     }
 
     /// What went wrong, or that nothing did.
-    pub(crate) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let kinds = [
             (self.lost, "lost"),
             (self.duplicated, "duplicated"),
@@ -259,39 +264,9 @@ impl Faults {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-
-    /// A made-up run of ten seconds: 128 bytes, a message a second, polls every five.
-    pub(crate) fn measured(transport: Transport, clients: u64) -> Measurement {
-        let messages = 10;
-        let deliveries = clients * messages;
-        let (requests, up, down, p50_ms, p99_ms, cpu_us, memory) = match transport {
-            Transport::Poll => (clients * 2, 140, 2_000, 2_500.0, 4_950.0, 60, 900.0),
-            Transport::Longpoll => (clients * messages, 150, 480, 2.0, 9.0, 45, 1_100.0),
-            Transport::Sse => (0, 0, 160, 1.0, 4.0, 6, 600.0),
-            Transport::Ws => (0, 0, 132, 1.0, 4.0, 6, 600.0),
-        };
-        let asked = if requests == 0 { deliveries } else { requests };
-        Measurement {
-            transport,
-            clients,
-            rate: 1.0,
-            published: messages,
-            wall_s: 10.0,
-            requests,
-            empty: 0,
-            bytes_up: requests * up,
-            bytes_down: asked * down,
-            deliveries,
-            latency: Some(Latency { mean_ms: p50_ms, p50_ms, p99_ms }),
-            server: Some(Cost { cpu_s: (asked * cpu_us) as f64 / 1e6, memory_per_client: Some(memory) }),
-            cpu_spread: None,
-            generator_busy: 0.3,
-            late_itself: 0,
-            faults: Faults::default(),
-        }
-    }
+    use crate::sample::measured;
 
     #[test]
     fn a_run_that_lost_repeated_or_broke_anything_is_in_doubt_and_says_what() {

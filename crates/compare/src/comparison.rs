@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use super::measurement::{Measurement, Transport};
+use crate::measurement::{Measurement, Transport};
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Comparison {
+pub struct Comparison {
+    /// Of all of them.
     pub setting: Setting,
     /// In the order in which they were taken.
     pub runs: Vec<Measurement>,
@@ -14,7 +15,7 @@ pub(crate) struct Comparison {
 
 /// What all runs have in common.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Setting {
+pub struct Setting {
     /// Where the server was; `None` for one of our own, a fresh one for each run.
     pub url: Option<String>,
     /// Bytes of each message's payload.
@@ -41,7 +42,7 @@ pub(crate) struct Setting {
 
 impl Comparison {
     /// The rates, each once, in the order of the runs.
-    pub(crate) fn rates(&self) -> Vec<f64> {
+    pub fn rates(&self) -> Vec<f64> {
         let mut rates: Vec<f64> = Vec::new();
         for run in &self.runs {
             if !rates.contains(&run.rate) {
@@ -52,7 +53,7 @@ impl Comparison {
     }
 
     /// How many clients there were at this rate, each number once, the smallest first.
-    pub(crate) fn crowds(&self, rate: f64) -> Vec<u64> {
+    pub fn crowds(&self, rate: f64) -> Vec<u64> {
         let mut crowds: Vec<u64> = self.at(rate).map(|run| run.clients).collect();
         crowds.sort_unstable();
         crowds.dedup();
@@ -60,18 +61,18 @@ impl Comparison {
     }
 
     /// The runs of one scene: the same clients at the same rate over every transport.
-    pub(crate) fn scene(&self, rate: f64, clients: u64) -> Vec<&Measurement> {
+    pub fn scene(&self, rate: f64, clients: u64) -> Vec<&Measurement> {
         self.at(rate).filter(|run| run.clients == clients).collect()
     }
 
     /// All runs at one rate.
-    pub(crate) fn at(&self, rate: f64) -> impl Iterator<Item = &Measurement> {
+    pub fn at(&self, rate: f64) -> impl Iterator<Item = &Measurement> {
         self.runs.iter().filter(move |run| run.rate == rate)
     }
 
     /// The crowd to judge at this rate: of those of which most transports can be judged, the largest. None where it would be
     /// one transport beside nothing.
-    pub(crate) fn judged_crowd(&self, rate: f64) -> Option<u64> {
+    pub fn judged_crowd(&self, rate: f64) -> Option<u64> {
         let sound = |clients: u64| {
             let scene = self.scene(rate, clients);
             scene.iter().filter(|run| run.doubt().is_none()).count()
@@ -81,12 +82,12 @@ impl Comparison {
     }
 
     /// Whether nothing was lost, repeated, refused, cut or broken in any run.
-    pub(crate) fn is_clean(&self) -> bool {
+    pub fn is_clean(&self) -> bool {
         self.runs.iter().all(|run| run.faults.is_clean())
     }
 }
 
 /// The run of one transport, if it can be judged.
-pub(crate) fn sound<'a>(scene: &[&'a Measurement], transport: Transport) -> Option<&'a Measurement> {
+pub fn sound<'a>(scene: &[&'a Measurement], transport: Transport) -> Option<&'a Measurement> {
     scene.iter().find(|run| run.transport == transport && run.doubt().is_none()).copied()
 }
