@@ -87,6 +87,9 @@ pub(crate) struct Serve {
     /// Any configuration key, as often as needed
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// End when standard input does: for a server that belongs to the process that started it
+    #[arg(long, hide = true)]
+    pub until_stdin_ends: bool,
 }
 
 #[derive(Clone, Debug, Args)]

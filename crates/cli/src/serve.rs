@@ -25,6 +25,9 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    if args.until_stdin_ends {
+        std::thread::spawn(end_with_stdin);
+    }
     match tidewire_server::run(&settings, &terminal) {
         Ok(Ending::Empty) => Ok(()),
         Ok(Ending::TimeOver) => {
@@ -35,6 +38,12 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
         Err(fatal @ Fatal::Entrance(_)) => Err(Failure::Configuration(fatal.to_string())),
         Err(fatal) => Err(Failure::Runtime(fatal.to_string())),
     }
+}
+
+/// Whoever holds the other end has ended, and nobody is left to drain for.
+fn end_with_stdin() {
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    std::process::exit(0);
 }
 
 /// The surroundings of a server that was started from a terminal, or from a unit file.

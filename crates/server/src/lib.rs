@@ -37,6 +37,7 @@ pub mod node;
 pub mod outlets;
 mod posts;
 pub mod presence;
+pub mod private;
 mod proxies;
 pub mod publishes;
 pub mod ready_box;

@@ -14,7 +14,6 @@
 mod args;
 mod chart;
 mod date;
-mod private;
 mod report;
 mod rounds;
 mod runner;

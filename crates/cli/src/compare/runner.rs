@@ -6,10 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tidewire_load::{Measured, Phase, Plan, Progress};
-use tokio::signal::unix::SignalKind;
+use tidewire_server::private::Private;
 
 use super::args::Compare;
-use super::private::{Private, Running};
 use super::rounds::gathered;
 use super::{report, table};
 use crate::args::Server;
@@ -27,15 +26,13 @@ use tidewire_compare::verdict::judge;
 const WARM_UP: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &Compare) -> Result<(), Failure> {
-    let running = Running::default();
-    end_with_us(&running)?;
     // A report that cannot be written is better known now than after minutes.
     if let Some(path) = &args.out {
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
         opened.map_err(|error| cannot_write(path, &error))?;
     }
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let comparison = Comparison { setting: setting(args, began.as_secs()), runs: measure(args, &running)? };
+    let comparison = Comparison { setting: setting(args, began.as_secs()), runs: measure(args)? };
     if let Some(path) = &args.out {
         std::fs::write(path, report::page(&comparison)).map_err(|error| cannot_write(path, &error))?;
     }
@@ -54,7 +51,7 @@ pub(crate) fn run(args: &Compare) -> Result<(), Failure> {
 }
 
 /// Every transport in turn, and that as often as there are rounds, so that what drifts on the machine drifts for all.
-fn measure(args: &Compare, running: &Running) -> Result<Vec<Measurement>, Failure> {
+fn measure(args: &Compare) -> Result<Vec<Measurement>, Failure> {
     let all = args.rate.len() * args.clients.len() * args.transport.len() * args.rounds as usize;
     eprintln!("{}, about {} in all", plural(all as u64, "run"), minutes(args));
     let mut runs = Vec::new();
@@ -71,7 +68,7 @@ fn measure(args: &Compare, running: &Running) -> Result<Vec<Measurement>, Failur
                         count(f64::from(clients)),
                         per_second(rate)
                     ));
-                    measured.push(measure_one(args, running, transport, clients, rate, watch)?);
+                    measured.push(measure_one(args, transport, clients, rate, watch)?);
                 }
             }
             runs.extend(rounds.iter().filter_map(|measured| gathered(measured)));
@@ -82,7 +79,6 @@ fn measure(args: &Compare, running: &Running) -> Result<Vec<Measurement>, Failur
 
 fn measure_one(
     args: &Compare,
-    running: &Running,
     transport: Transport,
     clients: u32,
     rate: f64,
@@ -91,7 +87,7 @@ fn measure_one(
     let (private, server) = match &args.url {
         Some(url) => (None, Server { url: url.clone(), token: args.token.clone(), ..Server::default() }),
         None => {
-            let private = Private::start(running)?;
+            let private = Private::start(&[]).map_err(|error| cannot_start(&error))?;
             let server = Server { url: private.url.clone(), ..Server::default() };
             (Some(private), server)
         }
@@ -237,6 +233,10 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure::Runtime(format!("cannot write {}: {error}", path.display()))
 }
 
+fn cannot_start(error: &std::io::Error) -> Failure {
+    Failure::Runtime(format!("cannot start a server to measure: {error}"))
+}
+
 /// Of the generator, and of a server of our own.
 fn version() -> String {
     let built =
@@ -253,29 +253,6 @@ fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let kernel = read("/proc/sys/kernel/osrelease");
     format!("{model}, {cores} cores, Linux {}", kernel.trim())
-}
-
-/// Has our server end when we are told to: a signal that is sent to us alone does not reach it.
-fn end_with_us(running: &Running) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| Failure::Runtime(format!("cannot listen for signals: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
-    let (mut terminated, mut interrupted) = {
-        let _inside = runtime.enter();
-        let listen = |kind| tokio::signal::unix::signal(kind).map_err(cannot);
-        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?)
-    };
-    let running = running.clone();
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = terminated.recv() => {}
-                _ = interrupted.recv() => {}
-            }
-        });
-        running.set(None);
-        std::process::exit(1);
-    });
-    Ok(())
 }
 
 /// One less than a terminal that nobody made wider.
