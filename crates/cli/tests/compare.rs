@@ -99,3 +99,13 @@ fn what_cannot_be_measured_ends_before_minutes_have_passed() {
         assert_eq!(compare(args).status.code(), Some(2), "{args:?}");
     }
 }
+
+#[test]
+fn a_server_that_belongs_to_somebody_ends_when_they_do() {
+    let mut server = Command::new(env!("CARGO_BIN_EXE_tidewire"));
+    server.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--config", "/dev/null", "--until-stdin-ends"]);
+    let mut server = server.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    // What a parent holds is closed with it, however it ends.
+    drop(server.stdin.take());
+    assert!(server.wait().unwrap().success());
+}

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::comparison::{Comparison, sound};
 use crate::measurement::{Measurement, Transport};
-use crate::numbers::{bytes, count, list, per_second, percent, time_ms, time_us, times};
+use crate::numbers::{bytes, count, list, per_second, percent, plural, time_ms, time_us, times};
 
 /// What is to be said about one rate.
 #[derive(Clone, Debug, Serialize)]
@@ -42,8 +42,8 @@ const SAME_ONCE: f64 = 1.33;
 /// Judges one crowd: see [`Comparison::judged_crowd`].
 pub fn judge(comparison: &Comparison, rate: f64) -> Verdict {
     let unjudged = comparison.at(rate).filter_map(|run| {
-        let (name, clients) = (run.transport.title(), count(run.clients as f64));
-        Some(format!("{name} with {clients} clients: {}", run.doubt()?))
+        let (name, clients) = (run.transport.title(), plural(run.clients, "client"));
+        Some(format!("{name} with {clients}: {}", run.doubt()?))
     });
     let mut verdict = Verdict {
         rate,

@@ -27,7 +27,7 @@ pub mod measured;
 pub mod meter;
 pub mod payload;
 pub mod plan;
-mod poller;
+pub mod poller;
 pub mod progress;
 pub mod publisher;
 mod publishing;

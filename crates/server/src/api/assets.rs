@@ -87,6 +87,15 @@ pub(crate) fn serve<Files: RustEmbed>(name: &str, headers: &HeaderMap) -> Respon
     response
 }
 
+/// Lets a page connect to other ports of this machine, which are the lanes of the comparison.
+#[cfg(feature = "demo")]
+pub(crate) fn reach_loopback(response: &mut Response<Body>) {
+    let policy = POLICY.replace("connect-src 'self'", "connect-src 'self' http://127.0.0.1:*");
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+}
+
 fn content_type(name: &str) -> Option<&'static str> {
     Some(match name.rsplit_once('.')?.1 {
         "html" => "text/html; charset=utf-8",

@@ -5,6 +5,8 @@
 //! channels as any other client.
 
 mod answers;
+#[cfg(target_os = "linux")]
+mod compare;
 mod document;
 mod feed;
 mod host;
@@ -33,6 +35,11 @@ use store::Store;
 /// What every demonstration works with.
 pub(crate) struct Demo {
     node: Arc<Node>,
+    /// Whether no other machine can reach the demonstrations.
+    #[cfg(target_os = "linux")]
+    is_local: bool,
+    #[cfg(target_os = "linux")]
+    compare: compare::Stage,
     feed: Document<feed::Posts>,
     /// A demonstration's backend may do everything, as one with an API key may.
     grant: Grant,
@@ -45,18 +52,28 @@ pub fn furnish(_settings: &mut Settings) {}
 pub fn start(settings: &Settings, node: &Arc<Node>) -> Router {
     let path = settings.demo_store.clone().or_else(usual_place);
     let store = Store::open(path.as_deref());
-    let demo = Arc::new(Demo { node: node.clone(), feed: feed::open(&store), grant: Grant::everything() });
+    let demo = Arc::new(Demo {
+        node: node.clone(),
+        #[cfg(target_os = "linux")]
+        is_local: !settings.dev_public,
+        #[cfg(target_os = "linux")]
+        compare: compare::Stage::default(),
+        feed: feed::open(&store),
+        grant: Grant::everything(),
+    });
     tokio::spawn(host::feed(demo.clone()));
     router(demo)
 }
 
 /// The demonstrations' addresses.
 fn router(demo: Arc<Demo>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/", get(pages::index))
         .route("/demo/{*file}", get(pages::file))
-        .merge(feed::routes())
-        .with_state(demo)
+        .merge(feed::routes());
+    #[cfg(target_os = "linux")]
+    let routes = routes.merge(compare::routes());
+    routes.with_state(demo)
 }
 
 /// Where state is kept that nobody has named a place for (XDG Base Directory specification); nothing on a machine

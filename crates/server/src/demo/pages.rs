@@ -20,8 +20,10 @@ pub(super) async fn index(headers: HeaderMap) -> Response<Body> {
 /// `GET /demo/{file}`; a folder is its `index.html`.
 pub(super) async fn file(file: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Response<Body> {
     let name = assets::name(&file);
-    if name.ends_with('/') {
-        return assets::serve::<Files>(&format!("{name}index.html"), &headers);
+    let folder = name.ends_with('/').then(|| format!("{name}index.html"));
+    let mut response = assets::serve::<Files>(folder.as_deref().unwrap_or(name), &headers);
+    if name.starts_with("compare/") {
+        assets::reach_loopback(&mut response);
     }
-    assets::serve::<Files>(name, &headers)
+    response
 }
