@@ -56,6 +56,7 @@ impl Powers {
             history: scope(self.subscribe),
             presence: scope(self.subscribe),
             only: None,
+            except: None,
             admin: self.admin,
             ends_at_ms: None,
         }

@@ -42,6 +42,7 @@ impl Claims {
             history,
             presence,
             only: None,
+            except: None,
             admin: false,
             ends_at_ms: Some(now.monotonic_ms.saturating_add(lasts_ms)),
         }

@@ -257,6 +257,7 @@ fn nothing() -> Grant {
         history: Scope::none(),
         presence: Scope::none(),
         only: None,
+        except: None,
         admin: false,
         ends_at_ms: None,
     }

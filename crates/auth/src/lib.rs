@@ -3,6 +3,7 @@
 //! | file | decides on |
 //! |---|---|
 //! | `dev` | everything, in dev mode |
+//! | `guarded` | everything, in dev mode with the demonstrations: tokens count, and some channels want one |
 //! | `gate` | everything, elsewhere, out of the following |
 //! | `screen`, `allow`, `hosts`, `origin` | pages and names |
 //! | `credentials`, `cookie` | which of a request's credentials counts |
@@ -22,6 +23,7 @@ mod credentials;
 mod denials;
 pub mod dev;
 pub mod gate;
+pub mod guarded;
 pub mod hosts;
 mod judge;
 pub mod jwt;
@@ -39,6 +41,7 @@ mod visit;
 pub use claims::Claims;
 pub use dev::DevGate;
 pub use gate::{TokenGate, Unverified, Verify};
+pub use guarded::GuardedGate;
 pub use rules::{Rules, Settings, TicketLimits};
 pub use ticket::{Ticket, Tickets};
 pub use vault::{MemoryVault, Vault};

@@ -46,6 +46,8 @@ pub(crate) struct Pass {
     presence: Patterns,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     only: Option<Patterns>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    except: Option<Patterns>,
     /// When the rights end, in milliseconds since 1970: another node's steady clock means nothing here.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     ends_at_ms: Option<u64>,
@@ -77,6 +79,7 @@ impl Pass {
             history: write(&grant.history),
             presence: write(&grant.presence),
             only: grant.only.as_ref().map(write),
+            except: grant.except.as_ref().map(write),
             ends_at_ms: grant.lasts_ms(now).map(|lasts_ms| now.wall_ms.saturating_add(lasts_ms)),
             origin: None,
             network: None,
@@ -92,10 +95,8 @@ impl Pass {
             }
             None => None,
         };
-        let only = match &self.only {
-            Some(only) => Some(read(only)?),
-            None => None,
-        };
+        let only = confines(self.only.as_ref())?;
+        let except = confines(self.except.as_ref())?;
         Some(Grant {
             holder: read_holder(&self.holder),
             subscribe: read(&self.subscribe)?,
@@ -103,6 +104,7 @@ impl Pass {
             history: read(&self.history)?,
             presence: read(&self.presence)?,
             only,
+            except,
             admin: false,
             ends_at_ms,
         })
@@ -132,6 +134,11 @@ fn read_holder(holder: &WrittenHolder) -> Holder {
 
 fn write(scope: &Scope) -> Patterns {
     scope.patterns().iter().map(|pattern| pattern.as_str().into()).collect()
+}
+
+/// What a grant is confined to or kept from, if anything; nothing where it cannot be read.
+fn confines(patterns: Option<&Patterns>) -> Option<Option<Scope>> {
+    patterns.map_or(Some(None), |patterns| read(patterns).map(Some))
 }
 
 fn read(patterns: &Patterns) -> Option<Scope> {
@@ -183,6 +190,7 @@ mod tests {
             history: scope(&["*"]),
             presence: Scope::none(),
             only: Some(scope(&["prices"])),
+            except: Some(scope(&["user:*"])),
             admin: false,
             ends_at_ms: Some(NOW.monotonic_ms + 60_000),
         }
@@ -207,7 +215,7 @@ mod tests {
             let grant = grant(holder);
             assert_eq!(there_and_back(&grant, NOW), Some(grant));
         }
-        let forever = Grant { ends_at_ms: None, only: None, ..grant(Holder::Developer) };
+        let forever = Grant { ends_at_ms: None, only: None, except: None, ..grant(Holder::Developer) };
         assert_eq!(there_and_back(&forever, NOW), Some(forever));
     }
 

@@ -27,6 +27,9 @@ pub struct Grant {
     /// The channels that it is confined to, whatever its rights and its holder: those that a ticket was bought for.
     /// Nothing confines everybody else.
     pub only: Option<Scope>,
+    /// The channels that it does not reach, whatever its rights and its holder: those that are kept for who shows a token,
+    /// where everybody else is let in without. Usually nothing.
+    pub except: Option<Scope>,
     /// Whether it may use the control API.
     pub admin: bool,
     /// When its rights end, on the steady clock of this node ([`Now::monotonic_ms`]); nothing means never.
@@ -66,6 +69,7 @@ impl Grant {
             history: Scope::all(),
             presence: Scope::all(),
             only: None,
+            except: None,
             admin: true,
             ends_at_ms: None,
         }
@@ -116,7 +120,13 @@ impl Grant {
     }
 
     fn reaches(&self, channel: &Channel) -> bool {
-        self.only.as_ref().is_none_or(|only| only.holds(channel))
+        self.only.as_ref().is_none_or(|only| only.holds(channel)) && !self.lacks_token(channel)
+    }
+
+    /// Whether `channel` is kept for who shows a token, and this grant was given without.
+    #[must_use]
+    pub fn lacks_token(&self, channel: &Channel) -> bool {
+        self.except.as_ref().is_some_and(|except| except.holds(channel))
     }
 }
 
@@ -406,6 +416,18 @@ mod tests {
             let rights = [confined.may_subscribe(&other), confined.may_publish(&other)];
             assert_eq!((rights, confined.may_read_history(&other)), ([false, false], false), "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_for_tokens_is_reached_by_no_right_without_one() {
+        let except = Scope::new(Pattern::parse("user:*"));
+        let anybody = Grant { except: Some(except), ..Grant::everything() };
+        let (kept, free) = (channel("user:alice"), channel("users:alice"));
+        assert!(
+            !anybody.may_subscribe(&kept) && !anybody.may_publish(&kept) && !anybody.may_see_presence(&kept)
+        );
+        assert!(!anybody.may_read_history(&kept) && anybody.lacks_token(&kept));
+        assert!(anybody.may_subscribe(&free) && anybody.may_publish(&free) && !anybody.lacks_token(&free));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub fn worded(denied: Denied) -> Refusal {
 /// # Errors
 /// Names the right that is missing, and what the grant has instead.
 pub fn may_subscribe(grant: &Grant, channel: &Channel) -> Result<(), Refusal> {
-    allowed(grant.may_subscribe(channel), "subscribe to", &grant.subscribe, channel)
+    allowed(grant, grant.may_subscribe(channel), "subscribe to", &grant.subscribe, channel)
 }
 
 /// Whether `grant` allows to publish to `channel`.
@@ -45,7 +45,7 @@ pub fn may_subscribe(grant: &Grant, channel: &Channel) -> Result<(), Refusal> {
 /// # Errors
 /// Names the right that is missing, and what the grant has instead.
 pub fn may_publish(grant: &Grant, channel: &Channel) -> Result<(), Refusal> {
-    allowed(grant.may_publish(channel), "publish to", &grant.publish, channel)
+    allowed(grant, grant.may_publish(channel), "publish to", &grant.publish, channel)
 }
 
 /// Whether `grant` allows to read the past of `channel` from its beginning.
@@ -53,7 +53,7 @@ pub fn may_publish(grant: &Grant, channel: &Channel) -> Result<(), Refusal> {
 /// # Errors
 /// Names the right that is missing, and what the grant has instead.
 pub fn may_read_history(grant: &Grant, channel: &Channel) -> Result<(), Refusal> {
-    allowed(grant.may_read_history(channel), "read the history of", &grant.history, channel)
+    allowed(grant, grant.may_read_history(channel), "read the history of", &grant.history, channel)
 }
 
 /// Whether `grant` allows to see who is connected to `channel`.
@@ -61,7 +61,7 @@ pub fn may_read_history(grant: &Grant, channel: &Channel) -> Result<(), Refusal>
 /// # Errors
 /// Names the right that is missing, and what the grant has instead.
 pub fn may_see_presence(grant: &Grant, channel: &Channel) -> Result<(), Refusal> {
-    allowed(grant.may_see_presence(channel), "see the presence of", &grant.presence, channel)
+    allowed(grant, grant.may_see_presence(channel), "see the presence of", &grant.presence, channel)
 }
 
 /// There is nobody to be seen on `channel`, whoever is connected to it.
@@ -181,9 +181,13 @@ pub fn channel(name: &str) -> Result<Channel, Refusal> {
     Channel::parse(name).map_err(|error| Refusal::new(Reason::ChannelInvalid, error.to_string()))
 }
 
-fn allowed(holds: bool, to: &str, scope: &Scope, channel: &Channel) -> Result<(), Refusal> {
+fn allowed(grant: &Grant, holds: bool, to: &str, scope: &Scope, channel: &Channel) -> Result<(), Refusal> {
     if holds {
         return Ok(());
+    }
+    if grant.lacks_token(channel) {
+        let detail = format!("to {to} `{channel}` takes a token, or a ticket that was bought with one");
+        return Err(Refusal::new(Reason::Unauthorized, detail));
     }
     // Its own rights are no secret from whoever holds them. A long list is of no use to anybody.
     let mut held: Vec<String> =
