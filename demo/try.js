@@ -7,9 +7,9 @@ export function offerLines(panel) {
   // The command line assumes this address; any other is named.
   const where = origin === "http://127.0.0.1:8080" ? "" : `TIDEWIRE_URL=${origin} `;
   const lines = {
-    curl: `curl -d '{"name":"curl","text":"hello"}' ${origin}/c/demo:chat`,
-    console: `new EventSource("${origin}/c/demo:chat").onmessage = (e) => console.log(e.data)`,
-    sub: `${where}tidewire sub demo:chat`,
+    curl: `curl -d hello ${origin}/c/demo:hello`,
+    console: `new EventSource("${origin}/c/demo:hello").onmessage = (e) => console.log(e.data)`,
+    sub: `${where}tidewire sub demo:hello`,
   };
   const status = panel.querySelector("[role=status]");
   for (const item of panel.querySelectorAll("[data-line]")) {

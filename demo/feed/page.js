@@ -4,6 +4,7 @@ import { ask } from "../kit/ask.js";
 import { clock } from "../kit/format.js";
 import { Live, head } from "../kit/live.js";
 import { nameField } from "../kit/name.js";
+import { showOrigin } from "../kit/origin.js";
 import { Replica } from "../kit/replica.js";
 
 const SHOWN_MAX = 200;
@@ -15,6 +16,7 @@ const notice = document.querySelector(".notice");
 const live = new Live();
 head(live);
 nameField(form.author);
+showOrigin();
 
 new Replica(live, "demo-feed", {
   path: "feed",

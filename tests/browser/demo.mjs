@@ -20,7 +20,9 @@ export async function visitors(t, server, path, transports = ["sse", "ws"]) {
     page.on("pageerror", (error) => complaints.push(`${error}`));
     page.on("console", (message) => /Content Security Policy|Uncaught/.test(message.text()) && complaints.push(message.text()));
     t.after(() => assert.deepEqual(complaints, [], `${path} over ${transport}`));
-    await page.goto(`${server.url}${path}?transport=${transport}`);
+    const address = new URL(path, server.url);
+    address.searchParams.set("transport", transport);
+    await page.goto(address.href);
     await live(page);
     return page;
   }));
@@ -30,3 +32,12 @@ export async function visitors(t, server, path, transports = ["sse", "ws"]) {
 export function live(page) {
   return page.locator('header.top .state[data-state="live"]').waitFor({ timeout: PATIENCE_MS });
 }
+
+/** Chooses another transport, and waits until the page is live over it. */
+export async function switchTo(page, transport) {
+  await page.locator(`.switch input[value="${transport}"]`).check({ force: true });
+  await page.locator(`header.top .state[data-state="live"][data-transport="${transport}"]`).waitFor({ timeout: PATIENCE_MS });
+}
+
+/** Every transport that can be chosen by hand. */
+export const TRANSPORTS = ["sse", "ws", "longpoll", "poll"];

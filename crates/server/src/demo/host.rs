@@ -1,5 +1,7 @@
-//! The host: this machine's CPU, memory and network, published every second to `demo:host`.
+//! The host: this machine's CPU, memory, network and disks, published every second to `demo:host`. Nodes that share a Redis
+//! publish there together, each under its own name.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Demo;
 
 /// Publishes for ever. Where there is no `/proc` to read, it says so once and stays silent.
-pub(super) async fn feed(demo: Arc<Demo>) {
+pub(super) async fn feed(demo: Arc<Demo>, listen: SocketAddr) {
+    let node = node(listen);
     let Some(mut before) = Sample::take() else {
         tracing::warn!("the demo shows this machine on Linux only");
         return;
@@ -23,7 +26,7 @@ pub(super) async fn feed(demo: Arc<Demo>) {
     loop {
         seconds.tick().await;
         let Some(now) = Sample::take() else { return };
-        let shown = now.since(&before, demo.now_ms(), subscribers);
+        let shown = Shown { node: &node, subscribers, time: demo.now_ms(), figures: now.since(&before) };
         before = now;
         match demo.say("demo:host", None, &shown).await {
             Ok(receipt) => {
@@ -37,14 +40,23 @@ pub(super) async fn feed(demo: Arc<Demo>) {
 }
 
 #[derive(Serialize)]
-struct Shown {
-    cpu: Cpu,
-    memory: Memory,
-    network: Network,
+struct Shown<'a> {
+    /// Which node says so.
+    node: &'a str,
     /// Who heard the message before this one.
     subscribers: u32,
     /// Milliseconds since 1970.
     time: u64,
+    #[serde(flatten)]
+    figures: Figures,
+}
+
+#[derive(Serialize)]
+struct Figures {
+    cpu: Cpu,
+    memory: Memory,
+    network: Network,
+    disk: Disk,
 }
 
 /// Percent busy.
@@ -66,6 +78,22 @@ struct Network {
     tx_bytes_per_s: u64,
 }
 
+#[derive(Serialize)]
+struct Disk {
+    read_bytes_per_s: u64,
+    written_bytes_per_s: u64,
+}
+
+/// What a node is called: its machine's name, and the port, since a machine may have several.
+fn node(listen: SocketAddr) -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name: String = name.trim().chars().take(NODE_CHARS_MAX).collect();
+    format!("{}:{}", if name.is_empty() { "node" } else { &name }, listen.port())
+}
+
+/// As long as the name of a machine may be (RFC 1035 section 2.3.4).
+const NODE_CHARS_MAX: usize = 63;
+
 /// What `/proc` says at one moment.
 struct Sample {
     /// The whole machine first, then each core.
@@ -73,6 +101,8 @@ struct Sample {
     memory: Memory,
     rx_bytes: u64,
     tx_bytes: u64,
+    read_bytes: u64,
+    written_bytes: u64,
     taken: std::time::Instant,
 }
 
@@ -88,16 +118,20 @@ impl Sample {
     fn take() -> Option<Sample> {
         let read = |path: &str| std::fs::read_to_string(path).ok();
         let (rx_bytes, tx_bytes) = network(&read("/proc/net/dev")?);
+        // A container may not see its disks.
+        let (read_bytes, written_bytes) = disks(&read("/proc/diskstats").unwrap_or_default());
         Some(Sample {
             cpus: cpus(&read("/proc/stat")?),
             memory: memory(&read("/proc/meminfo")?)?,
             rx_bytes,
             tx_bytes,
+            read_bytes,
+            written_bytes,
             taken: std::time::Instant::now(),
         })
     }
 
-    fn since(&self, before: &Sample, time: u64, subscribers: u32) -> Shown {
+    fn since(&self, before: &Sample) -> Figures {
         let percent: Vec<f64> =
             self.cpus.iter().zip(&before.cpus).map(|(now, before)| now.percent(before)).collect();
         let (total, cores) =
@@ -105,15 +139,17 @@ impl Sample {
         let elapsed = self.taken.duration_since(before.taken).as_secs_f64().max(0.001);
         // Whole bytes are exact enough, and a rate is never negative.
         let rate = |now: u64, before: u64| (now.saturating_sub(before) as f64 / elapsed).round() as u64;
-        Shown {
+        Figures {
             cpu: Cpu { total, cores },
             memory: self.memory,
             network: Network {
                 rx_bytes_per_s: rate(self.rx_bytes, before.rx_bytes),
                 tx_bytes_per_s: rate(self.tx_bytes, before.tx_bytes),
             },
-            subscribers,
-            time,
+            disk: Disk {
+                read_bytes_per_s: rate(self.read_bytes, before.read_bytes),
+                written_bytes_per_s: rate(self.written_bytes, before.written_bytes),
+            },
         }
     }
 }
@@ -158,6 +194,27 @@ fn network(dev: &str) -> (u64, u64) {
     })
 }
 
+/// Read and written bytes of every whole disk, from `/proc/diskstats`: its sectors are of 512 bytes whatever the disk's are.
+fn disks(stats: &str) -> (u64, u64) {
+    let mut seen: Vec<&str> = Vec::new();
+    let (mut read, mut written) = (0u64, 0u64);
+    for line in stats.lines() {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, _, name, _, _, sectors_read, _, _, _, sectors_written, ..] = fields[..] else { continue };
+        // What a partition or a mapping does is counted by the disk below it.
+        let is_part = ["loop", "ram", "dm-", "md", "zram"].iter().any(|kind| name.starts_with(kind))
+            || seen.iter().any(|disk| name.starts_with(disk));
+        if is_part {
+            continue;
+        }
+        seen.push(name);
+        let bytes = |sectors: &str| sectors.parse::<u64>().unwrap_or(0).saturating_mul(512);
+        read = read.saturating_add(bytes(sectors_read));
+        written = written.saturating_add(bytes(sectors_written));
+    }
+    (read, written)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +232,13 @@ mod tests {
     fn memory_that_can_be_had_is_not_used() {
         let memory = memory("MemTotal:  1000 kB\nMemFree: 10 kB\nMemAvailable:   600 kB\n").unwrap();
         assert_eq!(memory, Memory { total_bytes: 1_024_000, used_bytes: 409_600 });
+    }
+
+    #[test]
+    fn a_partition_is_counted_by_its_disk() {
+        let stats = "   7 0 loop0 9 0 9 0 9 0 9 0 0 0 0\n 254 0 vda 5 0 10 0 5 0 20 0 0 0 0\n\
+                      254 1 vda1 5 0 10 0 5 0 20 0 0 0 0\n 259 0 nvme0n1 1 0 1 0 1 0 1 0 0 0 0\n short\n";
+        assert_eq!(disks(stats), (11 * 512, 21 * 512));
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub fn start(settings: &Settings, node: &Arc<Node>) -> Router {
         feed: feed::open(&store),
         grant: Grant::everything(),
     });
-    tokio::spawn(host::feed(demo.clone()));
+    tokio::spawn(host::feed(demo.clone(), settings.listen));
     router(demo)
 }
 

@@ -1,0 +1,6 @@
+// Every demonstration there is: the one list that pages link from. Sorted by path.
+
+export const PAGES = [
+  { path: "/demo/feed/", title: "Social feed", what: "Posts and likes that outlive the server." },
+  { path: "/demo/host/", title: "Monitoring", what: "CPU, memory, network and disks of every node, each second." },
+];
