@@ -36,15 +36,17 @@ export class Live {
     };
   }
 
-  /** Hears that messages may be missing: what the page shows has to be read anew from where it is kept. */
+  /** Hears that messages may be missing: what the page shows has to be read anew from where it is kept. Gives back what ends it. */
   onGap(listener) {
     this.#gapListeners.add(listener);
+    return () => this.#gapListeners.delete(listener);
   }
 
-  /** Hears `{ state, transport, error }`, now and whenever that changes. */
+  /** Hears `{ state, transport, error }`, now and whenever that changes. Gives back what ends it. */
   onState(listener) {
     this.#stateListeners.add(listener);
     listener(this.#client.state);
+    return () => this.#stateListeners.delete(listener);
   }
 
   /** Publishes; resolves once the message has its place, and rejects with the server's refusal. */

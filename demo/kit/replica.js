@@ -9,31 +9,37 @@ const EARLY_MAX = 1_000;
 /**
  * Follows the state at `path`, whose changes are told on `channel` under the events of `apply`: `{ post: (change) => … }`.
  * `show(state)` hears the state whenever it was read, and `failed(error)` that it could not be. Both states and changes
- * have a `version`.
+ * have a `version`. `read` asks for the path; what is somebody's own is asked for in their name.
  */
 export class Replica {
   #path;
   #show;
   #apply;
   #failed;
+  #ask;
+  #offs;
   #version = -1;
   #reading = false;
   #early = [];
 
-  constructor(live, channel, { path, show, apply, failed }) {
-    [this.#path, this.#show, this.#apply, this.#failed] = [path, show, apply, failed];
-    for (const event of Object.keys(apply)) live.on(channel, event, ({ data }) => this.#hear(event, parse(data)));
-    live.onGap(() => this.read());
-    // What is read before the channel is heard may be old when it is.
-    live.onState(({ state }) => state === "live" && this.#version < 0 && this.read());
+  constructor(live, channel, { path, show, apply, failed, read = ask }) {
+    [this.#path, this.#show, this.#apply, this.#failed, this.#ask] = [path, show, apply, failed, read];
+    const hears = Object.keys(apply).map((event) => live.on(channel, event, ({ data }) => this.#hear(event, parse(data))));
+    this.#offs = [...hears, live.onGap(() => this.read())];
+    // What is read before the channel is heard may be old when it is. A page that is live already is not for the moment, if
+    // this is its first interest in the channel.
+    setTimeout(() => {
+      if (this.#offs) this.#offs.push(live.onState(({ state }) => state === "live" && this.#version < 0 && this.read()));
+    });
   }
 
   /** Reads the state anew. */
   async read() {
-    if (this.#reading) return;
+    if (this.#reading || !this.#offs) return;
     this.#reading = true;
     try {
-      const state = await ask(this.#path);
+      const state = await this.#ask(this.#path);
+      if (!this.#offs) return;
       // A server that lost its store begins again at the first version.
       this.#version = state.version;
       this.#show(state);
@@ -43,6 +49,12 @@ export class Replica {
       this.#reading = false;
       for (const [event, change] of this.#early.splice(0)) this.#hear(event, change);
     }
+  }
+
+  /** Follows it no longer. */
+  close() {
+    for (const off of this.#offs ?? []) off();
+    this.#offs = undefined;
   }
 
   #hear(event, change) {

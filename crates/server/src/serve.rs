@@ -126,9 +126,17 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     // Who decides, and what nodes share.
     let beside = Beside::open(&settings.broker)?;
     let ways = Ways::new(settings.trusted_proxies.clone());
+    let demos = settings.demo.then(|| demo::open(settings)).transpose()?;
     let (mut node, entrance) = if settings.dev {
-        let gate = Arc::new(DevGate::new(settings.dev_public));
-        (Node::new(gate, broker.clone(), limits.clone()), None)
+        let gate = DevGate::new(settings.dev_public);
+        let node = match &demos {
+            Some(demos) => {
+                let gate = demos.gate(gate, revocations.clone())?;
+                Node::new(Arc::new(gate), broker.clone(), limits.clone())
+            }
+            None => Node::new(Arc::new(gate), broker.clone(), limits.clone()),
+        };
+        (node, None)
     } else {
         let vault = beside.as_ref().map(Beside::vault);
         let entrance = Arc::new(Entrance::open(settings, revocations.clone(), vault)?);
@@ -176,7 +184,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     });
     let pipes = pipes.run_pipes(control.clone(), &share)?;
     let parts = Parts { node: node.clone(), pipes, metrics };
-    let demo = settings.demo.then(|| demo::start(settings, &node));
+    let demo = demos.map(|demos| demos.start(settings, &node));
     let (closing, closes) = watch::channel(false);
     let http =
         |router| Http::new(node.live_limits(), census.clone(), node.health.clone(), router, closes.clone());

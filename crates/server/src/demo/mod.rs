@@ -5,6 +5,7 @@
 //! channels as any other client.
 
 mod answers;
+mod chat;
 #[cfg(target_os = "linux")]
 mod compare;
 mod document;
@@ -12,6 +13,7 @@ mod feed;
 mod host;
 mod pages;
 mod store;
+mod tokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,17 +22,21 @@ use axum::Router;
 use axum::routing::get;
 use bytes::Bytes;
 use serde::Serialize;
+use tidewire_auth::{DevGate, GuardedGate, MemoryVault, Tickets};
 use tidewire_hub::channel::Channel;
-use tidewire_hub::grant::Grant;
+use tidewire_hub::grant::{Grant, Scope};
 use tidewire_hub::message::{EventName, Payload};
+use tidewire_hub::pattern::Pattern;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
+use tidewire_hub::revocation::Revocations;
 use tidewire_transport::refusal::Refusal;
 
-use crate::config::Settings;
+use crate::config::{Settings, Unusable};
 use crate::node::Node;
 use document::Document;
 use store::Store;
+use tokens::Tokens as Signer;
 
 /// What every demonstration works with.
 pub(crate) struct Demo {
@@ -38,6 +44,10 @@ pub(crate) struct Demo {
     /// Whether no other machine can reach the demonstrations.
     #[cfg(target_os = "linux")]
     is_local: bool,
+    /// Signs tokens for visitors.
+    tokens: Signer,
+    chat: Document<chat::Rooms>,
+    chat_inboxes: Document<chat::Inboxes>,
     #[cfg(target_os = "linux")]
     compare: compare::Stage,
     feed: Document<feed::Posts>,
@@ -46,23 +56,61 @@ pub(crate) struct Demo {
 }
 
 /// What the demonstrations need of a node's configuration, where nobody has said otherwise.
-pub fn furnish(_settings: &mut Settings) {}
+pub fn furnish(settings: &mut Settings) {
+    settings.namespaces.entry("demo-chat".into()).or_default().presence.get_or_insert(true);
+}
 
-/// Starts the demonstrations on `node`, and answers what is below `/` and `/demo/`.
-pub fn start(settings: &Settings, node: &Arc<Node>) -> Router {
+/// Channels that nobody hears, and nobody writes to, without a token.
+const KEPT: [&str; 1] = ["user:*"];
+
+/// The demonstrations before there is a node: what they keep, and how they know their visitors.
+pub struct Demos {
+    store: Store,
+    tokens: Signer,
+}
+
+/// Opens the store.
+///
+/// # Errors
+/// The system has no random numbers for a key.
+pub fn open(settings: &Settings) -> Result<Demos, Unusable> {
     let path = settings.demo_store.clone().or_else(usual_place);
     let store = Store::open(path.as_deref());
-    let demo = Arc::new(Demo {
-        node: node.clone(),
-        #[cfg(target_os = "linux")]
-        is_local: !settings.dev_public,
-        #[cfg(target_os = "linux")]
-        compare: compare::Stage::default(),
-        feed: feed::open(&store),
-        grant: Grant::everything(),
-    });
-    tokio::spawn(host::feed(demo.clone(), settings.listen));
-    router(demo)
+    let tokens = Signer::open(&store)?;
+    Ok(Demos { store, tokens })
+}
+
+impl Demos {
+    /// The gate of a node with the demonstrations, in place of `dev`: what is private in them is private in dev mode, too.
+    ///
+    /// # Errors
+    /// The system has no random numbers for tickets.
+    pub fn gate(&self, dev: DevGate, revocations: Arc<Revocations>) -> Result<GuardedGate, Unusable> {
+        let unusable = |error: &dyn std::fmt::Display| Unusable::new("demo", error);
+        let kept = Scope::new(KEPT.iter().filter_map(|pattern| Pattern::parse(pattern).ok()));
+        let tickets = Tickets::new(Arc::new(MemoryVault::default())).map_err(|error| unusable(&error))?;
+        let verifier = self.tokens.verifier.clone();
+        GuardedGate::new(dev, verifier, kept, tickets, revocations).map_err(|error| unusable(&error))
+    }
+
+    /// Starts them on `node`, and answers what is below `/` and `/demo/`.
+    pub fn start(self, settings: &Settings, node: &Arc<Node>) -> Router {
+        let Demos { store, tokens } = self;
+        let demo = Arc::new(Demo {
+            node: node.clone(),
+            #[cfg(target_os = "linux")]
+            is_local: !settings.dev_public,
+            tokens,
+            chat: chat::open(&store),
+            chat_inboxes: chat::open_inboxes(&store),
+            #[cfg(target_os = "linux")]
+            compare: compare::Stage::default(),
+            feed: feed::open(&store),
+            grant: Grant::everything(),
+        });
+        tokio::spawn(host::feed(demo.clone(), settings.listen));
+        router(demo)
+    }
 }
 
 /// The demonstrations' addresses.
@@ -70,6 +118,7 @@ fn router(demo: Arc<Demo>) -> Router {
     let routes = Router::new()
         .route("/", get(pages::index))
         .route("/demo/{*file}", get(pages::file))
+        .merge(chat::routes())
         .merge(feed::routes());
     #[cfg(target_os = "linux")]
     let routes = routes.merge(compare::routes());
