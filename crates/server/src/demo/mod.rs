@@ -5,6 +5,7 @@
 //! channels as any other client.
 
 mod answers;
+mod bell;
 mod chat;
 #[cfg(target_os = "linux")]
 mod compare;
@@ -46,6 +47,7 @@ pub(crate) struct Demo {
     is_local: bool,
     /// Signs tokens for visitors.
     tokens: Signer,
+    bell: bell::Desk,
     chat: Document<chat::Rooms>,
     chat_inboxes: Document<chat::Inboxes>,
     #[cfg(target_os = "linux")]
@@ -61,7 +63,7 @@ pub fn furnish(settings: &mut Settings) {
 }
 
 /// Channels that nobody hears, and nobody writes to, without a token.
-const KEPT: [&str; 1] = ["user:*"];
+const KEPT: [&str; 3] = ["user:*", "demo-bell", "demo-bell:*"];
 
 /// The demonstrations before there is a node: what they keep, and how they know their visitors.
 pub struct Demos {
@@ -101,6 +103,7 @@ impl Demos {
             #[cfg(target_os = "linux")]
             is_local: !settings.dev_public,
             tokens,
+            bell: bell::open(&store),
             chat: chat::open(&store),
             chat_inboxes: chat::open_inboxes(&store),
             #[cfg(target_os = "linux")]
@@ -108,6 +111,7 @@ impl Demos {
             feed: feed::open(&store),
             grant: Grant::everything(),
         });
+        tokio::spawn(bell::feed(demo.clone()));
         tokio::spawn(host::feed(demo.clone(), settings.listen));
         router(demo)
     }
@@ -118,6 +122,7 @@ fn router(demo: Arc<Demo>) -> Router {
     let routes = Router::new()
         .route("/", get(pages::index))
         .route("/demo/{*file}", get(pages::file))
+        .merge(bell::routes())
         .merge(chat::routes())
         .merge(feed::routes());
     #[cfg(target_os = "linux")]
