@@ -20,8 +20,7 @@ live.on("demo:host", "message", ({ data }) => {
 live.on("demo:hello", "message", ({ data, time }) => show(typeof data === "string" ? data : "(binary)", time));
 
 for (const link of document.querySelectorAll("[data-if-served]")) {
-  const isCard = PAGES.some(({ path }) => path === link.getAttribute("href"));
-  if (!isCard) fetch(link.href, { method: "HEAD" }).then(({ ok }) => (link.hidden = !ok), () => {});
+  fetch(link.href, { method: "HEAD" }).then(({ ok }) => (link.hidden = !ok), () => {});
 }
 
 function card({ path, title, what }) {
