@@ -1,5 +1,6 @@
 //! The store: documents by name, in one file of an embedded database, so that a demonstration outlives its server.
 
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,7 +53,12 @@ fn at(path: &Path) -> Result<Database, Box<dyn std::error::Error>> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    Ok(Database::create(path)?)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    // The key of the demonstrations' tokens is in it.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    Ok(Database::builder().create_file(options.open(path)?)?)
 }
 
 fn in_memory() -> Database {
@@ -78,6 +84,12 @@ mod tests {
         store.write("board", b"2").unwrap();
         drop(store);
         assert_eq!(Store::open(Some(&path)).read("board").unwrap().as_deref(), Some(&b"2"[..]));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "nobody else may read the key in it");
+        }
         std::fs::remove_dir_all(folder).unwrap();
     }
 
