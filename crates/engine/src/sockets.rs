@@ -80,8 +80,8 @@ pub struct HandOff {
 pub fn listen(address: SocketAddr, count: usize, reuse_port: bool) -> io::Result<Vec<TcpListener>> {
     if !reuse_port {
         // A port that is shared among our own loops could be joined by a second process unnoticed. Asking for the
-        // whole port first tells whether it is taken.
-        drop(listen::listen(address, false)?);
+        // whole port first tells whether it is taken. Without listening: who came just then would be taken in, and reset.
+        drop(listen::bound(address, false)?);
     }
     let first = listen::listen(address, count > 1 || reuse_port)?;
     let address = first.local_addr()?;

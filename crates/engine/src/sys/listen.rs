@@ -18,6 +18,14 @@ const BACKLOG: i32 = 4_096;
 
 /// Opens a listener. With `share_port` others may listen on the same address and the kernel spreads connections.
 pub(crate) fn listen(address: SocketAddr, share_port: bool) -> io::Result<TcpListener> {
+    let fd = bound(address, share_port)?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::listen(fd.as_raw_fd(), BACKLOG) })?;
+    Ok(TcpListener::from(fd))
+}
+
+/// A socket that has its address and does not listen: who connects to it is refused. `AddrInUse` where somebody listens.
+pub(crate) fn bound(address: SocketAddr, share_port: bool) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // SAFETY: no pointers. The result is checked, and owned by nobody else.
     let fd = unsafe {
@@ -29,9 +37,7 @@ pub(crate) fn listen(address: SocketAddr, share_port: bool) -> io::Result<TcpLis
     }
     set_inherited(&fd)?;
     bind(&fd, address)?;
-    // SAFETY: no pointers.
-    check(unsafe { libc::listen(fd.as_raw_fd(), BACKLOG) })?;
-    Ok(TcpListener::from(fd))
+    Ok(fd)
 }
 
 /// Makes a listener of somebody else's like one of ours.
@@ -92,4 +98,19 @@ pub(super) fn set(fd: &impl AsRawFd, level: i32, option: i32, value: i32) -> io:
     // SAFETY: `value` is an int that outlives the call, and `length` is its size.
     check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), length) })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asking_whether_a_port_is_taken_takes_nobody_in() {
+        let address = listen("127.0.0.1:0".parse().unwrap(), true).unwrap().local_addr().unwrap();
+        let asking = bound(address, false).unwrap();
+        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        drop(asking);
+        let _taken = listen(address, true).unwrap();
+        assert_eq!(bound(address, false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
 }
