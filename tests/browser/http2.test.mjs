@@ -9,30 +9,11 @@ import test from "node:test";
 import { eventually } from "../e2e/harness/heard.mjs";
 import { tidewire } from "../e2e/harness/tidewire.mjs";
 import { tunnel } from "../e2e/harness/tunnel.mjs";
+import { each, eventSources } from "./streams.mjs";
 import { browser, open, webSocket } from "./tab.mjs";
 
 const STREAMS = 100;
 const quickRetry = { "limits.retry": "50ms" };
-
-/** Opens an EventSource on each of `count` channels: it tells `{ready}`, `{closed}` or `{channel, data}`. */
-function eventSources({ page }, url, count) {
-  return page.evaluate(([url, count]) => {
-    globalThis.sources = Array.from({ length: count }, (_, channel) => {
-      const source = new EventSource(`${url}/c/c${channel}`);
-      source.addEventListener("$ready", () => tell({ ready: channel }));
-      source.addEventListener("error", () => source.readyState === EventSource.CLOSED && tell({ closed: channel }));
-      source.onmessage = ({ data }) => tell({ channel, data });
-      return source;
-    });
-  }, [url, count]);
-}
-
-/** What is told in the next `count` items that `wanted` picks. */
-async function each(heard, count, wanted) {
-  const found = new Set();
-  while (found.size < count) found.add(wanted(await heard.find((item) => wanted(item) !== undefined)));
-  return found;
-}
 
 test("f29_a_hundred_streams_of_a_page_share_one_connection_and_all_resume_after_a_cut", async (t) => {
   const server = await tidewire(t, { set: quickRetry, secure: true });

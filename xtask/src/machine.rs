@@ -9,6 +9,7 @@ use crate::run;
 /// A Debian package, and a program that shows that it is there.
 const DEBIAN: &[(&str, &str)] = &[
     ("chromium", "chromium"),
+    ("firefox-esr", "firefox-esr"),
     ("nginx-light", "nginx"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
