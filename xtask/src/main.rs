@@ -27,8 +27,8 @@
 //! siege        the sieges at their full size, against the default deadlines; minutes
 //! costs        what a delivery costs in system calls and instructions
 //! api          the HTTP surface against docs/openapi.yaml, by schemathesis
-//! browser      Chromium's own EventSource and WebSocket
-//! client       the browser client: its own tests, and Chromium with servers and networks that fail
+//! browser      Chromium and Firefox: their own EventSource and WebSocket
+//! client       the browser client: its own tests, and Chromium and Firefox with servers and networks that fail
 //! bench [...]  Tidewire beside the floor; prints figures, gates nothing on time
 //! bench peers [...]  Tidewire beside nchan, uWebSockets, Socket.IO and others, which it installs; writes docs/benchmarks.md
 //! fuzz [SECONDS]  every fuzz target for so long

@@ -9,31 +9,10 @@ import { eventually } from "../../../../tests/e2e/harness/heard.mjs";
 import { guarded, token } from "../../../../tests/e2e/harness/keys.mjs";
 import { tidewire } from "../../../../tests/e2e/harness/tidewire.mjs";
 import { tunnel } from "../../../../tests/e2e/harness/tunnel.mjs";
-import { script } from "../built.mjs";
 import { gaps, hears, live } from "./page.mjs";
+import { sharing, streams } from "./sharing.mjs";
 
 const chromium = await browser({ after });
-const whole = script('import * as tidewire from "./index.js"; Object.assign(globalThis, { tidewire });');
-
-/** A tab of `app` that shares its connection and listens to `names`. */
-async function sharing(context, app, url, names, options = {}) {
-  const tab = await app.open(context);
-  await tab.page.addScriptTag({ content: whole });
-  await tab.page.evaluate(([url, names, options]) => {
-    globalThis.client = tidewire.connect(url, { tabs: true, ...options });
-    client.on("state", ({ state, transport, error }) => tell({ state, transport, error: error?.message }));
-    client.on("gap", ({ reason }) => tell({ gap: reason }));
-    globalThis.listen = (name) => client.channel(name).on("message", ({ data, id }) => tell({ data, id }));
-    names.forEach(listen);
-  }, [url, names, options]);
-  return tab;
-}
-
-/** The streams that the server has open, without a message that would be heard. */
-const streams = async (server, channel) => {
-  const { channels } = await (await fetch(`${server.url}/v1/channels`)).json();
-  return channels.find(({ channel: name }) => name === channel)?.receivers.sse ?? 0;
-};
 
 test("f27_seven_tabs_over_http_1_share_one_stream_and_each_hears_everything", async (t) => {
   const server = await tidewire(t);
