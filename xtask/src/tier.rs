@@ -372,18 +372,19 @@ impl Tier {
         Tier::conformance().named("conformance http2").with(&["--over=h2"])
     }
 
-    /// Chromium.
+    /// Chromium and Firefox, with nothing installed.
     pub fn browser() -> Tier {
         Tier::node("browser", "tests/browser")
     }
 
-    /// The browser client: in a world of the tests' own, and in Chromium against servers and networks that fail.
+    /// The browser client: in a world of the tests' own, and in browsers against servers and networks that fail.
     pub fn client() -> Tier {
         Tier::new("client", || {
             machine::debian()?;
             machine::npm_locked("clients/js")?;
             // Its pages are tabs of the tests next door.
             machine::npm("tests/browser")?;
+            machine::npm("examples/react")?;
             node_tests("clients/js")
         })
     }
