@@ -6,6 +6,7 @@ import test, { after } from "node:test";
 
 import { eventually } from "../e2e/harness/heard.mjs";
 import { guarded, token } from "../e2e/harness/keys.mjs";
+import { redisServer } from "../e2e/harness/redis.mjs";
 import { tidewire } from "../e2e/harness/tidewire.mjs";
 import { tunnel } from "../e2e/harness/tunnel.mjs";
 import { firefox } from "./firefox.mjs";
@@ -81,8 +82,9 @@ test("firefox_passes_over_an_id_without_data_so_a_heartbeat_moves_nothing_and_ye
 
 test("r7_a_server_that_was_killed_and_started_again_is_a_gap_and_firefox_stays_with_it", async (t) => {
   const server = await tidewire(t, { set: quickRetry });
+  const network = await tunnel(t, server.port);
   const tab = await page(t);
-  await eventSource(tab, `${server.url}/c/prices`);
+  await eventSource(tab, `${network.url}/c/prices`);
   await ready(tab);
   await server.publish("prices", "before");
   await tab.heard.find(({ data }) => data === "before");
@@ -94,12 +96,31 @@ test("r7_a_server_that_was_killed_and_started_again_is_a_gap_and_firefox_stays_w
   assert.deepEqual(await texts(tab, 1), ["after"]);
 });
 
-test("a draining server sends firefox to the next process: EventSource returns, WebSocket hears 1012", async (t) => {
-  const server = await tidewire(t, { set: { ...quickRetry, drain_within: "500ms" } });
+test("where_nobody_holds_the_socket_of_a_dead_server_firefox_gives_up_and_a_new_event_source_has_missed_nothing", async (t) => {
+  const server = await tidewire(t, { set: { ...quickRetry, "broker.url": `redis://127.0.0.1:${await redisServer(t)}` } });
   const tab = await page(t);
   await eventSource(tab, `${server.url}/c/prices`);
   await ready(tab);
-  await webSocket(tab, `${server.wsUrl}/c/prices`);
+  const { id } = await server.publish("prices", "before");
+  await tab.heard.find(({ data }) => data === "before");
+  await server.crash();
+  // Chromium would come back.
+  assert.equal((await tab.heard.next()).type, "closed");
+  await server.start();
+  await server.publish("prices", "meanwhile");
+  await eventSource(tab, `${server.url}/c/prices?cursor=${id}`);
+  await ready(tab);
+  assert.deepEqual(await texts(tab, 1), ["meanwhile"]);
+  assert.ok(!tab.heard.all.some(({ type }) => type === "$gap"));
+});
+
+test("a draining server sends firefox to the next process: EventSource returns, WebSocket hears 1012", async (t) => {
+  const server = await tidewire(t, { set: { ...quickRetry, drain_within: "500ms" } });
+  const network = await tunnel(t, server.port);
+  const tab = await page(t);
+  await eventSource(tab, `${network.url}/c/prices`);
+  await ready(tab);
+  await webSocket(tab, `${network.wsUrl}/c/prices`);
   await tab.heard.find((item) => item === "open");
   server.terminate();
   assert.equal((await tab.heard.find(({ code }) => code)).code, 1012);
@@ -239,10 +260,11 @@ test("f27_over_http_1_seven_tabs_have_six_streams_and_the_seventh_waits_though_p
   for (let n = 0; n < 7; n += 1) tabs.push(await open(context, `${server.url}/livez`));
   for (const tab of tabs) await eventSource(tab, `${server.url}/c/prices`);
   await server.receivers("prices", { sse: 6 });
-  const waits = tabs.filter(({ heard }) => !heard.all.length);
-  assert.equal(waits.length, 1);
+  const waits = () => tabs.filter(({ heard }) => !heard.all.length);
+  await eventually("six of them hear", () => waits().length === 1);
+  const [seventh] = waits();
   // In Chromium it would wait, too.
   await open(context, `${server.url}/readyz`);
   await tabs.find(({ heard }) => heard.all.length).page.close();
-  await ready(waits[0]);
+  await ready(seventh);
 });
