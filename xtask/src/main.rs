@@ -27,7 +27,8 @@
 //! siege        the sieges at their full size, against the default deadlines; minutes
 //! costs        what a delivery costs in system calls and instructions
 //! api          the HTTP surface against docs/openapi.yaml, by schemathesis
-//! browser      Chromium and Firefox: their own EventSource and WebSocket
+//! browser      Chromium and Firefox: their own EventSource and WebSocket, and every page, against payloads and for everybody
+//! screenshots  a picture of every page, light and dark, wide and narrow, in target/screenshots; gates nothing
 //! client       the browser client: its own tests, and Chromium and Firefox with servers and networks that fail
 //! bench [...]  Tidewire beside the floor; prints figures, gates nothing on time
 //! bench peers [...]  Tidewire beside nchan, uWebSockets, Socket.IO and others, which it installs; writes docs/benchmarks.md
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
         }),
         "api" => tier::with_binary(|| tier::in_turn([Tier::api()])),
         "browser" => tier::with_binary(|| tier::in_turn([Tier::browser()])),
+        "screenshots" => tier::with_binary(|| tier::in_turn([Tier::screenshots()])),
         "client" => tier::with_binary(|| tier::in_turn([Tier::client()])),
         unknown => {
             eprintln!("there is no verb `{unknown}`\n{USAGE}");
@@ -120,4 +122,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | client | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | screenshots | client | bench | fuzz";

@@ -377,6 +377,17 @@ impl Tier {
         Tier::node("browser", "tests/browser")
     }
 
+    /// A picture of every page, for whoever changes one.
+    pub fn screenshots() -> Tier {
+        Tier::new("screenshots", || {
+            machine::debian()?;
+            machine::npm("tests/browser")?;
+            let mut node = machine::node("node", &["screenshots.mjs"])?;
+            node.arg(run::target().join("screenshots")).current_dir(run::repository().join("tests/browser"));
+            Ok(Ready::Run(node))
+        })
+    }
+
     /// The browser client: in a world of the tests' own, and in browsers against servers and networks that fail.
     pub fn client() -> Tier {
         Tier::new("client", || {

@@ -1,0 +1,98 @@
+// Watches what a page must never do, whatever it is told: run what came as text, build elements of it, or complain.
+
+import { PAYLOADS } from "./payloads.mjs";
+
+/** Watches `page`, from its next document on. What it has done wrong is in `crimes`. */
+export async function watched(page) {
+  const crimes = [];
+  page.on("dialog", (dialog) => {
+    crimes.push(`dialog: ${dialog.message()}`);
+    void dialog.dismiss();
+  });
+  page.on("pageerror", (error) => crimes.push(`error: ${error}`));
+  // A refusal is what hostile input gets; the browser tells of it as of a failure.
+  page.on("console", (message) => {
+    const isRefusal = message.text().startsWith("Failed to load resource");
+    if (message.type() === "error" && !isRefusal) crimes.push(`console: ${message.text()}`);
+  });
+  page.on("request", (request) => {
+    const { hostname, pathname } = new URL(request.url());
+    if (hostname === "canary.example" || pathname.endsWith("/canary")) crimes.push(`request: ${request.url()}`);
+  });
+  await page.exposeFunction("crime", (what) => void crimes.push(what));
+  await page.addInitScript(watch);
+  return crimes;
+}
+
+/** Runs in the page, before anything of its own. */
+function watch() {
+  globalThis.canary = () => crime("canary");
+  addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, sourceFile, lineNumber }) =>
+    crime(`policy: ${violatedDirective} ${blockedURI} at ${sourceFile}:${lineNumber}`));
+  const forbidden = "script,iframe,object,embed,base,meta,link,style,math,marquee,video,audio,template,noscript,frameset";
+  const addresses = ["src", "href", "action", "formaction", "data", "poster", "srcset", "xlink:href", "style", "background"];
+  const judge = (element) => {
+    if (element.matches(forbidden)) crime(`element: ${element.outerHTML.slice(0, 200)}`);
+    for (const { name, value } of element.attributes) {
+      const isCode = name.startsWith("on") || name === "srcdoc" || (addresses.includes(name) && value.includes("canary"));
+      if (isCode) crime(`attribute: ${element.outerHTML.slice(0, 200)}`);
+    }
+  };
+  // The document itself is not on trial: what comes once it is there is.
+  addEventListener("DOMContentLoaded", () => {
+    new MutationObserver((changes) => {
+      for (const { target, addedNodes, type } of changes) {
+        if (type === "attributes") judge(target);
+        for (const node of addedNodes) {
+          if (node.nodeType !== Node.ELEMENT_NODE) continue;
+          judge(node);
+          node.querySelectorAll("*").forEach(judge);
+        }
+      }
+    }).observe(document, { subtree: true, childList: true, attributes: true });
+  });
+}
+
+/** Publishes every payload in everything that `says` makes of it, and resolves to how many were let in. */
+export async function publishAll(server, says) {
+  const messages = PAYLOADS.flatMap(says).flatMap(({ event, key, ...message }) => [
+    message,
+    { ...message, event },
+    { ...message, key },
+  ].filter((each) => Object.values(each).every((value) => value !== undefined)));
+  let taken = 0;
+  for (let at = 0; at < messages.length; at += 50) {
+    const answer = await fetch(`${server.url}/v1/publish`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", ...server.credentials },
+      body: JSON.stringify({ messages: messages.slice(at, at + 50) }),
+    });
+    if (answer.status !== 200) throw new Error(`publish: ${answer.status} ${await answer.text()}`);
+    taken += (await answer.json()).results.filter(({ code }) => !code).length;
+  }
+  return taken;
+}
+
+/** Types every payload into every field of the page, and sends every form with it. */
+export function typeEverywhere(page) {
+  return page.evaluate(async (payloads) => {
+    const fields = "input:not([type]), input[type=text], input[type=search], input[type=url], input[type=email], textarea";
+    let typed = 0;
+    for (const payload of payloads) {
+      const forms = new Set();
+      for (const field of document.querySelectorAll(fields)) {
+        if (field.readOnly || field.disabled) continue;
+        field.value = payload;
+        typed += 1;
+        for (const type of ["input", "change"]) field.dispatchEvent(new Event(type, { bubbles: true }));
+        if (field.form) forms.add(field.form);
+      }
+      for (const form of forms) {
+        const button = form.querySelector("button:not([type=button]):not(:disabled), input[type=submit]:not(:disabled)");
+        if (form.checkVisibility() && button) form.requestSubmit(button);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    return typed;
+  }, PAYLOADS);
+}
