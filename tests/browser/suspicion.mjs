@@ -53,26 +53,6 @@ function watch() {
   });
 }
 
-/** Publishes every payload in everything that `says` makes of it, and resolves to how many were let in. */
-export async function publishAll(server, says) {
-  const messages = PAYLOADS.flatMap(says).flatMap(({ event, key, ...message }) => [
-    message,
-    { ...message, event },
-    { ...message, key },
-  ].filter((each) => Object.values(each).every((value) => value !== undefined)));
-  let taken = 0;
-  for (let at = 0; at < messages.length; at += 50) {
-    const answer = await fetch(`${server.url}/v1/publish`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", ...server.credentials },
-      body: JSON.stringify({ messages: messages.slice(at, at + 50) }),
-    });
-    if (answer.status !== 200) throw new Error(`publish: ${answer.status} ${await answer.text()}`);
-    taken += (await answer.json()).results.filter(({ code }) => !code).length;
-  }
-  return taken;
-}
-
 /** Types every payload into every field of the page, and sends every form with it. */
 export function typeEverywhere(page) {
   return page.evaluate(async (payloads) => {
