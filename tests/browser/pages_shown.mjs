@@ -1,5 +1,4 @@
-// Every page that Tidewire shows, for whoever judges all of them. A demonstration is among them by being there; only what
-// is different about a page is said.
+// Every page that Tidewire shows, for whoever judges all of them. A demonstration is among them by being there.
 
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -7,16 +6,16 @@ import { join } from "node:path";
 import { repository, tidewire } from "../e2e/harness/tidewire.mjs";
 import { PATIENCE_MS } from "./demo.mjs";
 
-/** What is different about a demonstration, by its path. */
-const DIFFERENT = {};
+/** The label of the kit, on a page that hears. */
+const LIVE = '.state[data-state="live"]';
 
 /**
  * `path` is where it is, `live` what it shows once it hears, and `enter(page, server)` how one comes in, where that takes
  * more than to go there.
  */
 export const SHOWN = [
-  { path: "/", live: '#chat .state[data-state="live"]' },
-  ...demonstrations().map((path) => ({ path, live: 'header.top .state[data-state="live"]', ...DIFFERENT[path] })),
+  { path: "/", live: `${LIVE}, .gallery a[href^="/demo/"]` },
+  ...demonstrations().map((path) => ({ path, live: LIVE })),
   { path: "/c/prices", live: "#state:text-is('Live')" },
 ];
 

@@ -54,25 +54,28 @@ function watch() {
 }
 
 /** Types every payload into every field of the page, and sends every form with it. */
-export function typeEverywhere(page) {
-  return page.evaluate(async (payloads) => {
-    const fields = "input:not([type]), input[type=text], input[type=search], input[type=url], input[type=email], textarea";
-    let typed = 0;
-    for (const payload of payloads) {
-      const forms = new Set();
-      for (const field of document.querySelectorAll(fields)) {
-        if (field.readOnly || field.disabled) continue;
-        field.value = payload;
-        typed += 1;
-        for (const type of ["input", "change"]) field.dispatchEvent(new Event(type, { bubbles: true }));
-        if (field.form) forms.add(field.form);
-      }
-      for (const form of forms) {
-        const button = form.querySelector("button:not([type=button]):not(:disabled), input[type=submit]:not(:disabled)");
-        if (form.checkVisibility() && button) form.requestSubmit(button);
-      }
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    return typed;
-  }, PAYLOADS);
+export async function typeEverywhere(page) {
+  for (const payload of PAYLOADS) {
+    await page.evaluate(typeOne, payload).catch((error) => {
+      // A page may load itself anew for who has another name now.
+      if (!/context was destroyed|navigation/i.test(error.message)) throw error;
+    });
+    await page.waitForLoadState();
+  }
+}
+
+/** Runs in the page. */
+async function typeOne(payload) {
+  const forms = new Set();
+  for (const field of document.querySelectorAll("input:not([type]), input[type=text], input[type=search], textarea")) {
+    if (field.readOnly || field.disabled) continue;
+    field.value = payload;
+    for (const type of ["input", "change"]) field.dispatchEvent(new Event(type, { bubbles: true }));
+    if (field.form) forms.add(field.form);
+  }
+  for (const form of forms) {
+    const button = form.querySelector("button:not([type=button]):not(:disabled), input[type=submit]:not(:disabled)");
+    if (form.checkVisibility() && button) form.requestSubmit(button);
+  }
+  await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 }
