@@ -11,6 +11,7 @@ import { tidewire } from "../e2e/harness/tidewire.mjs";
 import { tunnel } from "../e2e/harness/tunnel.mjs";
 import { firefox } from "./firefox.mjs";
 import { site } from "./pages.mjs";
+import { SHOWN, showing } from "./pages_shown.mjs";
 import { each, eventSources } from "./streams.mjs";
 import { alone, eventSource, open, tab, webSocket } from "./tab.mjs";
 
@@ -231,6 +232,19 @@ test("s23_a_ticketed_event_source_comes_back_by_its_cookie_and_has_missed_nothin
   }
   assert.ok(!tab.heard.all.some(({ type }) => type === "$gap" || type === "closed"));
   assert.match(network.heads.at(-1), /\r\ncookie: [^\r]*tidewire_ticket=/i, "it was the cookie that let it in");
+});
+
+test("every page of ours is live, and complains of nothing", async (t) => {
+  const server = await showing(t);
+  const page = await (await alone(t, fox)).newPage();
+  for (const { path, live, says = "" } of SHOWN.filter(({ enter }) => !enter)) {
+    await page.goto(`${server.url}${path}`);
+    await eventually(`${path} is live`, () => page.evaluate(
+      ([live, says]) => [...document.querySelectorAll(live)].some(({ textContent }) => textContent.includes(says)),
+      [live, says],
+    ), () => page.complaints.join());
+  }
+  assert.deepEqual(page.complaints, []);
 });
 
 test("f29_a_hundred_streams_of_a_page_share_one_connection_and_all_resume_after_a_cut", async (t) => {

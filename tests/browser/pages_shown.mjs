@@ -10,13 +10,13 @@ import { PATIENCE_MS } from "./demo.mjs";
 const LIVE = '.state[data-state="live"]';
 
 /**
- * `path` is where it is, `live` what it shows once it hears, and `enter(page, server)` how one comes in, where that takes
- * more than to go there.
+ * `path` is where it is, `live` what it shows once it hears, as a selector, and `says` with which text. `enter(page, server)`
+ * is how one comes in, where that takes more than to go there.
  */
 export const SHOWN = [
   { path: "/", live: `${LIVE}, .gallery a[href^="/demo/"]` },
   ...demonstrations().map((path) => ({ path, live: LIVE })),
-  { path: "/c/prices", live: "#state:text-is('Live')" },
+  { path: "/c/prices", live: "#state", says: "Live" },
 ];
 
 /** The folders of `demo/`, but for what its pages share. */
@@ -31,8 +31,8 @@ export function showing(t) {
 }
 
 /** Opens a page of the list in a tab, and waits until it is live. */
-export async function show(page, server, { path, live, enter }, query = "") {
+export async function show(page, server, { path, live, says, enter }, query = "") {
   await page.goto(`${server.url}${path}${query}`);
   await enter?.(page, server);
-  await page.locator(live).first().waitFor({ timeout: PATIENCE_MS });
+  await page.locator(live, { hasText: says }).first().waitFor({ timeout: PATIENCE_MS });
 }
