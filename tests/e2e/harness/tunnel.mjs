@@ -15,6 +15,7 @@ class Tunnel {
   #listener = createServer({ allowHalfOpen: true }, (socket) => this.#carry(socket));
   #pairs = new Set();
   #closed = false;
+  #held = null;
 
   /** The first bytes of every connection that came in, as text, oldest first. */
   heads = [];
@@ -58,18 +59,37 @@ class Tunnel {
     this.cut();
   }
 
+  /** Cuts, and has newcomers wait until `heal`, as behind somebody who holds a socket for a server that is away. */
+  cutAndHold() {
+    this.hold();
+    this.cut();
+  }
+
+  /** Has newcomers wait until `heal`; who is connected stays. */
+  hold() {
+    this.#held = [];
+  }
+
   heal() {
-    this.#closed = false;
+    const held = this.#held ?? [];
+    [this.#closed, this.#held] = [false, null];
+    for (const client of held) this.#carry(client);
   }
 
   close() {
     this.cut();
+    for (const client of this.#held ?? []) client.destroy();
     return new Promise((resolve) => this.#listener.close(resolve));
   }
 
   #carry(client) {
     if (this.#closed) {
       client.resetAndDestroy();
+      return;
+    }
+    if (this.#held) {
+      client.once("error", () => {});
+      this.#held.push(client);
       return;
     }
     client.once("data", (bytes) => this.heads.push(bytes.toString("latin1")));
