@@ -34,6 +34,25 @@ impl Channel {
         }
     }
 
+    /// Accepts `name` as servers write it to each other: also one that begins with `$`, which no client may use (security
+    /// rule S46).
+    ///
+    /// # Errors
+    /// Those of [`Channel::parse`] but for [`ChannelError::Reserved`]; positions are counted behind the `$`.
+    pub fn parse_among_servers(name: &str) -> Result<Channel, ChannelError> {
+        match name.strip_prefix('$') {
+            None => Channel::parse(name),
+            Some(_) if name.len() > CHANNEL_BYTES_MAX => Err(ChannelError::TooLong { bytes: name.len() }),
+            Some(rest) => Channel::parse(rest).map(|_| Channel(name.into())),
+        }
+    }
+
+    /// Whether it is one of the server's own, which clients neither see nor use.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with('$')
+    }
+
     /// The name as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -178,6 +197,16 @@ pub(crate) fn is_channel_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s46_among_themselves_servers_have_channels_that_no_client_can_name() {
+        let own = Channel::parse_among_servers("$console").unwrap();
+        assert!(own.is_reserved() && own.as_str() == "$console" && own.namespace() == "$console");
+        assert!(!Channel::parse_among_servers("prices").unwrap().is_reserved());
+        for bad in ["", "$", "$$a", "$a b", &format!("${}", "x".repeat(128))] {
+            assert!(Channel::parse_among_servers(bad).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn s47_a_channel_name_keeps_to_its_alphabet_and_length() {

@@ -54,7 +54,7 @@ impl Names {
     /// The channel that a Pub/Sub name stands for; nothing where it is not one of ours.
     #[must_use]
     pub fn channel_of(&self, told: &str) -> Option<Channel> {
-        Channel::parse(told.strip_prefix(&*self.told_prefix())?).ok()
+        Channel::parse_among_servers(told.strip_prefix(&*self.told_prefix())?).ok()
     }
 
     pub(super) fn fence(&self) -> String {

@@ -42,9 +42,12 @@ pub(super) async fn channels(
     }
     let Query(query) = query.map_err(|_| limit_is_a_number())?;
     let limit = query.limit.unwrap_or(CHANNELS_DEFAULT).min(CHANNELS_MAX);
-    let infos = parts.node.broker.channels(limit);
+    // The server's own is not among those that clients have.
+    let infos = parts.node.broker.channels(limit.saturating_add(1));
     let channels: Vec<Row<'_>> = infos
         .iter()
+        .filter(|info| !info.channel.is_reserved())
+        .take(limit)
         .map(|info| Row {
             channel: info.channel.as_str(),
             receivers: info.receivers.into(),
