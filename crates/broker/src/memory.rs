@@ -136,6 +136,10 @@ impl Broker for Memory {
         self.sequencer().channels(count_max)
     }
 
+    fn channel(&self, name: &Channel) -> Option<ChannelInfo> {
+        self.sequencer().channel(name)
+    }
+
     fn totals(&self) -> Totals {
         self.sequencer().totals()
     }

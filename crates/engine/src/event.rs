@@ -8,7 +8,9 @@ use tidewire_hub::admit::{ConnId, OutletId, Place, Transport};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::grant::Grant;
 use tidewire_hub::position::Position;
+use tidewire_transport::http1::Head;
 use tidewire_transport::post::Post;
+use tidewire_transport::refusal::Refusal;
 use tidewire_transport::request::Request;
 
 /// What happened on a connection. Every answer comes back as a [`tidewire_hub::Command`] through the outlet's inbox.
@@ -81,6 +83,19 @@ pub enum Event<'a> {
         /// What it leaves.
         channels: Vec<Channel>,
     },
+    /// A request was refused, by the control plane or because it cannot be read. Nothing is answered to that.
+    Refused {
+        /// Who was at the other end.
+        peer: Option<SocketAddr>,
+        /// What was asked, where that was to be understood.
+        request: Option<&'a Request>,
+        /// The head of one that was not, where it could be read.
+        head: Option<&'a Head<'a>>,
+        /// What it was told.
+        refusal: &'a Refusal,
+        /// What the client can quote; nothing where the answer has no place for it.
+        trace_id: Option<&'a str>,
+    },
     /// The inbox was full and is now empty: what was held back may come (delivery rule R13).
     Emptied {
         /// Whose inbox.
@@ -95,6 +110,8 @@ pub struct Over {
     pub tls: bool,
     /// A stream of a connection that counts among its address's by itself (HTTP/2).
     pub shared: bool,
+    /// The pass of a request that the API server has let in itself; 0 where the gate is to be asked.
+    pub pass: u64,
 }
 
 /// One WebSocket message from a client, whole and in bounds. Text has been checked to be UTF-8.

@@ -22,7 +22,8 @@ pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
 /// Commands for one outlet, in the order they came.
 ///
 /// Messages are bounded by count and bytes and changes of presence by count, beyond which [`Outlet::send`] answers
-/// [`Full`]; every other command answers one event of the outlet's own, which bounds them by its connections.
+/// [`Full`]; every other command answers one event of the outlet's own, which bounds them by its connections, or comes from
+/// the console, which sends one at a time.
 pub struct Inbox {
     waiting: Mutex<Waiting>,
     wake: OnceLock<Wake>,

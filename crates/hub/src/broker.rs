@@ -77,6 +77,11 @@ pub trait Broker: Send + Sync {
     /// The channels that exist, in name order, at most `count_max` of them, with what they hold.
     fn channels(&self, count_max: usize) -> Vec<ChannelInfo>;
 
+    /// What the channel of this name holds; nothing where it does not exist.
+    fn channel(&self, name: &Channel) -> Option<ChannelInfo> {
+        self.channels(usize::MAX).into_iter().find(|info| info.channel == *name)
+    }
+
     /// What it holds as a whole.
     fn totals(&self) -> Totals;
 

@@ -11,6 +11,7 @@ use crate::position::Position;
 use crate::presence::News;
 use crate::reason::Reason;
 use crate::revocation::Revocation;
+use crate::survey::Survey;
 
 /// What an outlet is told. It obeys in inbox order; nothing is sorted, nothing overtakes (delivery rule R2).
 #[derive(Clone, Debug)]
@@ -93,6 +94,8 @@ pub enum Command {
     /// End every connection whose rights this revocation ends. Whoever is let in after it was recorded is in the inbox
     /// after it (security rule S26).
     Revoke(Arc<Revocation>),
+    /// Tell who is connected.
+    Survey(Arc<Survey>),
     /// Hold to other bounds from now on (a reload).
     Limit(Arc<Limits>),
     /// Stop accepting, and end every connection at a random moment within this time.
@@ -109,7 +112,7 @@ pub trait Outlet: Send + Sync {
     /// # Errors
     /// Only a [`Command::Deliver`] can find the inbox full, where the sequencer raises a barrier for this outlet
     /// (delivery rule R13), and a [`Command::Presence`], which is lost. Other commands answer one event of the outlet's
-    /// own each, which bounds them.
+    /// own each, which bounds them, or come from the console, which sends one at a time.
     fn send(&self, command: Command) -> Result<(), Full>;
 }
 

@@ -32,6 +32,7 @@ pub mod publish;
 pub mod reason;
 mod resume;
 pub mod revocation;
+pub mod survey;
 
 pub use admit::{
     Admit, Cause, ConnId, Gap, GapReason, HeadFields, Join, Loss, OutletId, Page, Place, Subscribe, Terms,

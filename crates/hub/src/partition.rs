@@ -317,12 +317,15 @@ impl Partition {
             }
         }
         let names = names.into_sorted_vec();
-        let info = |channel: &Channel| {
-            let history = &self.channels[channel];
-            let (messages, bytes) = (history.count(), history.bytes());
-            ChannelInfo { channel: channel.clone(), receivers: history.receivers(), messages, bytes }
-        };
-        names.into_iter().map(info).collect()
+        names.into_iter().filter_map(|channel| self.channel(channel)).collect()
+    }
+
+    /// What the channel of this name holds; nothing where it does not exist.
+    #[must_use]
+    pub fn channel(&self, name: &Channel) -> Option<ChannelInfo> {
+        let history = self.channels.get(name)?;
+        let (messages, bytes) = (history.count(), history.bytes());
+        Some(ChannelInfo { channel: name.clone(), receivers: history.receivers(), messages, bytes })
     }
 
     /// What the partition holds as a whole.

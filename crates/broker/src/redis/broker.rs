@@ -325,6 +325,10 @@ impl Broker for Redis {
         self.shared.lock().channels(count_max)
     }
 
+    fn channel(&self, name: &Channel) -> Option<ChannelInfo> {
+        self.shared.lock().channel(name)
+    }
+
     fn totals(&self) -> Totals {
         self.shared.lock().totals()
     }

@@ -55,8 +55,9 @@ impl<K: Kernel> Shard<K> {
         };
         // What decided on its admission is not needed any more, and idle connections are many.
         request.caller = None;
-        let (ends, retires) = (self.ends_after(lasts), self.retires());
+        let (ends, retires, now) = (self.ends_after(lasts), self.retires(), self.now());
         let slot = self.slots.at(index);
+        (slot.since, slot.messages) = (now, 0);
         (slot.grant, slot.place, slot.ends) = (Some(admit.grant.clone()), place, ends);
         slot.retires = retires;
         match request.wants {

@@ -3,12 +3,14 @@
 use tidewire_hub::admit::HeadFields;
 use tidewire_hub::position::Position;
 use tidewire_hub::reason::{Reason, Retry};
+use tidewire_transport::http1::Head;
 use tidewire_transport::refusal::{self, Refusal};
-use tidewire_transport::request::{Protocol, Request, Wants};
+use tidewire_transport::request::{Protocol, Request, Wants, is_event_source};
 use tidewire_transport::sse::{self, Body};
 use tidewire_transport::websocket::frame::{self, Opcode};
 use tidewire_transport::{envelope, v1};
 
+use crate::event::Event;
 use crate::kernel::Kernel;
 
 use super::queue::Kind;
@@ -21,8 +23,8 @@ use super::turn::Shard;
 pub(super) enum Asker<'a> {
     /// Whoever sent something that is no request.
     Nobody,
-    /// A browser's `EventSource` whose request could not be read any further. No gate has seen its origin.
-    Stream,
+    /// Whoever sent a head that asks for nothing that there is. No gate has seen its origin.
+    Unread(&'a Head<'a>),
     /// Whoever asked for this, and has been through the gate.
     Request(&'a Request),
 }
@@ -32,7 +34,7 @@ impl Asker<'_> {
     fn is_browser(self) -> bool {
         match self {
             Asker::Nobody => false,
-            Asker::Stream => true,
+            Asker::Unread(head) => is_event_source(head),
             Asker::Request(request) => {
                 request.caller.as_ref().is_some_and(|caller| caller.fetch_site.is_some())
             }
@@ -49,18 +51,21 @@ impl<K: Kernel> Shard<K> {
         self.counters.refused.add(1);
         // The gate looks at origin and host first, so whoever was refused for anything else passed them (rule S7).
         let passed = !matches!(refusal.reason, Reason::OriginRefused | Reason::HostRefused);
-        let (allow_origin, stream) = match asker {
-            Asker::Nobody => (None, None),
-            Asker::Stream => (None, Some(Body::UntilClose)),
-            Asker::Request(request) => (request.origin.as_deref().filter(|_| passed), stream_body(request)),
+        let (request, allow_origin, stream) = match asker {
+            Asker::Nobody => (None, None, None),
+            Asker::Unread(head) => (None, None, is_event_source(head).then_some(Body::UntilClose)),
+            Asker::Request(request) => {
+                (Some(request), request.origin.as_deref().filter(|_| passed), stream_body(request))
+            }
         };
         let again = refusal::answers_as_stream(refusal.reason);
         let explains = self.explain && asker.is_browser();
-        let answer = match stream.filter(|_| again || explains) {
-            None => {
-                let trace = self.trace_id(refusal.reason);
-                refusal::http_response(refusal, allow_origin, fields, Some(&trace), true)
-            }
+        let stream = stream.filter(|_| again || explains);
+        let says = stream.is_none() || !again;
+        let trace = says.then(|| self.trace_id(refusal.reason));
+        let trace = trace.as_deref();
+        let answer = match stream {
+            None => refusal::http_response(refusal, allow_origin, fields, trace, true),
             // EventSource closes for good on any other status, and shows its user no more than that it did.
             Some(body) => {
                 let mut answer = Vec::new();
@@ -68,8 +73,7 @@ impl<K: Kernel> Shard<K> {
                 if again {
                     sse::retry(body, self.retry_ms(), &mut answer);
                 } else {
-                    let trace = self.trace_id(refusal.reason);
-                    let problem = refusal::problem_json(refusal.reason, &refusal.detail, Some(&trace));
+                    let problem = refusal::problem_json(refusal.reason, &refusal.detail, trace);
                     sse::retry(body, REFUSED_RETRY_MS, &mut answer);
                     sse::control(body, "$refused", &problem, &mut answer);
                 }
@@ -77,6 +81,9 @@ impl<K: Kernel> Shard<K> {
                 answer
             }
         };
+        let peer = self.client_of(index);
+        let head = if let Asker::Unread(head) = asker { Some(head) } else { None };
+        self.control.handle(Event::Refused { peer, head, request, refusal, trace_id: trace });
         self.end_after(index, answer);
     }
 

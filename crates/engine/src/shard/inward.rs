@@ -7,9 +7,9 @@ use std::time::Duration;
 use tidewire_hub::admit::HeadFields;
 use tidewire_hub::limits::Limits;
 use tidewire_hub::reason::Reason;
-use tidewire_transport::http1::{begins_http2, parse_head};
+use tidewire_transport::http1::{Head, begins_http2, parse_head};
 use tidewire_transport::refusal::Refusal;
-use tidewire_transport::request::{Protocol, Request, Route, is_event_source, route};
+use tidewire_transport::request::{Protocol, Request, Route, route};
 
 use crate::event::Event;
 use crate::kernel::Kernel;
@@ -274,12 +274,12 @@ impl<K: Kernel> Shard<K> {
             }
         }
         let head = match parse_head(bytes, &limits) {
-            Err(refusal) => return self.refuse_unasked(index, &refusal, false),
+            Err(refusal) => return self.refuse_unasked(index, &refusal, None),
             Ok(None) => return self.head_continues(index, bytes, &limits),
             Ok(Some(head)) => head,
         };
         match route(&head, &limits) {
-            Err(refusal) => self.refuse_unasked(index, &refusal, is_event_source(&head)),
+            Err(refusal) => self.refuse_unasked(index, &refusal, Some(&head)),
             Ok(Route::Subscribe(request)) => {
                 if head.len < bytes.len() {
                     self.slots.at(index).story().inbound = bytes[head.len..].to_vec();
@@ -305,11 +305,11 @@ impl<K: Kernel> Shard<K> {
         self.due(index, due);
     }
 
-    fn refuse_unasked(&mut self, index: u32, refusal: &Refusal, stream: bool) {
+    fn refuse_unasked(&mut self, index: u32, refusal: &Refusal, head: Option<&Head<'_>>) {
         if refusal.reason == Reason::MalformedRequest {
             self.counters.protocol_errors.add(1);
         }
-        let asker = if stream { Asker::Stream } else { Asker::Nobody };
+        let asker = head.map_or(Asker::Nobody, Asker::Unread);
         self.refuse(index, refusal, asker, &HeadFields::default());
     }
 

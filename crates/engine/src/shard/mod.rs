@@ -27,6 +27,7 @@ mod run;
 mod send;
 mod slot;
 mod speech;
+mod survey;
 mod time;
 mod turn;
 

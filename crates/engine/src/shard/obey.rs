@@ -54,6 +54,7 @@ impl<K: Kernel> Shard<K> {
                 Command::Close { conn, reason } => self.close(conn, reason),
                 Command::Renew { conn, grant, lasts, tag } => self.renew(conn, grant, lasts, tag.as_deref()),
                 Command::Revoke(revocation) => self.revoke(&revocation),
+                Command::Survey(survey) => self.survey(&survey),
                 Command::Limit(limits) => self.limit(limits),
                 Command::Drain { within } => self.drain(within),
             }
@@ -74,6 +75,7 @@ impl<K: Kernel> Shard<K> {
             if id.is_some_and(|id| id.seq <= slot.joined_at) {
                 continue;
             }
+            slot.messages = slot.messages.wrapping_add(1);
             match slot.form.encoding() {
                 Some(encoding) => {
                     let frame =

@@ -54,6 +54,10 @@ pub(super) struct Slot<S> {
     pub(super) retires: Tick,
     /// Messages up to this seq came with its history, should a barrier deliver them again.
     pub(super) joined_at: u64,
+    /// When it was let in.
+    pub(super) since: Tick,
+    /// Live messages queued to it since.
+    pub(super) messages: u32,
     /// What it may do, once it was let in.
     pub(super) grant: Option<Arc<Grant>>,
     /// What it counts as, given back with the slot.
@@ -205,6 +209,8 @@ impl<S> Slot<S> {
             ends: NEVER,
             retires: NEVER,
             joined_at: 0,
+            since: 0,
+            messages: 0,
             grant: None,
             place: None,
             seats: Seats::new(),
@@ -315,6 +321,15 @@ impl<S> Slots<S> {
     /// The same, for the control plane.
     pub(super) fn conn(&mut self, index: u32) -> ConnId {
         ConnId(self.token(index))
+    }
+
+    /// The first `count` places from `from` on, as far as they are in use, and where to go on; nothing where these are all.
+    pub(super) fn some(&self, from: usize, count: usize) -> (Vec<u32>, Option<usize>) {
+        let end = from.saturating_add(count);
+        let all = self.pages.len() * PAGE;
+        let is_used = |at: &usize| self.used[at / PAGE][at % PAGE / 64] & 1 << (at % 64) != 0;
+        let used = (from..end.min(all)).filter(is_used).map(|at| at as u32).collect();
+        (used, (end < all).then_some(end))
     }
 
     /// Every slot in use.

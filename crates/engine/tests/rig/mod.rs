@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tidewire_engine::kernel::{Kernel, Ready};
 use tidewire_engine::shard::{Parts, Shard};
 use tidewire_engine::{Control, Counters, Event, Inbox, Proxies};
-use tidewire_hub::admit::{Cause, GapReason, Join, Loss, Subscribe, Transport};
+use tidewire_hub::admit::{Cause, ConnId, GapReason, Join, Loss, Subscribe, Transport};
 use tidewire_hub::bridge::Bridged;
 use tidewire_hub::broker::Now;
 use tidewire_hub::channel::Channel;
@@ -26,6 +26,8 @@ use tidewire_hub::message::Payload;
 use tidewire_hub::partition::Partition;
 use tidewire_hub::position::{Cursor, Gen, Position, Start};
 use tidewire_hub::publish::Publish;
+use tidewire_hub::reason::Reason;
+use tidewire_hub::survey::{Survey, Surveyed};
 use tidewire_transport::request::Wants;
 use tidewire_transport::v1::{self, ClientFrame};
 
@@ -131,6 +133,22 @@ impl Rig {
         let channels = BTreeMap::from([(Channel::parse(channel).unwrap(), u64::MAX)]);
         let loss = Loss { reason: GapReason::StoreReset, channels, cursor };
         self.plane.inbox.send(Command::Lost(Arc::new(loss))).unwrap();
+        self.turns();
+    }
+
+    /// Asks the shard who is connected, from place `from` on.
+    pub fn survey(&mut self, from: usize, channel: Option<&str>) -> Surveyed {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let channel = channel.map(|channel| Channel::parse(channel).unwrap());
+        let survey = Survey::new(from, channel, Box::new(move |surveyed| answer.send(surveyed).unwrap()));
+        self.plane.inbox.send(Command::Survey(Arc::new(survey))).unwrap();
+        self.turns();
+        answered.try_recv().unwrap()
+    }
+
+    /// Ends a connection as the console does.
+    pub fn close(&mut self, conn: ConnId, reason: Reason) {
+        self.plane.inbox.send(Command::Close { conn, reason }).unwrap();
         self.turns();
     }
 
@@ -378,6 +396,8 @@ pub struct Plane {
     pub arrived: Mutex<Vec<SocketAddr>>,
     /// Publishes as `channel body`, in order; the first request of a connection is told by an asterisk.
     pub posted: Mutex<Vec<String>>,
+    /// Refusals as `code path`, in order.
+    pub refused: Mutex<Vec<String>>,
     /// Subscriptions that are not decided on, while it sleeps.
     asleep: Mutex<Option<Vec<Subscribe>>>,
     /// Publishes that are not answered, while it sleeps.
@@ -386,9 +406,9 @@ pub struct Plane {
 
 impl Plane {
     pub fn new(partition: Arc<Mutex<Partition>>, inbox: Arc<Inbox>) -> Plane {
-        let (arrived, posted, asleep, unanswered) =
-            (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
-        Plane { partition, inbox, arrived, posted, asleep, unanswered }
+        let (arrived, posted, refused) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (asleep, unanswered) = (Mutex::default(), Mutex::default());
+        Plane { partition, inbox, arrived, posted, refused, asleep, unanswered }
     }
 
     /// Answers nobody from now on.
@@ -488,6 +508,11 @@ impl Control for Plane {
             }
             Event::Departed { outlet, transport, channels, .. } => {
                 self.partition.lock().unwrap().leave(outlet, transport, &channels);
+            }
+            Event::Refused { head, refusal, trace_id, .. } => {
+                let path = head.map_or("-", |head| head.path());
+                assert!(trace_id.is_none_or(|id| id.len() == 16));
+                self.refused.lock().unwrap().push(format!("{} {path}", refusal.reason.code()));
             }
             Event::Emptied { outlet } => self.partition.lock().unwrap().catch_up(outlet),
         }

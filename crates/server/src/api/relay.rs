@@ -142,7 +142,7 @@ pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Respons
         request.version() != Version::HTTP_10 && has_token(request.headers(), &header::UPGRADE, "websocket");
     let shared =
         request.extensions().get::<Companions>().is_some_and(|all| all.have_seat(parts, address.ip()));
-    let over = Over { tls: secure, shared };
+    let over = Over { tls: secure, shared, pass: 0 };
     let mut pipe = Piped { end: parts.pipes.open(address, over), rest: Bytes::new() };
     // The shard may refuse and close before it has read everything; its answer still counts.
     let _ = pipe.write_all(&head_bytes(&request, upgrades)).await;

@@ -109,6 +109,7 @@ impl Control for Plane {
                 self.node.broker.leave(outlet, transport, &channels, now);
                 self.node.presence.departed(outlet, conn, grant, &channels, now);
             }
+            Event::Refused { .. } => {}
             Event::Emptied { outlet } => self.node.broker.catch_up(outlet, now()),
         }
     }

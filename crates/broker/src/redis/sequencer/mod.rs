@@ -307,6 +307,12 @@ impl Sequencer {
         self.partition.channels(count_max)
     }
 
+    /// What the channel of this name holds here; nothing where it is not followed.
+    #[must_use]
+    pub fn channel(&self, name: &Channel) -> Option<ChannelInfo> {
+        self.partition.channel(name)
+    }
+
     /// What it holds as a whole.
     #[must_use]
     pub fn totals(&self) -> Totals {
