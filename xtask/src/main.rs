@@ -30,6 +30,7 @@
 //! browser      Chromium and Firefox: their own EventSource and WebSocket, and every page, against payloads and for everybody
 //! screenshots  a picture of every page, light and dark, wide and narrow, in target/screenshots; gates nothing
 //! client       the browser client: its own tests, and Chromium and Firefox with servers and networks that fail
+//! console      whether what the server embeds of the console is what its sources give
 //! bench [...]  Tidewire beside the floor; prints figures, gates nothing on time
 //! bench peers [...]  Tidewire beside nchan, uWebSockets, Socket.IO and others, which it installs; writes docs/benchmarks.md
 //! fuzz [SECONDS]  every fuzz target for so long
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
         "browser" => tier::with_binary(|| tier::in_turn([Tier::browser()])),
         "screenshots" => tier::with_binary(|| tier::in_turn([Tier::screenshots()])),
         "client" => tier::with_binary(|| tier::in_turn([Tier::client()])),
+        "console" => tier::in_turn([Tier::console()]),
         unknown => {
             eprintln!("there is no verb `{unknown}`\n{USAGE}");
             return ExitCode::from(2);
@@ -122,4 +124,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | screenshots | client | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | screenshots | client | console | bench | fuzz";

@@ -53,6 +53,7 @@ pub fn everything() -> Tally {
             Tier::proxies(),
             Tier::browser(),
             Tier::client(),
+            Tier::console(),
         ]);
         total += in_turn([Tier::http2(), Tier::conformance_http2()]);
         total += in_turn([Tier::hostile(), Tier::api(), Tier::costs()]);
@@ -397,6 +398,15 @@ impl Tier {
             machine::npm("tests/browser")?;
             machine::npm("examples/react")?;
             node_tests("clients/js")
+        })
+    }
+
+    /// What the server embeds of the console: the bytes that its sources give. What it does is among the tests of `browser`.
+    pub fn console() -> Tier {
+        Tier::new("console", || {
+            machine::debian()?;
+            machine::npm_locked("admin")?;
+            node_tests("admin")
         })
     }
 

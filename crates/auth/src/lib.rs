@@ -6,6 +6,7 @@
 //! | `guarded` | everything, in dev mode with the demonstrations: tokens count, and some channels want one |
 //! | `gate` | everything, elsewhere, out of the following |
 //! | `screen`, `allow`, `hosts`, `origin` | pages and names |
+//! | `own` | pages of the console |
 //! | `credentials`, `cookie` | which of a request's credentials counts |
 //! | `jwt`, `verdict` | whether a token is genuine, and what it says |
 //! | `judge`, `cache`, `claims` | what a token is worth |
@@ -29,6 +30,7 @@ mod judge;
 pub mod jwt;
 mod ledger;
 pub mod origin;
+pub mod own;
 mod record;
 pub mod rules;
 mod screen;

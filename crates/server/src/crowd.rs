@@ -218,6 +218,12 @@ struct Listening {
 }
 
 impl Seat {
+    /// The address that it counts for: a /32, or a /64 of IPv6. Nothing where it is one stream of a connection that counts.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
     /// Counts these channels for the holder of this connection. One that it has already counts once.
     ///
     /// # Errors

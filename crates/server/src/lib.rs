@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod api;
 mod brokers;
 pub mod census;
@@ -47,6 +48,7 @@ pub mod serve;
 pub mod shared;
 pub mod signals;
 pub mod tls;
+pub mod turned_away;
 pub mod ways;
 
 pub use config::Settings;

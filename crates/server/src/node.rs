@@ -30,6 +30,7 @@ use crate::presence::Keeper;
 use crate::publishes::{Namespaces, Publishes};
 use crate::refusals;
 use crate::shared::{Ledger, Unwritten};
+use crate::turned_away::TurnedAway;
 use crate::ways::Ways;
 
 /// One node. Built once by [`crate::serve`], shared by all.
@@ -56,6 +57,8 @@ pub struct Node {
     pub ledger: Option<Ledger>,
     /// Counts who is connected, where presence is kept.
     pub presence: Arc<Keeper>,
+    /// Remembers who was refused.
+    pub turned_away: Arc<TurnedAway>,
     /// Knows the proxies that are believed.
     pub ways: Ways,
     /// Whether the node is not ready while its broker is away for everybody (`readyz.strict`).
@@ -89,6 +92,7 @@ impl Node {
             revocations: Arc::default(),
             ledger: None,
             presence: Arc::default(),
+            turned_away: Arc::default(),
             ways: Ways::default(),
             strict_readiness: false,
             runtime: None,

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The box that dev mode prints.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct ReadyBox {
     /// Where clients connect.
     pub address: SocketAddr,
@@ -21,6 +21,19 @@ pub struct ReadyBox {
     pub secure: bool,
     /// Whether messages are kept in a Redis that nodes share.
     pub shared: bool,
+    /// How the console is opened.
+    pub console: Opened,
+}
+
+/// How the console is opened.
+#[derive(Clone)]
+pub enum Opened {
+    /// Not at all.
+    Off,
+    /// With a password that is configured, and not shown.
+    AsConfigured,
+    /// With one that was made up for this life of the node.
+    With(String),
 }
 
 impl ReadyBox {
@@ -41,11 +54,14 @@ impl ReadyBox {
             None => format!("{http}://{at}"),
         };
         let health = format!("health       {admin}/readyz  {admin}/metrics");
+        let console = match &self.console {
+            Opened::Off => None,
+            Opened::AsConfigured => Some(format!("console      {admin}/admin")),
+            Opened::With(password) => Some(format!("console      {admin}/admin  password {password}")),
+        };
         if !self.dev {
-            return vec![
-                format!("Tidewire {} is ready on {http}://{at}.", env!("CARGO_PKG_VERSION")),
-                health,
-            ];
+            let ready = format!("Tidewire {} is ready on {http}://{at}.", env!("CARGO_PKG_VERSION"));
+            return [Some(ready), Some(health), console].into_iter().flatten().collect();
         }
         let page = if self.demo { "" } else { "c/prices" };
         let reach = if self.public {
@@ -73,6 +89,7 @@ impl ReadyBox {
                 "WebSocket    new WebSocket(\"{ws}://{at}/c/prices\").onmessage = e => console.log(e.data)"
             ),
             health,
+            console.unwrap_or_default(),
             String::new(),
             "To leave dev mode, say who may come in: `tidewire init` writes a file to begin with.".to_owned(),
         ]
@@ -114,11 +131,13 @@ mod tests {
             demo: true,
             secure: false,
             shared: false,
+            console: Opened::With("c0ns0le".into()),
         };
         let shown = shown.to_string();
         assert!(shown.contains("curl -d hello http://127.0.0.1:8080/c/prices"));
         assert!(shown.contains("new EventSource(\"http://127.0.0.1:8080/c/prices\")"));
         assert!(shown.contains("page         http://127.0.0.1:8080/ "));
+        assert!(shown.contains("console      http://127.0.0.1:8080/admin  password c0ns0le "));
         let widths: Vec<usize> = shown.lines().map(|line| line.chars().count()).collect();
         assert!(widths.iter().all(|width| *width == widths[0]), "the right edge is straight");
     }
@@ -133,6 +152,7 @@ mod tests {
             demo: false,
             secure: true,
             shared: true,
+            console: Opened::Off,
         };
         let shown = shown.to_string();
         assert!(!shown.contains("0.0.0.0") && shown.contains("--dev-public"));

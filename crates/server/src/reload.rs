@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tidewire_hub::limits::Limits;
 
+use crate::admin::Console;
 use crate::census;
 use crate::config::{Change, ConfigError, Resolved, Settings};
 use crate::control::Plane;
@@ -37,6 +38,7 @@ pub(crate) struct Reloader {
     pub(crate) plane: Plane,
     /// Nothing in dev mode, which takes a restart to leave.
     pub(crate) entrance: Option<Arc<Entrance>>,
+    pub(crate) console: Arc<Console>,
     /// Event loops, that of the pipes included.
     pub(crate) outlets: usize,
 }
@@ -74,6 +76,10 @@ impl Reloader {
         {
             let _ = surroundings.log(&self.settings);
             return Err(error.into());
+        }
+        // Without a random number the old passwords hold, and so does what is shown of them.
+        if next.console != self.settings.console {
+            self.console.reopen(&next).map_err(|error| error.to_string())?;
         }
         for warning in warnings {
             tracing::warn!("{warning}");

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidewire_auth::dev::DevGate;
+use tidewire_auth::secret::NoEntropy;
 use tidewire_engine::Control;
 use tidewire_hub::position::Gen;
 use tidewire_hub::revocation::Revocations;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::admin::{self, Clients, Console, Passwords, Sources};
 use crate::api::{self, Parts};
 use crate::brokers::{self, Brokers};
 use crate::census::Census;
@@ -29,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::outlets::{Loops, Seat};
 use crate::presence::Teller;
-use crate::ready_box::ReadyBox;
+use crate::ready_box::{Opened, ReadyBox};
 use crate::reload::{self, Reloader, Surroundings};
 use crate::shared::Beside;
 use crate::signals::{Asked, Signals};
@@ -165,6 +167,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         let gate = Arc::new(DevGate::new(!address.ip().is_loopback()));
         let mut watched = Node::new(gate, broker.clone(), limits.clone());
         watched.health = node.health.clone();
+        watched.turned_away = node.turned_away.clone();
         watched.strict_readiness = node.strict_readiness;
         Arc::new(watched)
     });
@@ -176,19 +179,29 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
 
     // What is answered to requests that are no subscriptions.
     let pipe_counters = pipes.counters();
-    let counters = sockets.iter().chain([&pipes]).map(Seat::counters).collect();
-    let metrics = Metrics::new(counters, broker, census.clone(), node.presence.clone());
+    let counters: Vec<_> = sockets.iter().chain([&pipes]).map(Seat::counters).collect();
+    let metrics = Metrics::new(counters.clone(), broker.clone(), census.clone(), node.presence.clone());
     let metrics = Arc::new(match &node.ledger {
         Some(ledger) => metrics.watching(ledger.clone(), node.clock.clone()),
         None => metrics,
     });
     let pipes = pipes.run_pipes(control.clone(), &share)?;
-    let parts = Parts { node: node.clone(), pipes, metrics };
+    let name = name_of(address);
+    let is_shared = settings.broker.url.is_some();
+    let turned_away = node.turned_away.clone();
+    let sources = Sources { name, outlets: counters, broker, is_shared, census: census.clone(), turned_away };
+    let (passwords, made_up) = passwords(settings)?;
+    let lookout = beside.as_ref().map(Beside::lookout);
+    let clients = Clients { port: address.port(), secure: settings.tls.is_on() };
+    let console =
+        admin::Parts { node: node.clone(), plane: plane.clone(), sources, lookout, passwords, clients };
+    let console = Arc::new(Console::new(console));
+    let parts = Parts { node: node.clone(), pipes, metrics, console: Some(console.clone()) };
     let demo = demos.map(|demos| demos.start(settings, &node));
     let (closing, closes) = watch::channel(false);
     let http =
         |router| Http::new(node.live_limits(), census.clone(), node.health.clone(), router, closes.clone());
-    let public = http(api::router(parts.clone(), admin.is_none(), demo));
+    let public = http(api::router(&parts, admin.is_none(), demo));
     let public = if settings.proxy_protocol { public.behind(node.clone()) } else { public };
     let public = if handed { public.yielding() } else { public };
     let public = match open_tls(settings)? {
@@ -200,7 +213,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     if let (Some(admin), Some(node)) = (admin, watched.clone()) {
         let parts = Parts { node, ..parts };
         tokio::spawn(
-            http(api::admin_router(parts)).watched().accept(tokio::net::TcpListener::from_std(admin)?),
+            http(api::admin_router(&parts)).watched().accept(tokio::net::TcpListener::from_std(admin)?),
         );
     }
     if let Some(ledger) = node.ledger.as_ref().filter(|_| !settings.dev) {
@@ -219,6 +232,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         tokio::spawn(public.clone().accept(tokio::net::TcpListener::from_std(listener)?));
     }
     tokio::spawn(tick(plane.clone(), revocations, entrance.clone()));
+    tokio::spawn(admin::beat(console.clone()));
     if let (Some(entrance), Some(generations)) = (entrance.clone(), generations) {
         tokio::spawn(follow(generations, entrance));
     }
@@ -226,10 +240,16 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let dev = settings.dev;
     let (public, demo, shared) = (settings.dev_public, settings.demo, settings.broker.url.is_some());
     let secure = settings.tls.is_on();
-    ReadyBox { address, admin: admin_address, dev, public, demo, shared, secure }.print();
+    let opened = match made_up {
+        Some(password) => Opened::With(password),
+        None if console.is_on() => Opened::AsConfigured,
+        None => Opened::Off,
+    };
+    ReadyBox { address, admin: admin_address, dev, public, demo, shared, secure, console: opened }.print();
 
     let (settings, reloaded) = (settings.clone(), plane.clone());
-    let mut reloader = Reloader { settings, node: node.clone(), watched, plane: reloaded, entrance, outlets };
+    let mut reloader =
+        Reloader { settings, node: node.clone(), watched, plane: reloaded, entrance, console, outlets };
     while signals.next().await == Asked::Reload {
         reloader.reload(surroundings);
     }
@@ -242,6 +262,28 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
             Ok(ending)
         }
         () = signals.end() => Ok(Ending::CutShort),
+    }
+}
+
+/// The passwords of the console, and the one that dev mode made up because none is configured.
+fn passwords(settings: &Settings) -> Result<(Passwords, Option<String>), Fatal> {
+    let console = &settings.console;
+    let no_entropy = |error: NoEntropy| Fatal::System(io::Error::other(error));
+    if settings.dev && console.password.is_none() && console.viewer_password.is_none() {
+        let password = admin::random_password().map_err(no_entropy)?;
+        return Ok((Passwords::random(&password), Some(password)));
+    }
+    let passwords = Passwords::of(console.password.as_ref(), console.viewer_password.as_ref());
+    Ok((passwords.map_err(no_entropy)?, None))
+}
+
+/// What this life of this node is called among others. "Every address" tells no machine from another.
+fn name_of(address: SocketAddr) -> Box<str> {
+    let machine = address.ip().is_unspecified().then(machine::name).flatten();
+    let number = getrandom::u32().unwrap_or_default() >> 8;
+    match machine {
+        Some(machine) => format!("{machine}:{}-{number:06x}", address.port()).into(),
+        None => format!("{address}-{number:06x}").into(),
     }
 }
 

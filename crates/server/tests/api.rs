@@ -60,9 +60,9 @@ impl Rig {
         let metrics = Arc::new(Metrics::new(vec![pipes.counters()], broker, census, node.presence.clone()));
         let pipes = pipes.run_pipes(control, &limits).unwrap();
         node.health.enter(Phase::Ready);
-        let parts = Parts { node: node.clone(), pipes, metrics };
-        let apart = [api::router(parts.clone(), false, None), api::admin_router(parts.clone())];
-        Rig { node, router: api::router(parts, true, None), apart }
+        let parts = Parts { node: node.clone(), pipes, metrics, console: None };
+        let apart = [api::router(&parts, false, None), api::admin_router(&parts)];
+        Rig { node, router: api::router(&parts, true, None), apart }
     }
 
     async fn ask(&self, request: http::request::Builder, body: impl Into<Body>) -> Response<Body> {

@@ -10,8 +10,9 @@ use tidewire_hub::reason::Reason;
 
 use super::problem::Problem;
 
+/// The page of a channel and the console, as `admin/build.mjs` wrote them (decision 25).
 #[derive(RustEmbed)]
-#[folder = "inspector"]
+#[folder = "../../admin/dist"]
 struct Inspector;
 
 /// The browser client as `clients/js/build.mjs` wrote it (decision 23).
@@ -25,7 +26,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 
 /// `GET /c/{channels}` with `Accept: text/html`.
 pub(super) fn inspector(headers: &HeaderMap) -> Response<Body> {
-    serve::<Inspector>("index.html", headers)
+    serve::<Inspector>("inspector.html", headers)
 }
 
 /// `GET /inspector/{file}`.
@@ -102,6 +103,7 @@ fn content_type(name: &str) -> Option<&'static str> {
         "css" => "text/css; charset=utf-8",
         "js" => "text/javascript; charset=utf-8",
         "svg" => "image/svg+xml",
+        "txt" => "text/plain; charset=utf-8",
         "png" => "image/png",
         _ => return None,
     })

@@ -18,7 +18,7 @@ const BYTES_PER_SECOND_MIN: u64 = 1_024;
 ///
 /// # Errors
 /// `too_large`, `timeout`, or `malformed_request` when the connection breaks.
-pub(super) async fn read(mut body: Body, bytes_max: usize, time_max: Duration) -> Result<Bytes, Refusal> {
+pub(crate) async fn read(mut body: Body, bytes_max: usize, time_max: Duration) -> Result<Bytes, Refusal> {
     let too_large = || Refusal::new(Reason::TooLarge, format!("the body has more than {bytes_max} bytes"));
     // What its length says is believed in this one respect: a body that says it is too large need not come.
     if http_body::Body::size_hint(&body).lower() > bytes_max as u64 {

@@ -31,7 +31,7 @@ pub struct Peer {
 
 /// Who asks, and what is believed of the way. The door puts it into every request that it lets in.
 #[derive(Clone, Debug)]
-pub(super) struct Visitor {
+pub(crate) struct Visitor {
     pub(super) caller: Arc<Caller>,
     pub(super) way: Way,
     action: Action,
@@ -70,7 +70,7 @@ pub(super) async fn door(State(node): State<Arc<Node>>, mut request: Request, ne
 }
 
 /// Reads who asks, and looks through the proxies.
-pub(super) fn visitor(node: &Node, request: &Request) -> Result<Visitor, Problem> {
+pub(crate) fn visitor(node: &Node, request: &Request) -> Result<Visitor, Problem> {
     let Some(Peer { address, secure }) = request.extensions().get().copied() else {
         return Err(Problem::new(Reason::Internal, "the connection has no peer address"));
     };
@@ -86,7 +86,7 @@ pub(super) fn visitor(node: &Node, request: &Request) -> Result<Visitor, Problem
 }
 
 impl Visitor {
-    pub(super) fn asked(&self) -> Asked<'_> {
+    pub(crate) fn asked(&self) -> Asked<'_> {
         self.caller.to_asked(self.action, self.way.client, self.way.secure)
     }
 }

@@ -11,7 +11,7 @@ use super::problem::Problem;
 /// # Errors
 /// `bad_request`, which says where the body differs. It never repeats what stands there: that may be a secret, and the
 /// parser would also name types that are nobody's business (security rules S49 and S52).
-pub(super) fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Problem> {
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let said = error.to_string();

@@ -38,8 +38,16 @@ impl IntoResponse for Problem {
         for (name, value) in refusal::extra_headers(reason) {
             headers.insert(name, HeaderValue::from_static(value));
         }
+        response.extensions_mut().insert(Told { refusal: Refusal { reason, detail }, trace_id: trace });
         response
     }
+}
+
+/// What a response says, for who remembers refusals.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) refusal: Refusal,
+    pub(super) trace_id: String,
 }
 
 /// 64 random bits in hexadecimal: what a user can quote of a refusal, and the log has.

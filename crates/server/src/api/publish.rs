@@ -49,7 +49,7 @@ fn channel(list: &str) -> Result<Channel, Refusal> {
 
 /// Subscribers on this node when the message was placed. Advisory.
 #[derive(Serialize)]
-pub(super) struct Receivers {
+pub(crate) struct Receivers {
     sse: u32,
     ws: u32,
     poll: u32,

@@ -132,8 +132,24 @@ const HEADERS_MAX: usize = 32;
 /// What is handed to hyper at once of a body.
 const CHUNK_BYTES_MAX: usize = 16 << 10;
 
+/// The way to an outlet, for subscriptions that are let in elsewhere than at a gate.
+#[derive(Clone)]
+pub(crate) struct Relays(pub(super) Parts);
+
+impl Relays {
+    /// Answers a subscription that comes with a pass. Its bytes end in the answer's body, whatever its connection is.
+    pub(crate) async fn relay(&self, mut request: Request, pass: u64) -> Result<Response<Body>, Problem> {
+        request.extensions_mut().remove::<Moors>();
+        pass_on(&self.0, request, pass).await
+    }
+}
+
 /// Answers a subscription with what an outlet says.
-pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Response<Body>, Problem> {
+pub(super) async fn relay(parts: &Parts, request: Request) -> Result<Response<Body>, Problem> {
+    pass_on(parts, request, 0).await
+}
+
+async fn pass_on(parts: &Parts, mut request: Request, pass: u64) -> Result<Response<Body>, Problem> {
     let Some(Peer { address, secure }) = request.extensions().get().copied() else {
         return Err(Problem::new(Reason::Internal, "the connection has no peer address"));
     };
@@ -142,7 +158,7 @@ pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Respons
         request.version() != Version::HTTP_10 && has_token(request.headers(), &header::UPGRADE, "websocket");
     let shared =
         request.extensions().get::<Companions>().is_some_and(|all| all.have_seat(parts, address.ip()));
-    let over = Over { tls: secure, shared, pass: 0 };
+    let over = Over { tls: secure, shared, pass };
     let mut pipe = Piped { end: parts.pipes.open(address, over), rest: Bytes::new() };
     // The shard may refuse and close before it has read everything; its answer still counts.
     let _ = pipe.write_all(&head_bytes(&request, upgrades)).await;

@@ -17,6 +17,7 @@ use super::body;
 use super::json;
 use super::problem::Problem;
 use super::publish::no_store;
+use crate::node::Node;
 use crate::refusals;
 
 const BODY_BYTES_MAX: usize = 4 << 10;
@@ -33,21 +34,35 @@ pub(super) async fn revoke(
     Extension(grant): Extension<Arc<Grant>>,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
+    // Read before it is refused, too: a connection with an unread body cannot be kept.
     let bytes = body::read(request.into_body(), BODY_BYTES_MAX, parts.node.limits().body_max).await?;
     if !grant.admin {
         return Err(Problem::new(Reason::Forbidden, "taking rights back is for administrators"));
     }
-    let asked: Asked = json::read(&bytes, "the revocation")?;
+    revoke_said(&parts.node, &bytes).await
+}
+
+/// Takes back the rights that `body` names. Whoever calls this knows that it may be asked.
+///
+/// # Errors
+/// What is wrong with the body, or why it is not certain that all nodes will know.
+pub(crate) async fn as_said(node: &Node, body: Body) -> Result<Response, Problem> {
+    let bytes = body::read(body, BODY_BYTES_MAX, node.limits().body_max).await?;
+    revoke_said(node, &bytes).await
+}
+
+async fn revoke_said(node: &Node, bytes: &[u8]) -> Result<Response, Problem> {
+    let asked: Asked = json::read(bytes, "the revocation")?;
     let ttl_s = asked.ttl.unwrap_or(TTL_S_DEFAULT);
     if !(1..=TTL_S_MAX).contains(&ttl_s) {
         let detail = format!("`ttl` is a number of seconds from 1 to {TTL_S_MAX}");
         return Err(Problem::new(Reason::BadRequest, detail));
     }
     let what = asked.what()?;
-    let now = parts.node.clock.now();
+    let now = node.clock.now();
     let until_ms = now.monotonic_ms.saturating_add(ttl_s * 1_000);
     let revocation = Revocation { what, at_s: now.wall_ms / 1_000, until_ms };
-    parts.node.revoke(revocation).await.map_err(Problem)?;
+    node.revoke(revocation).await.map_err(Problem)?;
     tracing::info!(kind = asked.kind(), "rights revoked");
     let mut response = Json(Answer { expires_in: ttl_s }).into_response();
     no_store(response.headers_mut());

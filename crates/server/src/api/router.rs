@@ -12,7 +12,10 @@ use tidewire_hub::reason::Reason;
 
 use super::door::door;
 use super::problem::Problem;
+use super::relay::Relays;
+use super::remember::remember;
 use super::{assets, batch, channel, control, health, revoke, tickets};
+use crate::admin::{self, Console};
 use crate::metrics::Metrics;
 use crate::node::Node;
 
@@ -25,14 +28,16 @@ pub struct Parts {
     pub pipes: Pipes,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// The console, which is where `/metrics` is.
+    pub console: Option<Arc<Console>>,
 }
 
 /// Everything that clients may ask for; with `admin`, what machines that watch us ask for too. `demo` are the addresses of
 /// the demonstrations, where they are served.
-pub fn router(parts: Parts, admin: bool, demo: Option<Router>) -> Router {
+pub fn router(parts: &Parts, admin: bool, demo: Option<Router>) -> Router {
     let no_channel = get(channel::no_channel).post(channel::no_channel).fallback(not_on_a_channel);
     let channels = get(channel::channel).post(channel::channel).fallback(not_on_a_channel);
-    let mut routes = Router::new()
+    let routes = Router::new()
         .route("/c/", no_channel)
         .route("/c/{*channels}", channels)
         .route("/v1/publish", post(batch::batch))
@@ -44,14 +49,14 @@ pub fn router(parts: Parts, admin: bool, demo: Option<Router>) -> Router {
         .route("/inspector/{file}", get(assets::inspector_file))
         .route("/client.js", get(assets::client));
     if admin {
-        routes = routes.merge(watched());
+        return with_console(behind_the_door(routes.merge(watched()), parts, demo), parts);
     }
-    behind_the_door(routes, parts, demo)
+    remembered(behind_the_door(routes, parts, demo), parts)
 }
 
 /// What the admin listener answers.
-pub fn admin_router(parts: Parts) -> Router {
-    behind_the_door(watched(), parts, None)
+pub fn admin_router(parts: &Parts) -> Router {
+    with_console(behind_the_door(watched(), parts, None), parts)
 }
 
 fn watched() -> Router<Parts> {
@@ -61,14 +66,29 @@ fn watched() -> Router<Parts> {
         .route("/metrics", get(health::metrics))
 }
 
-fn behind_the_door(routes: Router<Parts>, parts: Parts, more: Option<Router>) -> Router {
-    let node = parts.node.clone();
+fn behind_the_door(routes: Router<Parts>, parts: &Parts, more: Option<Router>) -> Router {
     routes
-        .with_state(parts)
+        .with_state(parts.clone())
         .merge(more.unwrap_or_default())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(node, door))
+        .layer(from_fn_with_state(parts.node.clone(), door))
+}
+
+/// The console has a guard of its own.
+fn with_console(routes: Router, parts: &Parts) -> Router {
+    let routes = match parts.console.clone() {
+        Some(console) => {
+            let relays = Relays(parts.clone());
+            routes.merge(admin::routes(console, parts.node.clone(), relays))
+        }
+        None => routes,
+    };
+    remembered(routes, parts)
+}
+
+fn remembered(routes: Router, parts: &Parts) -> Router {
+    routes.layer(from_fn_with_state(parts.node.clone(), remember))
 }
 
 async fn not_found() -> Problem {

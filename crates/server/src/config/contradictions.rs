@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use tidewire_auth::jwt::KeyFile;
 
 use super::auth::Auth;
+use super::console::ConsoleSettings;
 use super::gate;
 use super::namespace::NamespaceSettings;
 use super::settings::{Io, Settings};
@@ -39,6 +40,7 @@ impl Settings {
         let mut found = Found::default();
         self.contradictions_of_modes(&mut found);
         self.contradictions_of_auth(&mut found);
+        self.contradictions_of_console(&mut found);
         self.contradictions_of_broker(&mut found);
         self.contradictions_of_listeners(&mut found);
         self.contradictions_of_limits(&mut found);
@@ -79,6 +81,16 @@ impl Settings {
             found.add(
                 &["admin_listen", "dev"],
                 format!("dev mode does not listen on {admin}; listen on 127.0.0.1, or say --dev-public"),
+            );
+        }
+    }
+
+    fn contradictions_of_console(&self, found: &mut Found) {
+        let ConsoleSettings { password, viewer_password } = &self.console;
+        if password.is_some() && password == viewer_password {
+            found.add(
+                &["admin.viewer_password", "admin.password"],
+                "`admin.viewer_password` is `admin.password`: whoever is to look would do everything",
             );
         }
     }

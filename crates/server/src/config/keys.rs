@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::broker::{Ack, Channels, Prefix, RedisUrl};
+use super::console::Password;
 use super::credentials::{ApiKeys, CookieName, Hosts, HttpsUrl, KeyFiles, Networks, Origins, TicketTtl};
 use super::kinds::{
     Address, Boolean, Bound, Count, Deadline, File, Form, Inherited, Kind, Maybe, Namespaces, OtherAddress,
@@ -140,7 +141,7 @@ keys! {
     /// Every key of a node, in the order of the manual.
     KEYS of Settings;
     "listen", listen: Address, "127.0.0.1:8080", Restart, "Where clients connect.";
-    "admin_listen", admin_listen: OtherAddress, "auto", Restart, "Where /livez, /readyz and /metrics answer; `same` means on `listen`. Default: 127.0.0.1:9090, and `same` in dev mode.";
+    "admin_listen", admin_listen: OtherAddress, "auto", Restart, "Where /livez, /readyz, /metrics and /admin answer; `same` means on `listen`. Default: 127.0.0.1:9090, and `same` in dev mode.";
     "dev", dev: Boolean, "auto", Restart, "Dev mode: loopback only, no credentials, everything in memory. Default: on while nothing under `auth` is set.";
     "dev_public", dev_public: Boolean, "false", Restart, "Lets other machines reach dev mode.";
     "demo", demo: Boolean, "false", Restart, "Serves the demonstrations at /, in dev mode.";
@@ -180,6 +181,8 @@ keys! {
     "auth.token_lifetime_max", auth.token_lifetime_max: Deadline, "24h", Live, "The longest life of a token.";
     "auth.ticket_ttl", auth.ticket_ttl: TicketTtl, "30s", Live, "How long a ticket waits to be spent, 120s at most.";
     "auth.ticket_binds_address", auth.ticket_binds_address: Boolean, "false", Live, "A ticket is good only where it was bought: at the same /24, or /64 of IPv6.";
+    "admin.password", console.password: Maybe<Password>, "none", Live, "Opens the console at /admin, which is off without one. In dev mode one is made up.";
+    "admin.viewer_password", console.viewer_password: Maybe<Password>, "none", Live, "Opens the console to look, and to do nothing.";
     "history.messages_max", history.messages_max: Count, "1000", Live, "Messages kept per channel; 0 keeps none.";
     "history.ttl", history.ttl: Plain, "1h", Live, "How long a message is kept.";
     "engine.io", io: Io, "auto", Restart, "What drives the sockets. Default: io_uring or else epoll on Linux, tokio elsewhere.";
@@ -311,9 +314,10 @@ mod tests {
     }
 
     #[test]
-    fn s49_every_key_whose_name_says_secret_is_masked() {
+    fn s49_every_key_whose_name_says_secret_or_password_is_masked() {
         for key in KEYS {
-            assert_eq!(key.name.contains("secret"), key.form.is_secret(), "{}", key.name);
+            let says = ["secret", "password"].iter().any(|word| key.name.contains(word));
+            assert_eq!(says, key.form.is_secret(), "{}", key.name);
         }
     }
 }

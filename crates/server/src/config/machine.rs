@@ -22,6 +22,19 @@ pub fn open_files_max() -> Option<usize> {
     None
 }
 
+/// The name of this machine, where it has a plain one.
+#[must_use]
+pub fn name() -> Option<String> {
+    #[cfg(unix)]
+    {
+        let name = rustix::system::uname().nodename().to_str().ok()?.to_owned();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+        (!name.is_empty() && name.bytes().all(plain)).then_some(name)
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// Lets no crash write this process's memory to a disk: it holds secrets (security rule S49).
 pub fn forbid_core_dumps() {
     #[cfg(unix)]

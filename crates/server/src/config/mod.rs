@@ -9,6 +9,7 @@
 
 pub mod auth;
 pub mod broker;
+pub mod console;
 mod contradictions;
 mod credentials;
 pub mod gate;
@@ -32,6 +33,7 @@ pub mod units;
 
 pub use auth::Auth;
 pub use broker::BrokerSettings;
+pub use console::{ConsoleSettings, is_hash};
 pub use gate::Unusable;
 pub use namespace::NamespaceSettings;
 pub use place::{Place, Places};

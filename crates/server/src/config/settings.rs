@@ -10,6 +10,7 @@ use tidewire_hub::limits::{Limits, Retention, Retentions};
 
 use super::auth::Auth;
 use super::broker::BrokerSettings;
+use super::console::ConsoleSettings;
 use super::machine;
 use super::namespace::NamespaceSettings;
 use super::tls::TlsSettings;
@@ -19,7 +20,7 @@ use super::tls::TlsSettings;
 pub struct Settings {
     /// Where clients connect.
     pub listen: SocketAddr,
-    /// Where `/livez`, `/readyz` and `/metrics` answer; nothing means on `listen`.
+    /// Where `/livez`, `/readyz`, `/metrics` and the console answer; nothing means on `listen`.
     pub admin_listen: Option<SocketAddr>,
     /// Whether this is dev mode.
     pub dev: bool,
@@ -37,6 +38,8 @@ pub struct Settings {
     pub broker: BrokerSettings,
     /// Who may come in, and how that is verified.
     pub auth: Auth,
+    /// Who may come in to the console.
+    pub console: ConsoleSettings,
     /// Networks of proxies that are believed when they say who a client is (security rule S41).
     pub trusted_proxies: Vec<IpNet>,
     /// Whether connections of trusted proxies begin with a PROXY protocol header, version 2.
@@ -89,6 +92,7 @@ impl Settings {
             tls: TlsSettings::default(),
             broker: BrokerSettings::default(),
             auth: Auth::default(),
+            console: ConsoleSettings::default(),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             limits,
@@ -124,7 +128,9 @@ impl Settings {
             };
             (name.clone(), retention)
         });
-        Retentions::new(self.history, own)
+        // What nodes tell each other for the console is worth something for a second.
+        let told = (crate::admin::CHANNEL.into(), Retention { messages_max: 0, ..self.history });
+        Retentions::new(self.history, own.chain([told]))
     }
 }
 

@@ -10,6 +10,7 @@
 mod arrive;
 mod frame;
 mod joins;
+pub mod passes;
 mod plane;
 mod post;
 mod receive;

@@ -1,17 +1,22 @@
 //! The plane itself: every event an outlet reports, and where it is decided.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tidewire_engine::{Control, Event};
-use tidewire_hub::admit::{Cause, Join, OutletId, Subscribe};
+use tidewire_hub::admit::{Cause, ConnId, Join, OutletId, Subscribe, Transport};
 use tidewire_hub::deliver::{Command, Outlet};
 use tidewire_hub::limits::{Limits, STREAM_PAGE};
 use tidewire_hub::position::{Cursor, Start};
+use tidewire_hub::reason::Reason;
+use tidewire_transport::request::Request;
 
 use super::joins::Joins;
+use super::passes::Passes;
 use crate::census::Census;
 use crate::node::Node;
+use crate::turned_away::Turned;
 
 /// Decides on events.
 #[derive(Clone)]
@@ -19,6 +24,7 @@ pub struct Plane {
     pub(super) node: Arc<Node>,
     pub(super) census: Arc<Census>,
     pub(super) joins: Arc<Joins>,
+    pub(super) passes: Arc<Passes>,
     outlets: Arc<HashMap<OutletId, Arc<dyn Outlet>>>,
 }
 
@@ -27,7 +33,7 @@ impl Plane {
     #[must_use]
     pub fn new(node: Arc<Node>, census: Arc<Census>, outlets: HashMap<OutletId, Arc<dyn Outlet>>) -> Plane {
         let joins = Arc::new(Joins::new(node.limits().joins_per_minute_max));
-        Plane { node, census, joins, outlets: Arc::new(outlets) }
+        Plane { node, census, joins, passes: Arc::default(), outlets: Arc::new(outlets) }
     }
 
     /// Lets time pass. Called about once a second.
@@ -63,6 +69,35 @@ impl Plane {
         }
     }
 
+    /// Where subscriptions are let in that the API server has decided on.
+    #[must_use]
+    pub fn passes(&self) -> &Arc<Passes> {
+        &self.passes
+    }
+
+    /// The outlets of this node, in the order of their numbers.
+    #[must_use]
+    pub fn outlets(&self) -> Vec<(OutletId, Arc<dyn Outlet>)> {
+        let mut outlets: Vec<_> = self.outlets.iter().map(|(id, outlet)| (*id, outlet.clone())).collect();
+        outlets.sort_unstable_by_key(|(id, _)| id.0);
+        outlets
+    }
+
+    /// Ends a connection, if it is still there.
+    pub fn close(&self, outlet: OutletId, conn: ConnId, reason: Reason) {
+        self.send(outlet, Command::Close { conn, reason });
+    }
+
+    fn turned_away(&self, turned: Turned, peer: Option<SocketAddr>, request: Option<&Request>) -> Turned {
+        let peer = peer.map(|peer| peer.ip().to_canonical());
+        let Some((request, caller)) = request.and_then(|request| Some((request, request.caller.as_deref()?)))
+        else {
+            return turned.of(peer, None, "", "");
+        };
+        let client = peer.map(|peer| self.node.ways.look(peer, false, caller).client);
+        turned.of(client, caller.origin.as_deref(), asked(request.wants.transport()), &caller.path)
+    }
+
     pub(super) fn outlet(&self, outlet: OutletId) -> Option<&Arc<dyn Outlet>> {
         self.outlets.get(&outlet)
     }
@@ -72,6 +107,14 @@ impl Plane {
             // Only a `Deliver` can find an inbox full, and only the broker sends those.
             let _ = outlet.send(command);
         }
+    }
+}
+
+fn asked(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Sse => "sse",
+        Transport::Ws => "ws",
+        Transport::Poll => "poll",
     }
 }
 
@@ -109,7 +152,18 @@ impl Control for Plane {
                 self.node.broker.leave(outlet, transport, &channels, now);
                 self.node.presence.departed(outlet, conn, grant, &channels, now);
             }
-            Event::Refused { .. } => {}
+            Event::Refused { peer, request, head, refusal, trace_id } => {
+                let turned = Turned::new(now().wall_ms, refusal, trace_id);
+                let turned = match head {
+                    None => self.turned_away(turned, peer, request),
+                    Some(head) => {
+                        let origin = head.header("origin").map(String::from_utf8_lossy);
+                        let peer = peer.map(|peer| peer.ip().to_canonical());
+                        turned.of(peer, origin.as_deref(), "", head.path())
+                    }
+                };
+                self.node.turned_away.note(turned);
+            }
             Event::Emptied { outlet } => self.node.broker.catch_up(outlet, now()),
         }
     }
@@ -119,7 +173,6 @@ impl Control for Plane {
 mod tests {
     use super::super::rig::{Rig, raw, receipt, request};
     use super::*;
-    use tidewire_hub::admit::{ConnId, Transport};
     use tidewire_hub::channel::ChannelSet;
     use tidewire_hub::grant::Grant;
 

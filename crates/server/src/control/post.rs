@@ -1,6 +1,6 @@
 //! Publishes that an outlet has read: the same door and the same steps as at the API server, on the outlet's thread.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use crate::health::Phase;
 use crate::http::TOO_MANY;
 use crate::node::Node;
 use crate::posts::Said;
+use crate::turned_away::Turned;
 
 impl Plane {
     /// Answers a publish with exactly one `Answer`.
@@ -31,6 +32,8 @@ impl Plane {
             outlet: outlet.clone(),
             conn,
             channel: post.channel.clone(),
+            client: peer.ip().to_canonical(),
+            asked_from: None,
             origin: None,
             fields: HeadFields::default(),
             ends: head.ends_connection(),
@@ -45,7 +48,9 @@ impl Plane {
             Ok(caller) => caller,
             Err(refusal) => return asker.refuse(&refusal),
         };
+        asker.asked_from.clone_from(&caller.origin);
         let way = self.node.ways.look(peer.ip(), false, &caller);
+        asker.client = way.client;
         let asked = caller.to_asked(Action::Publish, way.client, way.secure);
         match self.node.screen(&asked) {
             Ok(fields) => asker.fields = fields,
@@ -65,6 +70,10 @@ struct Asker {
     outlet: Arc<dyn Outlet>,
     conn: ConnId,
     channel: Channel,
+    client: IpAddr,
+    /// The origin that the request names, whoever may use it.
+    asked_from: Option<Box<str>>,
+    /// The origin that may read the answer.
     origin: Option<Box<str>>,
     fields: HeadFields,
     /// Whether the connection ends with the answer.
@@ -107,6 +116,9 @@ impl Asker {
     fn answer_refusal(&mut self, refusal: &Refusal) {
         let (trace, ends) = (trace_id(refusal.reason), self.ends());
         let origin = self.origin.as_deref();
+        let turned = Turned::new(self.node.clock.now().wall_ms, refusal, Some(&trace));
+        let path = format!("/c/{}", self.channel);
+        self.node.turned_away.note(turned.of(Some(self.client), self.asked_from.as_deref(), "POST", &path));
         self.answer(refusal::http_response(refusal, origin, &self.fields, Some(&trace), ends), ends);
     }
 

@@ -10,6 +10,7 @@ use tidewire_hub::broker::Broker;
 use tidewire_hub::revocation::Revocations;
 use tokio::runtime::Handle;
 
+use super::lookout::Lookout;
 use super::names::Names;
 use super::rates::Rates;
 use super::revocations::Ledger;
@@ -62,6 +63,12 @@ impl Beside {
         let ledger = Ledger::new(aside, &self.names, revocations, broker, clock, runtime);
         self.runtime.spawn(ledger.clone().follow(Aside::new(self.address.clone(), FOLLOWS)));
         ledger
+    }
+
+    /// Whether somebody looks at the console of any node.
+    #[must_use]
+    pub fn lookout(&self) -> Lookout {
+        Lookout::new(self.aside.clone(), &self.names)
     }
 
     /// Rates that hold for all nodes together, from now on.

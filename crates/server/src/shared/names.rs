@@ -5,6 +5,7 @@
 //! {tidewire:aside}:s:<64 hex>      a session
 //! {tidewire:aside}:revocations     the stream of revocations
 //! {tidewire:aside}:r:<32 hex>      what each node let through of one limit
+//! {tidewire:aside}:lookout         there while somebody looks at a console
 //! ```
 
 use std::fmt;
@@ -29,6 +30,10 @@ impl Names {
 
     pub(super) fn revocations(&self) -> String {
         format!("{}:revocations", self.tag)
+    }
+
+    pub(super) fn lookout(&self) -> String {
+        format!("{}:lookout", self.tag)
     }
 
     pub(super) fn rate(&self, digest: &str) -> String {

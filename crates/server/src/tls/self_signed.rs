@@ -7,6 +7,8 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
 
+use crate::config::machine;
+
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Makes one for this machine's names, with a key that nobody else gets to see.
@@ -16,7 +18,7 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 pub(super) fn make() -> Result<CertifiedKey, String> {
     let failed = |error: &dyn std::fmt::Display| format!("cannot make a certificate: {error}");
     let mut names = vec!["localhost".to_owned()];
-    names.extend(host_name().filter(|name| name != "localhost"));
+    names.extend(machine::name().filter(|name| name != "localhost"));
     let mut params = CertificateParams::new(names).map_err(|error| failed(&error))?;
     for address in ["127.0.0.1", "::1"] {
         let address = address.parse().map_err(|error| failed(&error))?;
@@ -35,13 +37,6 @@ pub(super) fn make() -> Result<CertifiedKey, String> {
 
 fn failed_with(why: &'static str) -> String {
     format!("cannot make a certificate: {why}")
-}
-
-/// The name of this machine, where it has one that a certificate can hold.
-fn host_name() -> Option<String> {
-    let name = rustix::system::uname().nodename().to_str().ok()?.to_owned();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-    (!name.is_empty() && name.bytes().all(plain)).then_some(name)
 }
 
 #[cfg(test)]
