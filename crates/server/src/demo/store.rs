@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::backends::InMemoryBackend;
+use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 
 const DOCUMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("documents");
@@ -58,7 +58,7 @@ fn at(path: &Path) -> Result<Database, Box<dyn std::error::Error>> {
     // The key of the demonstrations' tokens is in it.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    Ok(Database::builder().create_file(options.open(path)?)?)
+    Ok(Database::builder().create_with_backend(FileBackend::new(options.open(path)?)?)?)
 }
 
 fn in_memory() -> Database {
