@@ -42,6 +42,17 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + 'static> Document<T> {
         &self,
         change: impl FnOnce(&mut T) -> Result<R, Refusal>,
     ) -> Result<(R, MutexGuard<'_, T>), Refusal> {
+        self.attempt(change).await
+    }
+
+    /// [`Document::change`], for changes that fail in more ways than a refusal has words for.
+    ///
+    /// # Errors
+    /// Those of `change`, and `overloaded` where it cannot be stored.
+    pub(super) async fn attempt<R, E: From<Refusal>>(
+        &self,
+        change: impl FnOnce(&mut T) -> Result<R, E>,
+    ) -> Result<(R, MutexGuard<'_, T>), E> {
         let mut value = self.value.lock().await;
         let mut next = value.clone();
         let result = change(&mut next)?;

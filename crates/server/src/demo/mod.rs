@@ -6,6 +6,7 @@
 
 mod answers;
 mod bell;
+mod board;
 mod chat;
 #[cfg(target_os = "linux")]
 mod compare;
@@ -48,6 +49,7 @@ pub(crate) struct Demo {
     /// Signs tokens for visitors.
     tokens: Signer,
     bell: bell::Desk,
+    board: Document<board::Board>,
     chat: Document<chat::Rooms>,
     chat_inboxes: Document<chat::Inboxes>,
     #[cfg(target_os = "linux")]
@@ -104,6 +106,7 @@ impl Demos {
             is_local: !settings.dev_public,
             tokens,
             bell: bell::open(&store),
+            board: board::open(&store),
             chat: chat::open(&store),
             chat_inboxes: chat::open_inboxes(&store),
             #[cfg(target_os = "linux")]
@@ -123,6 +126,7 @@ fn router(demo: Arc<Demo>) -> Router {
         .route("/", get(pages::index))
         .route("/demo/{*file}", get(pages::file))
         .merge(bell::routes())
+        .merge(board::routes())
         .merge(chat::routes())
         .merge(feed::routes());
     #[cfg(target_os = "linux")]
