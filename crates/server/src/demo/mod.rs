@@ -14,6 +14,7 @@ mod document;
 mod feed;
 mod host;
 mod pages;
+mod scores;
 mod store;
 mod tokens;
 
@@ -55,6 +56,7 @@ pub(crate) struct Demo {
     #[cfg(target_os = "linux")]
     compare: compare::Stage,
     feed: Document<feed::Posts>,
+    scores: Document<scores::League>,
     /// A demonstration's backend may do everything, as one with an API key may.
     grant: Grant,
 }
@@ -112,10 +114,12 @@ impl Demos {
             #[cfg(target_os = "linux")]
             compare: compare::Stage::default(),
             feed: feed::open(&store),
+            scores: scores::open(&store),
             grant: Grant::everything(),
         });
         tokio::spawn(bell::feed(demo.clone()));
         tokio::spawn(host::feed(demo.clone(), settings.listen));
+        tokio::spawn(scores::feed(demo.clone()));
         router(demo)
     }
 }
@@ -128,7 +132,8 @@ fn router(demo: Arc<Demo>) -> Router {
         .merge(bell::routes())
         .merge(board::routes())
         .merge(chat::routes())
-        .merge(feed::routes());
+        .merge(feed::routes())
+        .merge(scores::routes());
     #[cfg(target_os = "linux")]
     let routes = routes.merge(compare::routes());
     routes.with_state(demo)
