@@ -10,6 +10,7 @@ mod board;
 mod chat;
 #[cfg(target_os = "linux")]
 mod compare;
+mod cursors;
 mod document;
 mod feed;
 mod host;
@@ -55,6 +56,7 @@ pub(crate) struct Demo {
     chat_inboxes: Document<chat::Inboxes>,
     #[cfg(target_os = "linux")]
     compare: compare::Stage,
+    cursors: tokio::sync::Mutex<cursors::Seats>,
     feed: Document<feed::Posts>,
     scores: Document<scores::League>,
     /// A demonstration's backend may do everything, as one with an API key may.
@@ -64,6 +66,7 @@ pub(crate) struct Demo {
 /// What the demonstrations need of a node's configuration, where nobody has said otherwise.
 pub fn furnish(settings: &mut Settings) {
     settings.namespaces.entry("demo-chat".into()).or_default().presence.get_or_insert(true);
+    cursors::furnish(settings);
 }
 
 /// Channels that nobody hears, and nobody writes to, without a token.
@@ -113,11 +116,13 @@ impl Demos {
             chat_inboxes: chat::open_inboxes(&store),
             #[cfg(target_os = "linux")]
             compare: compare::Stage::default(),
+            cursors: tokio::sync::Mutex::default(),
             feed: feed::open(&store),
             scores: scores::open(&store),
             grant: Grant::everything(),
         });
         tokio::spawn(bell::feed(demo.clone()));
+        tokio::spawn(cursors::feed(demo.clone()));
         tokio::spawn(host::feed(demo.clone(), settings.listen));
         tokio::spawn(scores::feed(demo.clone()));
         router(demo)
@@ -132,6 +137,7 @@ fn router(demo: Arc<Demo>) -> Router {
         .merge(bell::routes())
         .merge(board::routes())
         .merge(chat::routes())
+        .merge(cursors::routes())
         .merge(feed::routes())
         .merge(scores::routes());
     #[cfg(target_os = "linux")]
