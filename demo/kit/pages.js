@@ -9,4 +9,5 @@ export const PAGES = [
   { path: "/demo/feed/", title: "Social feed", what: "Posts and likes that outlive the server." },
   { path: "/demo/host/", title: "Monitoring", what: "CPU, memory, network and disks of every node, each second." },
   { path: "/demo/scores/", title: "Live scores", what: "Several matches on one stream; what you miss comes later, in order." },
+  { path: "/demo/ticker/", title: "Stock ticker", what: "Two hundred shares, a hundred new prices a second." },
 ];

@@ -26,6 +26,11 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + 'static> Document<T> {
         Document { name, store: store.clone(), value: Mutex::new(value.unwrap_or_else(first)) }
     }
 
+    /// The state as it was opened, for whoever has not begun to share it.
+    pub(super) fn as_opened(&mut self) -> &T {
+        self.value.get_mut()
+    }
+
     /// The state as it is. It does not change while what is given here is held.
     pub(super) async fn look(&self) -> MutexGuard<'_, T> {
         self.value.lock().await

@@ -17,6 +17,7 @@ mod host;
 mod pages;
 mod scores;
 mod store;
+mod ticker;
 mod tokens;
 
 use std::path::PathBuf;
@@ -59,6 +60,7 @@ pub(crate) struct Demo {
     cursors: tokio::sync::Mutex<cursors::Seats>,
     feed: Document<feed::Posts>,
     scores: Document<scores::League>,
+    ticker: ticker::Ticker,
     /// A demonstration's backend may do everything, as one with an API key may.
     grant: Grant,
 }
@@ -67,6 +69,7 @@ pub(crate) struct Demo {
 pub fn furnish(settings: &mut Settings) {
     settings.namespaces.entry("demo-chat".into()).or_default().presence.get_or_insert(true);
     cursors::furnish(settings);
+    ticker::furnish(settings);
 }
 
 /// Channels that nobody hears, and nobody writes to, without a token.
@@ -105,6 +108,7 @@ impl Demos {
     /// Starts them on `node`, and answers what is below `/` and `/demo/`.
     pub fn start(self, settings: &Settings, node: &Arc<Node>) -> Router {
         let Demos { store, tokens } = self;
+        let now_ms = node.clock.now().wall_ms;
         let demo = Arc::new(Demo {
             node: node.clone(),
             #[cfg(target_os = "linux")]
@@ -119,12 +123,14 @@ impl Demos {
             cursors: tokio::sync::Mutex::default(),
             feed: feed::open(&store),
             scores: scores::open(&store),
+            ticker: ticker::open(&store, now_ms),
             grant: Grant::everything(),
         });
         tokio::spawn(bell::feed(demo.clone()));
         tokio::spawn(cursors::feed(demo.clone()));
         tokio::spawn(host::feed(demo.clone(), settings.listen));
         tokio::spawn(scores::feed(demo.clone()));
+        tokio::spawn(ticker::feed(demo.clone()));
         router(demo)
     }
 }
@@ -139,7 +145,8 @@ fn router(demo: Arc<Demo>) -> Router {
         .merge(chat::routes())
         .merge(cursors::routes())
         .merge(feed::routes())
-        .merge(scores::routes());
+        .merge(scores::routes())
+        .merge(ticker::routes());
     #[cfg(target_os = "linux")]
     let routes = routes.merge(compare::routes());
     routes.with_state(demo)
@@ -182,6 +189,11 @@ impl Demo {
         let publish =
             Publish { channel, event, payload, key: None, publisher: self.grant.holder.publisher() };
         self.node.publish(&self.grant, publish).await
+    }
+
+    /// Milliseconds on a clock that never steps.
+    fn uptime_ms(&self) -> u64 {
+        self.node.clock.now().monotonic_ms
     }
 
     /// Milliseconds since 1970.
