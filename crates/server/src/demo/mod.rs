@@ -13,6 +13,7 @@ mod compare;
 mod cursors;
 mod document;
 mod feed;
+mod game;
 mod host;
 mod pages;
 mod scores;
@@ -60,6 +61,7 @@ pub(crate) struct Demo {
     cursors: tokio::sync::Mutex<cursors::Seats>,
     feed: Document<feed::Posts>,
     scores: Document<scores::League>,
+    game: game::Game,
     ticker: ticker::Ticker,
     /// A demonstration's backend may do everything, as one with an API key may.
     grant: Grant,
@@ -69,6 +71,7 @@ pub(crate) struct Demo {
 pub fn furnish(settings: &mut Settings) {
     settings.namespaces.entry("demo-chat".into()).or_default().presence.get_or_insert(true);
     cursors::furnish(settings);
+    game::furnish(settings);
     ticker::furnish(settings);
 }
 
@@ -123,11 +126,13 @@ impl Demos {
             cursors: tokio::sync::Mutex::default(),
             feed: feed::open(&store),
             scores: scores::open(&store),
+            game: game::open(&store, now_ms),
             ticker: ticker::open(&store, now_ms),
             grant: Grant::everything(),
         });
         tokio::spawn(bell::feed(demo.clone()));
         tokio::spawn(cursors::feed(demo.clone()));
+        tokio::spawn(game::feed(demo.clone()));
         tokio::spawn(host::feed(demo.clone(), settings.listen));
         tokio::spawn(scores::feed(demo.clone()));
         tokio::spawn(ticker::feed(demo.clone()));
@@ -145,6 +150,7 @@ fn router(demo: Arc<Demo>) -> Router {
         .merge(chat::routes())
         .merge(cursors::routes())
         .merge(feed::routes())
+        .merge(game::routes())
         .merge(scores::routes())
         .merge(ticker::routes());
     #[cfg(target_os = "linux")]

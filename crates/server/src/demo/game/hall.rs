@@ -1,0 +1,561 @@
+//! The hall: every court there is, who stands at it, and how a match goes from two hands to a winner.
+//!
+//! ```text
+//! practice ── somebody joins ──▶ soon ──▶ play ── a point ──▶ soon ── … ── the last point ──▶ over ── both again ──▶ soon
+//!                                  ▲        │ nothing is heard of one                          ▲
+//!                                  └─ away ◀┘ ── for too long, or it leaves ───────────────────┘
+//! ```
+
+use serde::Serialize;
+use tidewire_hub::reason::Reason;
+use tidewire_transport::refusal::Refusal;
+
+use super::court::{Court, HIGH, Seen, Side};
+
+/// Courts at once. Whoever wants another is told that all are taken.
+pub(super) const COURTS_MAX: usize = 32;
+
+/// A player of whom nothing was heard for this long is away: a page says something every second.
+const QUIET_MS: u64 = 2_500;
+
+/// How long a place is kept for whoever is away.
+const KEPT_MS: u64 = 15_000;
+
+/// How long a match that is over can be looked at.
+const SHOWN_MS: u64 = 30_000;
+
+/// Before a match, and before each serve.
+const BEGIN_MS: u64 = 3_000;
+const SERVE_MS: u64 = 1_200;
+
+const POINTS_TO_WIN: u8 = 5;
+
+/// Where nothing moves, every so many steps say so: for whoever has just come to watch.
+const STILL_STEPS: u64 = 5;
+
+/// Every court. Time is an argument: milliseconds on a clock that never steps.
+#[derive(Debug)]
+pub(super) struct Hall {
+    /// One more with every change of what is shown: a page that misses one knows it.
+    version: u64,
+    courts: Vec<Match>,
+    steps: u64,
+    /// Whether what is shown of the hall has changed since [`Hall::has_changed`] was asked.
+    is_changed: bool,
+}
+
+#[derive(Debug)]
+struct Match {
+    id: String,
+    seats: [Option<Seat>; 2],
+    court: Court,
+    score: [u8; 2],
+    phase: Phase,
+    since_ms: u64,
+    is_news: bool,
+}
+
+#[derive(Debug)]
+struct Seat {
+    token: String,
+    name: String,
+    heard_ms: u64,
+    /// The number of the last move, which tells its page how long the way was.
+    heard: u64,
+    hand: f64,
+    wants_again: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "phase", rename_all = "lowercase")]
+enum Phase {
+    /// One is there, and the sea plays the other side.
+    Practice,
+    /// The buoy is served to `side` at `at_ms`.
+    Soon {
+        side: Side,
+        #[serde(skip)]
+        at_ms: u64,
+    },
+    Play,
+    /// `side` has gone quiet.
+    Away {
+        side: Side,
+    },
+    /// `side` has won; by points, or since the other left.
+    Over {
+        side: Side,
+        left: bool,
+    },
+}
+
+/// A place at a court. `token` is what its player proves it with.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Seated {
+    pub(super) court: String,
+    pub(super) side: Side,
+    pub(super) token: String,
+}
+
+/// What a court is like at one step.
+#[derive(Debug, Serialize)]
+pub(super) struct State {
+    /// The number of the step.
+    step: u64,
+    #[serde(flatten)]
+    phase: Phase,
+    /// How long the phase still takes, in milliseconds; 0 where nobody knows.
+    left_ms: u64,
+    score: [u8; 2],
+    /// The last move that was heard of each side.
+    heard: [u64; 2],
+    #[serde(flatten)]
+    seen: Seen,
+}
+
+/// A court as the hall shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct Listed<'a> {
+    id: &'a str,
+    names: [Option<&'a str>; 2],
+    score: [u8; 2],
+    #[serde(flatten)]
+    phase: Phase,
+}
+
+/// A match that was decided.
+#[derive(Debug, PartialEq)]
+pub(super) struct Decided {
+    pub(super) winner: String,
+    pub(super) loser: String,
+}
+
+/// What one step brought about.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// Courts by their ids.
+    pub(super) states: Vec<(String, State)>,
+    pub(super) decided: Vec<Decided>,
+}
+
+impl Hall {
+    /// An empty hall, whose versions are greater than `version`.
+    pub(super) fn new(version: u64) -> Hall {
+        Hall { version, courts: Vec::new(), steps: 0, is_changed: false }
+    }
+
+    /// Gives whoever holds `token` its place again; anybody else one where somebody waits, or at a court of its own, for
+    /// which `fresh` is an id and a token that nobody has.
+    ///
+    /// # Errors
+    /// `overloaded` where all courts are taken.
+    pub(super) fn join(
+        &mut self,
+        name: String,
+        token: Option<&str>,
+        fresh: (String, String),
+        now_ms: u64,
+    ) -> Result<Seated, Refusal> {
+        let (id, new_token) = fresh;
+        if let Some((game, side)) = token.and_then(|token| self.find(token)) {
+            let seated = Seated { court: game.id.clone(), side, token: token.unwrap_or_default().to_owned() };
+            if let Some(seat) = &mut game.seats[side] {
+                (seat.name, seat.heard_ms) = (name, now_ms);
+            }
+            self.is_changed = true;
+            return Ok(seated);
+        }
+        let seat = Seat {
+            token: new_token.clone(),
+            name,
+            heard_ms: now_ms,
+            heard: 0,
+            hand: HIGH / 2.0,
+            wants_again: false,
+        };
+        let waits = |game: &&mut Match| game.phase == Phase::Practice && game.quiet_ms(0, now_ms) < QUIET_MS;
+        self.is_changed = true;
+        if let Some(game) = self.courts.iter_mut().find(waits) {
+            game.seats[1] = Some(seat);
+            game.begin(now_ms);
+            return Ok(Seated { court: game.id.clone(), side: 1, token: new_token });
+        }
+        if self.courts.len() >= COURTS_MAX {
+            return Err(Refusal::new(Reason::Overloaded, "all courts are taken; watch one until it is free"));
+        }
+        self.courts.push(Match {
+            id: id.clone(),
+            seats: [Some(seat), None],
+            court: Court::serve(1, 0.5),
+            score: [0; 2],
+            phase: Phase::Practice,
+            since_ms: now_ms,
+            is_news: true,
+        });
+        Ok(Seated { court: id, side: 0, token: new_token })
+    }
+
+    /// Takes back the place of whoever holds `token`, and gives the match to the other side.
+    pub(super) fn leave(&mut self, token: &str, now_ms: u64) -> Option<Decided> {
+        let (game, side) = self.find(token)?;
+        let decided = game.vacate(side, now_ms);
+        self.is_changed = true;
+        decided
+    }
+
+    /// Whoever holds `token` wants another match. It begins once both do; alone, one practises until somebody joins.
+    ///
+    /// # Errors
+    /// `not_found` where the place is not kept any more.
+    pub(super) fn again(&mut self, token: &str, now_ms: u64) -> Result<(), Refusal> {
+        let gone = || Refusal::new(Reason::NotFound, "this match is not kept any more");
+        let (game, side) = self.find(token).ok_or_else(gone)?;
+        if let (Some(seat), Phase::Over { .. }) = (&mut game.seats[side], game.phase) {
+            seat.wants_again = true;
+            game.begin_again(now_ms);
+            self.is_changed = true;
+        }
+        Ok(())
+    }
+
+    /// The hand of whoever holds `token` is at `hand`. Of two moves, the one with the greater number counts.
+    pub(super) fn hear(&mut self, token: &str, number: u64, hand: i32, now_ms: u64) {
+        let Some((game, side)) = self.find(token) else { return };
+        let Some(seat) = &mut game.seats[side] else { return };
+        seat.heard_ms = now_ms;
+        if number >= seat.heard {
+            (seat.heard, seat.hand) = (number, f64::from(hand).clamp(0.0, HIGH));
+        }
+    }
+
+    /// Lets `seconds` pass on every court; they end at `now_ms`. `chance` is any number.
+    pub(super) fn step(&mut self, now_ms: u64, seconds: f64, chance: u64) -> Step {
+        self.steps += 1;
+        let is_still_told = self.steps.is_multiple_of(STILL_STEPS);
+        let mut step = Step::default();
+        // From -1 to 1.
+        let slant = (chance % 2_001) as f64 / 1_000.0 - 1.0;
+        for game in &mut self.courts {
+            step.decided.extend(game.step(now_ms, seconds, slant));
+            self.is_changed |= game.is_news;
+            if game.moves() || game.is_news || is_still_told {
+                step.states.push((game.id.clone(), game.state(self.steps, now_ms)));
+            }
+            game.is_news = false;
+        }
+        let before = self.courts.len();
+        self.courts.retain(|game| !game.is_done(now_ms));
+        self.is_changed |= self.courts.len() != before;
+        step
+    }
+
+    /// Whether there is anything to show that was not there when this was asked last. That makes a version.
+    pub(super) fn has_changed(&mut self) -> bool {
+        self.version += u64::from(self.is_changed);
+        std::mem::take(&mut self.is_changed)
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Something else that is shown with the hall has changed.
+    pub(super) fn change(&mut self) {
+        self.is_changed = true;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.courts.is_empty()
+    }
+
+    pub(super) fn listed(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.courts.iter().map(|game| Listed {
+            id: &game.id,
+            names: [0, 1].map(|side: Side| game.seats[side].as_ref().map(|seat| seat.name.as_str())),
+            score: game.score,
+            phase: game.phase,
+        })
+    }
+
+    fn find(&mut self, token: &str) -> Option<(&mut Match, Side)> {
+        self.courts.iter_mut().find_map(|game| {
+            let holds = |seat: &Option<Seat>| seat.as_ref().is_some_and(|seat| seat.token == token);
+            let side = game.seats.iter().position(holds)?;
+            Some((game, side))
+        })
+    }
+}
+
+impl Match {
+    fn begin(&mut self, now_ms: u64) {
+        self.score = [0; 2];
+        for seat in self.seats.iter_mut().flatten() {
+            seat.wants_again = false;
+        }
+        self.serve(1, BEGIN_MS, now_ms);
+    }
+
+    fn begin_again(&mut self, now_ms: u64) {
+        if !self.seats.iter().flatten().all(|seat| seat.wants_again) {
+            return;
+        }
+        if self.seats.iter().all(Option::is_some) {
+            return self.begin(now_ms);
+        }
+        // Whoever is alone waits on the left.
+        if self.seats[0].is_none() {
+            self.seats.swap(0, 1);
+        }
+        self.score = [0; 2];
+        self.turn(Phase::Practice, now_ms);
+    }
+
+    fn serve(&mut self, side: Side, wait_ms: u64, now_ms: u64) {
+        self.court.serve_again(side, 0.0);
+        self.turn(Phase::Soon { side, at_ms: now_ms + wait_ms }, now_ms);
+    }
+
+    fn turn(&mut self, phase: Phase, now_ms: u64) {
+        (self.phase, self.since_ms, self.is_news) = (phase, now_ms, true);
+    }
+
+    fn step(&mut self, now_ms: u64, seconds: f64, slant: f64) -> Option<Decided> {
+        let quiet = [0, 1].map(|side| self.quiet_ms(side, now_ms));
+        let away = [0, 1].into_iter().find(|side| quiet[*side] > QUIET_MS);
+        match self.phase {
+            Phase::Practice => {
+                self.move_hands(seconds);
+                if let Some(side) = self.court.drift(seconds) {
+                    self.court.serve_again(1 - side, slant);
+                }
+            }
+            Phase::Soon { side, at_ms } => {
+                self.move_hands(seconds);
+                if let Some(side) = away {
+                    self.turn(Phase::Away { side }, now_ms);
+                } else if now_ms >= at_ms {
+                    self.court.serve_again(side, slant);
+                    self.turn(Phase::Play, now_ms);
+                }
+            }
+            Phase::Play => {
+                self.move_hands(seconds);
+                if let Some(side) = away {
+                    self.turn(Phase::Away { side }, now_ms);
+                } else if let Some(side) = self.court.drift(seconds) {
+                    return self.score(1 - side, now_ms);
+                }
+            }
+            Phase::Away { side } => {
+                if quiet[side] > KEPT_MS {
+                    return self.vacate(side, now_ms);
+                }
+                match away {
+                    Some(other) if quiet[side] <= QUIET_MS => self.turn(Phase::Away { side: other }, now_ms),
+                    Some(_) => {}
+                    None => self.serve(side, SERVE_MS, now_ms),
+                }
+            }
+            Phase::Over { .. } => {}
+        }
+        None
+    }
+
+    fn move_hands(&mut self, seconds: f64) {
+        let [left, right] = &self.seats;
+        let hand = |seat: &Option<Seat>| seat.as_ref().map_or(HIGH / 2.0, |seat| seat.hand);
+        let mut hands = [hand(left), hand(right)];
+        if self.phase == Phase::Practice {
+            hands[1] = self.court.idle_hand(1, seconds);
+        }
+        self.court.follow(hands, seconds);
+    }
+
+    fn score(&mut self, side: Side, now_ms: u64) -> Option<Decided> {
+        self.score[side] += 1;
+        if self.score[side] < POINTS_TO_WIN {
+            // Whoever lost the point has the next serve come towards it.
+            self.serve(1 - side, SERVE_MS, now_ms);
+            return None;
+        }
+        self.turn(Phase::Over { side, left: false }, now_ms);
+        self.decided(side)
+    }
+
+    /// Frees the place of `side`. Where a match was on, the other side has won it.
+    fn vacate(&mut self, side: Side, now_ms: u64) -> Option<Decided> {
+        let decided = match self.phase {
+            Phase::Soon { .. } | Phase::Play | Phase::Away { .. } => {
+                self.turn(Phase::Over { side: 1 - side, left: true }, now_ms);
+                self.decided(1 - side)
+            }
+            Phase::Practice | Phase::Over { .. } => None,
+        };
+        self.seats[side] = None;
+        self.is_news = true;
+        decided
+    }
+
+    fn decided(&self, side: Side) -> Option<Decided> {
+        let name = |side: Side| Some(self.seats[side].as_ref()?.name.clone());
+        Some(Decided { winner: name(side)?, loser: name(1 - side)? })
+    }
+
+    /// How long nothing was heard of `side`; not at all where nobody is.
+    fn quiet_ms(&self, side: Side, now_ms: u64) -> u64 {
+        self.seats[side].as_ref().map_or(0, |seat| now_ms.saturating_sub(seat.heard_ms))
+    }
+
+    fn moves(&self) -> bool {
+        matches!(self.phase, Phase::Practice | Phase::Soon { .. } | Phase::Play)
+    }
+
+    /// Whether nobody is coming back to it.
+    fn is_done(&self, now_ms: u64) -> bool {
+        let is_left = self.seats.iter().flatten().all(|seat| now_ms.saturating_sub(seat.heard_ms) > KEPT_MS);
+        let is_seen =
+            matches!(self.phase, Phase::Over { .. }) && now_ms.saturating_sub(self.since_ms) > SHOWN_MS;
+        is_left || is_seen
+    }
+
+    fn state(&self, step: u64, now_ms: u64) -> State {
+        let left_ms = match self.phase {
+            Phase::Soon { at_ms, .. } => at_ms.saturating_sub(now_ms),
+            Phase::Away { side } => KEPT_MS.saturating_sub(self.quiet_ms(side, now_ms)),
+            Phase::Practice | Phase::Play | Phase::Over { .. } => 0,
+        };
+        let heard = [0, 1].map(|side: Side| self.seats[side].as_ref().map_or(0, |seat| seat.heard));
+        State { step, phase: self.phase, left_ms, score: self.score, heard, seen: self.court.seen() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP_MS: u64 = 40;
+
+    /// A hall, its clock, and hands that say where they are before each step.
+    struct Play {
+        hall: Hall,
+        now_ms: u64,
+        decided: Vec<Decided>,
+    }
+
+    impl Play {
+        fn new() -> Play {
+            Play { hall: Hall::new(0), now_ms: 1_000, decided: Vec::new() }
+        }
+
+        fn join(&mut self, name: &str) -> Seated {
+            self.hall.join(name.into(), None, (format!("court of {name}"), name.into()), self.now_ms).unwrap()
+        }
+
+        /// Lets time pass while `there` hold still.
+        fn pass(&mut self, ms: u64, there: &[&str]) {
+            for _ in 0..ms / STEP_MS {
+                self.now_ms += STEP_MS;
+                for token in there {
+                    self.hall.hear(token, self.now_ms, 0, self.now_ms);
+                }
+                let step = self.hall.step(self.now_ms, STEP_MS as f64 / 1_000.0, 1_500);
+                self.decided.extend(step.decided);
+            }
+        }
+
+        fn phase(&self, at: usize) -> Phase {
+            self.hall.courts[at].phase
+        }
+    }
+
+    #[test]
+    fn whoever_comes_second_plays_with_whoever_waits() {
+        let mut play = Play::new();
+        let (ada, ben) = (play.join("ada"), play.join("ben"));
+        assert_eq!((ada.side, ben.side), (0, 1));
+        assert_eq!(ada.court, ben.court);
+        assert_ne!(play.join("cem").court, ada.court);
+        play.pass(BEGIN_MS + STEP_MS, &["ada", "ben", "cem"]);
+        assert_eq!((play.phase(0), play.phase(1)), (Phase::Play, Phase::Practice));
+    }
+
+    #[test]
+    fn a_match_ends_with_a_winner_and_begins_again_when_both_want_it() {
+        let mut play = Play::new();
+        play.join("ada");
+        play.join("ben");
+        play.pass(90_000, &["ada", "ben"]);
+        // Neither moves, so each serve is a point, until it is shown no more and the court is free.
+        assert_eq!(play.decided.len(), 1, "{:?}", play.decided);
+        assert!(play.hall.is_empty());
+
+        play.join("ada");
+        play.join("ben");
+        while !matches!(play.phase(0), Phase::Over { .. }) {
+            play.pass(STEP_MS, &["ada", "ben"]);
+        }
+        play.hall.again("ada", play.now_ms).unwrap();
+        assert!(matches!(play.phase(0), Phase::Over { left: false, .. }));
+        play.hall.again("ben", play.now_ms).unwrap();
+        assert!(matches!(play.phase(0), Phase::Soon { .. }));
+        assert_eq!(play.hall.courts[0].score, [0, 0]);
+    }
+
+    #[test]
+    fn a_place_is_kept_for_whoever_is_away_and_then_goes_to_the_other() {
+        let mut play = Play::new();
+        play.join("ada");
+        let ben = play.join("ben");
+        play.pass(BEGIN_MS, &["ada", "ben"]);
+        play.pass(QUIET_MS + 2 * STEP_MS, &["ada"]);
+        assert_eq!(play.phase(0), Phase::Away { side: 1 });
+        let back = play.hall.join("ben".into(), Some("ben"), ("x".into(), "x".into()), play.now_ms).unwrap();
+        assert_eq!(back, ben);
+        play.pass(STEP_MS, &["ada", "ben"]);
+        assert!(matches!(play.phase(0), Phase::Soon { side: 1, .. }));
+
+        play.pass(KEPT_MS + STEP_MS, &["ada"]);
+        assert_eq!(play.phase(0), Phase::Over { side: 0, left: true });
+        assert_eq!(play.decided, [Decided { winner: "ada".into(), loser: "ben".into() }]);
+        let other = play.hall.join("ben".into(), Some("ben"), ("y".into(), "y".into()), play.now_ms).unwrap();
+        assert_ne!(other.court, ben.court);
+    }
+
+    #[test]
+    fn whoever_is_alone_after_a_match_waits_for_the_next_one() {
+        let mut play = Play::new();
+        play.join("ada");
+        play.join("ben");
+        play.pass(BEGIN_MS, &["ada", "ben"]);
+        play.hall.leave("ada", play.now_ms);
+        assert_eq!(play.phase(0), Phase::Over { side: 1, left: true });
+        play.hall.again("ben", play.now_ms).unwrap();
+        assert_eq!(play.phase(0), Phase::Practice);
+        assert_eq!(play.join("cem").side, 1);
+    }
+
+    #[test]
+    fn courts_are_bounded_and_left_ones_are_free_again() {
+        let mut play = Play::new();
+        for player in 0..2 * COURTS_MAX {
+            play.join(&format!("{player}"));
+        }
+        let full = play.hall.join("late".into(), None, ("l".into(), "l".into()), play.now_ms).unwrap_err();
+        assert_eq!(full.reason, Reason::Overloaded);
+        play.pass(2 * KEPT_MS, &[]);
+        assert!(play.hall.is_empty());
+        play.join("late");
+    }
+
+    #[test]
+    fn nobody_moves_the_hand_of_another() {
+        let mut play = Play::new();
+        play.join("ada");
+        play.hall.hear("ben", 1, 900, play.now_ms);
+        play.hall.hear("ada", 2, 100, play.now_ms);
+        play.hall.hear("ada", 1, 900, play.now_ms);
+        play.hall.hear("ada", 3, i32::MAX, play.now_ms);
+        assert_eq!(play.hall.courts[0].seats[0].as_ref().map(|seat| seat.hand), Some(HIGH));
+        assert!(play.hall.again("ben", play.now_ms).is_err());
+    }
+}

@@ -1,0 +1,118 @@
+// The game as two players and somebody who watches see it.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { eventually } from "../e2e/harness/heard.mjs";
+import { tidewire } from "../e2e/harness/tidewire.mjs";
+import { tunnel } from "../e2e/harness/tunnel.mjs";
+import { live, PATIENCE_MS, visitors } from "./demo.mjs";
+
+/** A match nobody defends takes five serves; a busy machine lets the sea slow down. */
+const MATCH_MS = 60_000;
+
+const start = (t) => tidewire(t, { flags: ["--demo"], set: { "limits.retry": "50ms" } });
+
+const play = async (page, name) => {
+  await page.getByPlaceholder("Name").fill(name);
+  await page.getByRole("button", { name: "Play", exact: true }).click();
+  await page.getByRole("button", { name: "Leave" }).waitFor();
+};
+
+const says = (page, words) => page.locator(".say").getByText(words).waitFor({ timeout: MATCH_MS });
+
+/** Two players at one court: the first on the left. */
+const pair = async (ada, ben) => {
+  await play(ada, "Ada");
+  await says(ada, "against the sea");
+  await play(ben, "Ben");
+  await says(ada, "You are on the left");
+  await says(ben, "You are on the right");
+};
+
+/** What is known of the only court. */
+const court = async (server) => {
+  const { courts: [{ id }] } = await (await fetch(`${server.url}/demo/api/game`)).json();
+  const { messages } = await (await fetch(`${server.url}/c/demo-game:court:${id}?tail=1`)).json();
+  return JSON.parse(messages[0].data);
+};
+
+test("two who want to play are brought together, and a third one watches them to the end", async (t) => {
+  const server = await start(t);
+  const [ada, ben, cem] = await visitors(t, server, "/demo/game/", ["sse", "ws", "longpoll"]);
+  await pair(ada, ben);
+  for (const page of [ada, ben, cem]) {
+    await page.locator(".player.left").getByText("Ada").waitFor();
+    await page.locator(".player.right").getByText("Ben").waitFor();
+  }
+  // A hand at the bottom, by POST and by frame.
+  for (const [page, side] of [[ada, 0], [ben, 1]]) {
+    await page.keyboard.down("ArrowDown");
+    await eventually(`side ${side} is at the bottom`, async () => (await court(server)).walls[side] === 890);
+    await page.keyboard.up("ArrowDown");
+    await page.getByText(/Your hand is on the court after \d+ ms/).waitFor();
+  }
+  await cem.locator('.switch input[value="poll"]').check({ force: true });
+  await live(cem);
+  await says(cem, "has won");
+  for (const page of [ada, ben, cem]) await page.locator(".winners").getByText("1 won, 0 lost").waitFor();
+  for (const page of [ada, ben]) await page.getByRole("button", { name: "Play again" }).click();
+  await says(ada, "You are on the left");
+  await cem.locator(".points").getByText("0 : 0").waitFor({ timeout: PATIENCE_MS });
+});
+
+test("a place is kept for whoever loads the page anew or loses the network, and whoever leaves has lost", async (t) => {
+  const server = await start(t);
+  const network = await tunnel(t, server.port);
+  const [[ada], [ben]] = await Promise.all([visitors(t, server, "/demo/game/", ["sse"]), visitors(t, network, "/demo/game/", ["ws"])]);
+  await pair(ada, ben);
+  await ada.reload();
+  await ada.getByRole("button", { name: "Leave" }).waitFor();
+  assert.equal(await ada.locator(".player.left[data-mine]").textContent(), "Ada");
+
+  network.cutUntilHealed();
+  await says(ada, "Ben has gone quiet");
+  network.heal();
+  await says(ada, "You are on the left");
+  await live(ben);
+  await ben.getByRole("button", { name: "Leave" }).click();
+  await says(ada, "The other side has left: you win");
+  await ada.getByRole("button", { name: "Play again" }).click();
+  await says(ada, "against the sea");
+});
+
+test("players find each other again when the server is started anew, and its winners are remembered", async (t) => {
+  const server = await start(t);
+  const [ada, ben] = await visitors(t, server, "/demo/game/", ["ws", "sse"]);
+  await pair(ada, ben);
+  await ben.getByRole("button", { name: "Leave" }).click();
+  await ada.locator(".winners").getByText("1 won, 0 lost").waitFor();
+  await play(ben, "Ben");
+  await says(ben, "against the sea");
+  await ada.getByRole("button", { name: "Leave" }).click();
+  await play(ada, "Ada");
+  await says(ada, "You are on the right");
+
+  await server.restart();
+  await Promise.all([ada, ben].map(live));
+  for (const page of [ada, ben]) {
+    await says(page, /You are on the (left|right)/);
+    await page.locator(".winners").getByText("1 won, 0 lost").waitFor();
+  }
+  const { courts } = await (await fetch(`${server.url}/demo/api/game`)).json();
+  assert.equal(courts.length, 1);
+});
+
+test("what is no move and what is no state changes nothing", async (t) => {
+  const server = await start(t);
+  const [ada, ben] = await visitors(t, server, "/demo/game/", ["sse", "ws"]);
+  await pair(ada, ben);
+  const { courts: [{ id }] } = await (await fetch(`${server.url}/demo/api/game`)).json();
+  for (const data of ["", "null", "{}", '{"token":1}', '{"token":"x","n":1,"y":0}', '{"ball":[],"phase":"<b>"}']) {
+    await server.publish("demo-game:moves", data, { "Tidewire-Event": "move" });
+    await server.publish(`demo-game:court:${id}`, data, { "Tidewire-Event": "state" });
+    await server.publish("demo-game", data, { "Tidewire-Event": "hall" });
+  }
+  await ben.getByRole("button", { name: "Leave" }).click();
+  await says(ada, "The other side has left: you win");
+});
