@@ -1,6 +1,7 @@
 // The one client of a page, and the switch that says over which transport. `tidewire` is /client.js, which every page loads
 // first.
 
+import { freeSeat, needsSeat, nextSeat, onRoomWanted } from "./seats.js";
 import { showState } from "./state.js";
 
 /** What a visitor may choose, in the order of the switch. */
@@ -8,6 +9,9 @@ const TRANSPORTS = { auto: "Auto", sse: "SSE", ws: "WebSocket", longpoll: "Long 
 
 /** Often enough that a demonstration is no test of patience; an application would rest for longer. */
 const POLL_MS = 1_000;
+
+/** What `auto` takes where the other tabs have all the seats: transports that need none. */
+const WITHOUT_SEAT = ["ws", "poll"];
 
 /**
  * A client that outlives a change of transport: whoever listens goes on where the transport before left off.
@@ -17,19 +21,32 @@ const POLL_MS = 1_000;
 export class Live {
   #options;
   #listeners = [];
+  /** There always is one. Until this tab has a seat nobody listens to it, so that it has no connection. */
   #client;
+  #state = { state: "connecting", transport: "" };
+  #isHeard = false;
+  /** Leaves the seat; `null` where there is none. */
+  #leave = null;
+  #isResting = false;
+  #waiting = new AbortController();
   #stateListeners = new Set();
   #gapListeners = new Set();
 
   constructor({ token, cursor = "" } = {}) {
     this.#options = { token, poll_ms: POLL_MS };
     this.#connect(chosen(), cursor);
+    // A hidden tab has no use for its seat while another one waits for it; it goes on where it was when it is shown.
+    onRoomWanted(() => document.hidden && this.#leave && this.#rest());
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && this.#isResting) this.#connect(chosen(), this.#client.cursor);
+    });
   }
 
   /** Hears the messages of `channel`: all of them with `message`, or those of one event. Gives back what ends it. */
   on(channel, event, listener) {
-    const entry = { channel, event, listener, off: this.#client.channel(channel).on(event, listener) };
+    const entry = { channel, event, listener, off: () => {} };
     this.#listeners.push(entry);
+    if (this.#isHeard) this.#hear(entry);
     return () => {
       entry.off();
       this.#listeners = this.#listeners.filter((other) => other !== entry);
@@ -45,7 +62,7 @@ export class Live {
   /** Hears `{ state, transport, error }`, now and whenever that changes. Gives back what ends it. */
   onState(listener) {
     this.#stateListeners.add(listener);
-    listener(this.#client.state);
+    listener(this.#state);
     return () => this.#stateListeners.delete(listener);
   }
 
@@ -72,24 +89,82 @@ export class Live {
   /** Goes on over another transport, from where this one is. It stays chosen for this tab. */
   switchTo(transport) {
     remember(transport);
-    const { cursor } = this.#client;
-    this.#client.close();
-    this.#connect(transport, cursor);
-    for (const entry of this.#listeners) entry.off = this.#client.channel(entry.channel).on(entry.event, entry.listener);
+    this.#connect(transport, this.#client.cursor);
   }
 
   /** Ends it. */
   close() {
-    this.#client.close();
+    const client = this.#client;
+    this.#end();
+    this.#client = client;
   }
 
-  #connect(transport, cursor) {
+  async #connect(transport, cursor) {
+    const needs = needsSeat(transport);
+    this.#end({ keepsSeat: needs });
+    this.#isResting = false;
     const transports = transport === "auto" ? "auto" : [transport];
-    const client = tidewire.connect("", { ...this.#options, cursor, transports });
+    if (!needs || this.#leave) return this.#begin(transports, cursor);
+    this.#client = this.#made({ cursor });
+    this.#tell({ state: "connecting", transport });
+    const { signal } = this.#waiting;
+    let leave = await freeSeat();
+    if (!leave && transport !== "auto" && !signal.aborted) {
+      const error = new Error("This browser has enough streams open over HTTP/1.1. Hide another tab, or choose WebSocket.");
+      this.#tell({ state: "waiting", transport, error });
+      leave = await nextSeat(signal);
+    }
+    // Something else was chosen meanwhile.
+    if (signal.aborted) return leave?.();
+    this.#end();
+    this.#leave = leave;
+    this.#begin(leave ? transports : WITHOUT_SEAT, cursor);
+  }
+
+  #begin(transports, cursor) {
+    const client = this.#made({ cursor, transports });
     this.#client = client;
     // A client that was closed for another still says so, and nobody is to hear it.
-    client.on("state", (change) => this.#client === client && this.#stateListeners.forEach((listener) => listener(change)));
+    client.on("state", (change) => this.#client === client && this.#tell(change));
     client.on("gap", (gap) => this.#client === client && this.#gapListeners.forEach((listener) => listener(gap)));
+    this.#isHeard = true;
+    for (const entry of this.#listeners) this.#hear(entry);
+  }
+
+  #hear(entry) {
+    entry.off = this.#client.channel(entry.channel).on(entry.event, entry.listener);
+  }
+
+  /** Lets the connection go, and stays where it is. */
+  #rest() {
+    const { cursor } = this.#client;
+    this.#end();
+    this.#isResting = true;
+    this.#client = this.#made({ cursor });
+    this.#tell({ state: "waiting", transport: chosen(), error: new Error("Another tab has this one's connection while it is hidden.") });
+  }
+
+  #end({ keepsSeat = false } = {}) {
+    this.#waiting.abort();
+    this.#waiting = new AbortController();
+    this.#isHeard = false;
+    if (!keepsSeat) {
+      this.#leave?.();
+      this.#leave = null;
+    }
+    // Nobody is told that it is closed: whoever comes here goes on with another.
+    const client = this.#client;
+    this.#client = undefined;
+    client?.close();
+  }
+
+  #made(more) {
+    return tidewire.connect("", { ...this.#options, ...more });
+  }
+
+  #tell(change) {
+    this.#state = change;
+    for (const listener of this.#stateListeners) listener(change);
   }
 }
 

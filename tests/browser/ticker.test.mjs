@@ -5,19 +5,10 @@ import test from "node:test";
 
 import { tidewire } from "../e2e/harness/tidewire.mjs";
 import { live, PATIENCE_MS, visitors } from "./demo.mjs";
+import { agrees } from "./market.mjs";
 
 const start = (t) => tidewire(t, { flags: ["--demo"], set: { "limits.retry": "50ms" } });
 const first = (page) => page.locator("tbody tr:visible").first();
-
-/** Waits until the ten shares at the top cost what the server says. */
-const agrees = (page) => page.waitForFunction(async () => {
-  const { shares } = await (await fetch("/demo/api/ticker")).json();
-  const cells = [...document.querySelectorAll("tbody tr")].slice(0, 10);
-  return cells.length === 10 && cells.every((row) => {
-    const { price } = shares.find(({ symbol }) => symbol === row.querySelector("b").textContent);
-    return row.querySelector(".price").textContent === (price / 100).toFixed(2);
-  });
-}, undefined, { timeout: PATIENCE_MS, polling: 20 });
 
 const choose = (page, transport) => page.locator(`.switch input[value="${transport}"]`).check({ force: true });
 
