@@ -7,7 +7,7 @@ import { Replica } from "../kit/replica.js";
 import { Hand } from "./hand.js";
 import { Sea } from "./sea.js";
 import { forget, recall, remember } from "./seat.js";
-import { checked, phaseOf, said, SUITS } from "./words.js";
+import { checked, checkedHall, phaseOf, said, SUITS } from "./words.js";
 
 const find = (selector) => document.querySelector(selector);
 const form = find(".play");
@@ -119,8 +119,8 @@ function take(next) {
   if (took !== undefined) took_ms = took_ms ? took_ms * 0.9 + took * 0.1 : took;
 }
 
-function showHall({ courts, winners }) {
-  hall = { courts: Array.isArray(courts) ? courts : [], winners: Array.isArray(winners) ? winners : [] };
+function showHall(told) {
+  hall = checkedHall(told);
   const isKnown = (id) => hall.courts.some((court) => court.id === id);
   if (seat && !isKnown(seat.court)) {
     const wasOver = state?.phase === "over";

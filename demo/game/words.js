@@ -15,6 +15,19 @@ export function checked(data) {
   }
 }
 
+/** The courts and the winners of a hall that are what they are said to be. */
+export function checkedHall({ courts, winners }) {
+  const isName = (name) => name === null || typeof name === "string";
+  const areNumbers = (...numbers) => numbers.every(Number.isInteger);
+  const list = (value) => (Array.isArray(value) ? value : []);
+  const things = (value) => list(value).filter((item) => item && typeof item === "object");
+  return {
+    courts: things(courts).filter(({ id, names, score }) =>
+      typeof id === "string" && list(names).length === 2 && names.every(isName) && list(score).length === 2 && areNumbers(...score)),
+    winners: things(winners).filter(({ name, wins, losses }) => typeof name === "string" && areNumbers(wins, losses)),
+  };
+}
+
 /** What to tell whoever has `seat`, or watches, about `state`. */
 export function said(state, seat, names) {
   const mine = seat?.side;

@@ -76,7 +76,7 @@ export class Table {
   take(prices, time) {
     for (const [at, price] of prices) {
       const row = this.#rows[at];
-      if (!row || !(price > 0)) continue;
+      if (!row || !Number.isInteger(price) || price <= 0) continue;
       const { share } = row;
       row.way = price > share.price ? "up" : "down";
       share.price = price;

@@ -113,6 +113,9 @@ test("what is no move and what is no state changes nothing", async (t) => {
     await server.publish(`demo-game:court:${id}`, data, { "Tidewire-Event": "state" });
     await server.publish("demo-game", data, { "Tidewire-Event": "hall" });
   }
+  const { version } = await (await fetch(`${server.url}/demo/api/game`)).json();
+  const strange = { version: version + 1, courts: [null, {}, { id, names: [1, 2], score: [] }], winners: [null, { name: {} }] };
+  await server.publish("demo-game", JSON.stringify(strange), { "Tidewire-Event": "hall" });
   await ben.getByRole("button", { name: "Leave" }).click();
   await says(ada, "The other side has left: you win");
 });
