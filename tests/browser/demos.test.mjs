@@ -60,7 +60,10 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /** What holds a connection open, in turn: the pages share what comes back over it. One of them shows that of each. */
 const HELD = ["sse", "ws", "longpoll"];
 
-for (const [at, { path, title }] of PAGES.entries()) {
+/** The comparison has four transports at once and none to choose; its own tests cut each of them. */
+const CHOOSING = PAGES.filter(({ path }) => path !== "/demo/compare/");
+
+for (const [at, { path, title }] of CHOOSING.entries()) {
   const { happens = () => {}, sees = live } = NEWS[path] ?? {};
 
   test(`${title}: every transport of the switch is live`, async (t) => {
