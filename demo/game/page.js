@@ -3,6 +3,7 @@
 import { ask } from "../kit/ask.js";
 import { Live, head } from "../kit/live.js";
 import { nameField } from "../kit/name.js";
+import { showOrigin } from "../kit/origin.js";
 import { Replica } from "../kit/replica.js";
 import { Hand } from "./hand.js";
 import { Sea } from "./sea.js";
@@ -15,6 +16,7 @@ const notice = find(".notice");
 
 const live = new Live();
 head(live);
+showOrigin();
 nameField(form.elements.name);
 
 const sea = new Sea(find("canvas"));

@@ -2,6 +2,7 @@
 
 import { rate } from "../kit/format.js";
 import { Live, head } from "../kit/live.js";
+import { showOrigin } from "../kit/origin.js";
 import { Replica } from "../kit/replica.js";
 import { Detail } from "./detail.js";
 import { Table } from "./table.js";
@@ -13,6 +14,7 @@ const watched = document.querySelector('[name="watched"]');
 
 const live = new Live();
 head(live);
+showOrigin();
 
 const watch = new Watch(showMarks);
 const detail = new Detail(live, { failed: complain });
