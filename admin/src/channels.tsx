@@ -91,7 +91,7 @@ function One({ name }: { name: string }) {
             {value.bridged && " · bridged: kept nowhere"}
           </p>
         )}
-        <p><a href={toConnections({ channel: name })}>Its connections</a></p>
+        {value && <p><a href={toConnections({ channel: name })}>Its connections</a></p>}
       </div>
       <Problem text={problem} />
       {!problem && <Channel name={name} source={source} />}

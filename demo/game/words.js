@@ -2,6 +2,9 @@
 
 const PHASES = ["practice", "soon", "play", "away", "over"];
 
+/** What names a court, and ends the name of its channel. */
+const COURT = /^[\w~-]{1,64}$/;
+
 /** The state in `data`, or `null` where it is none. */
 export function checked(data) {
   try {
@@ -23,7 +26,7 @@ export function checkedHall({ courts, winners }) {
   const things = (value) => list(value).filter((item) => item && typeof item === "object");
   return {
     courts: things(courts).filter(({ id, names, score }) =>
-      typeof id === "string" && list(names).length === 2 && names.every(isName) && list(score).length === 2 && areNumbers(...score)),
+      COURT.test(id) && list(names).length === 2 && names.every(isName) && list(score).length === 2 && areNumbers(...score)),
     winners: things(winners).filter(({ name, wins, losses }) => typeof name === "string" && areNumbers(wins, losses)),
   };
 }
