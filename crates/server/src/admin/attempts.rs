@@ -44,8 +44,8 @@ impl Attempts {
         may
     }
 
-    /// The attempt was right, and is forgotten.
-    pub(super) fn succeeded(&self, client: IpAddr, now_ms: u64) {
+    /// The attempt was right, or was never looked at: it does not count.
+    pub(super) fn forget(&self, client: IpAddr, now_ms: u64) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.of(prefix(client), now_ms);
         count.attempts = count.attempts.saturating_sub(1);
@@ -89,7 +89,7 @@ mod tests {
         let (attempts, client) = (Attempts::default(), address(1));
         for _ in 0..20 {
             assert!(attempts.begin(client, 0));
-            attempts.succeeded(client, 0);
+            attempts.forget(client, 0);
         }
     }
 

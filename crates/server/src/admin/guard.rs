@@ -98,7 +98,9 @@ fn look(console: &Console, listener: &Node, request: &mut Request) -> Result<(),
         screen_own(&asked, changes).map_err(|denied| refusals::denied(denied, &asked))?;
     }
     let cookie = Cookie::of(asked.secure, asked.host);
-    let by_itself = request.headers().contains_key(BY_ITSELF);
+    // A stream comes back by itself, too, and cannot say so.
+    let is_stream = ["/admin/feed", "/admin/tail"].contains(&request.uri().path());
+    let by_itself = is_stream || request.headers().contains_key(BY_ITSELF);
     let now_ms = console.node.clock.now().monotonic_ms;
     let value = asked.cookie.and_then(|header| cookie.find(header));
     let session = value.and_then(|value| console.sessions.find(value, now_ms, by_itself));

@@ -1,5 +1,7 @@
 //! Logging in and out.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -64,9 +66,13 @@ pub(super) async fn login(
         let detail = "five passwords from this address were wrong; it may try again in a minute";
         return Err(Problem::new(Reason::RateLimited, detail));
     }
-    let busy = |_| Problem::new(Reason::Overloaded, "other passwords are being looked at; try again");
-    let permit = console.checks.clone().try_acquire_owned().map_err(busy)?;
+    let Ok(permit) = console.checks.clone().try_acquire_owned() else {
+        // Nobody has looked at it, so it was no wrong one.
+        console.attempts.forget(visit.client, now_ms);
+        return Err(Problem::new(Reason::Overloaded, "other passwords are being looked at; try again"));
+    };
     let passwords = console.passwords();
+    let looked_at = passwords.clone();
     let role = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         if password.len() > PASSWORD_BYTES_MAX { None } else { passwords.role_of(&password) }
@@ -75,7 +81,7 @@ pub(super) async fn login(
         tracing::warn!(client = %visit.client, "a wrong password for the console");
         return Err(Problem::new(Reason::Unauthorized, "this is not a password of the console"));
     };
-    console.attempts.succeeded(visit.client, now_ms);
+    console.attempts.forget(visit.client, now_ms);
     // Whoever was logged in here before is not any more.
     if let Some(before) = head.extensions.remove::<Session>() {
         console.sessions.end(&before);
@@ -83,6 +89,11 @@ pub(super) async fn login(
     let opened = console.sessions.open(role, now_ms);
     let (cookie, session) =
         opened.map_err(|_| Problem::new(Reason::Internal, "the system has no random number"))?;
+    // Other passwords may have come into force while this one was looked at, and ended every session but this.
+    if !Arc::ptr_eq(&looked_at, &console.passwords()) {
+        console.sessions.end(&session);
+        return Err(Problem::new(Reason::Unauthorized, "the passwords were changed just now; try again"));
+    }
     tracing::info!(client = %visit.client, role = role.as_str(), "logged in to the console");
     let mut response = about(&guard, &session);
     set_cookie(&mut response, &visit.cookie.set(cookie.reveal(), AGE_MAX_MS / 1_000));

@@ -7,8 +7,9 @@ use subtle::ConstantTimeEq as _;
 use tidewire_auth::secret::{Digest, NoEntropy, Secret, digest};
 use tokio::sync::watch;
 
-/// Sessions at once. Whoever logs in beyond ends the one that was longest unused.
-pub(super) const SESSIONS_MAX: usize = 64;
+/// Sessions of a role at once. Whoever logs in beyond ends the one of that role that was longest unused: viewers end none
+/// of an administrator's.
+pub(super) const SESSIONS_MAX: usize = 32;
 
 /// How old a session gets.
 pub(super) const AGE_MAX_MS: u64 = 12 * 3_600_000;
@@ -84,8 +85,9 @@ impl Sessions {
         let (cookie, csrf) = (Secret::generate("")?, Secret::generate("")?);
         let mut sessions = self.sessions();
         sessions.retain(|_, held| !held.is_over(now_ms));
-        if sessions.len() >= SESSIONS_MAX {
-            let longest = sessions.iter().min_by_key(|(_, held)| held.used_ms).map(|(digest, _)| *digest);
+        let alike = || sessions.iter().filter(|(_, held)| held.role == role);
+        if alike().count() >= SESSIONS_MAX {
+            let longest = alike().min_by_key(|(_, held)| held.used_ms).map(|(digest, _)| *digest);
             longest.map(|digest| sessions.remove(&digest));
         }
         let held = Held { role, csrf, born_ms: now_ms, used_ms: now_ms, over: watch::Sender::new(false) };
@@ -207,5 +209,16 @@ mod tests {
         assert!(sessions.find(&cookies[0], 1_002, false).is_some());
         assert!(sessions.find(&cookies[1], 1_002, false).is_none());
         assert_eq!(sessions.sessions().len(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn s51_however_many_viewers_there_are_an_administrator_stays() {
+        let sessions = Sessions::default();
+        let admin = open(&sessions, 0);
+        for at in 0..=SESSIONS_MAX as u64 {
+            sessions.open(Role::Viewer, 1 + at).unwrap();
+        }
+        assert!(sessions.find(&admin, 1_000, false).is_some());
+        assert_eq!(sessions.sessions().len(), SESSIONS_MAX + 1);
     }
 }

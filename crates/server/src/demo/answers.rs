@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::refusal::Refusal;
 
-use crate::api::Problem;
+use crate::api::{Problem, read_json};
 
 /// More than any page sends.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -44,9 +44,7 @@ impl<T: DeserializeOwned> Asked<T> {
     /// # Errors
     /// `bad_request` where it is no `T`, `too_large` where it is longer than any page writes.
     pub(super) fn read(self) -> Result<T, Refusal> {
-        serde_json::from_slice(&self.body?).map_err(|error| {
-            Refusal::new(Reason::BadRequest, format!("this is not what the page sends: {error}"))
-        })
+        read_json(&self.body?, "what the page sends").map_err(|Problem(refusal)| refusal)
     }
 }
 
