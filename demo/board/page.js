@@ -43,7 +43,7 @@ const sender = new Sender(plan, {
   },
   refused: (_, error) => notice(error.message),
 });
-const replica = new Replica(live, "demo-board", {
+new Replica(live, "demo-board", {
   path: "board",
   show: (state) => {
     plan.read(state);
@@ -51,10 +51,10 @@ const replica = new Replica(live, "demo-board", {
   },
   apply: {
     change(told) {
-      // In dev mode anybody may publish here, and whatever it was has taken the number of a version.
-      if (!isSound(told)) return replica.read();
+      if (!isSound(told)) return false;
       plan.told(told);
       draw(told.id);
+      return true;
     },
   },
   failed: (error) => notice(`The board cannot be read: ${error.message}.`),

@@ -37,7 +37,7 @@ const sent = new Map();
 let place;
 let own = "user:…";
 
-const rooms = new Replica(live, "demo-chat:rooms", {
+new Replica(live, "demo-chat:rooms", {
   path: "chat/rooms",
   show: (state) => {
     places.setRooms(state.rooms);
@@ -48,14 +48,17 @@ const rooms = new Replica(live, "demo-chat:rooms", {
   },
   apply: {
     opened(room) {
-      if (typeof room.room !== "string" || !/^[a-z0-9-]{1,24}$/.test(room.room)) return rooms.read();
+      if (typeof room.room !== "string" || !/^[a-z0-9-]{1,24}$/.test(room.room)) return false;
       places.addRoom(room);
       listen(room.room);
+      return true;
     },
     closed({ room }) {
+      if (typeof room !== "string") return false;
       places.removeRoom(room);
       leave(room);
       if (place?.room === room) choose(places.first());
+      return true;
     },
   },
   failed: complain,
@@ -116,10 +119,11 @@ login.who().then(({ channel }) => new Replica(live, (own = channel), {
   },
   apply: {
     direct(message) {
-      if (!isMessage(message) || typeof message.to !== "string") return;
+      if (!isMessage(message) || typeof message.to !== "string") return false;
       const partner = other(message);
       hear(message, conversation(partner), place?.partner === partner);
       places.wrote(partner, conversation(partner), place?.partner === partner && !document.hidden);
+      return true;
     },
   },
   failed: complain,
@@ -129,15 +133,17 @@ function other({ from, to }) {
   return from === name ? to : from;
 }
 
+/** Takes what was said; `false` where it is no message. */
 function hear(message, messages, isShown) {
-  if (!isMessage(message)) return;
+  if (!isMessage(message)) return false;
   messages.push(message);
   if (messages.length > Log.SHOWN_MAX) messages.shift();
   if (isShown) log.add(message);
   const at = message.from === name && sent.get(message.nonce);
-  if (!at) return;
+  if (!at) return true;
   sent.delete(message.nonce);
   $(".trip").textContent = `Your message came back after ${Math.round(performance.now() - at)} ms.`;
+  return true;
 }
 
 /** Shows a room or a conversation. */

@@ -26,11 +26,17 @@ new Replica(live, "demo-feed", {
   },
   apply: {
     post(post) {
+      if (!isPost(post)) return false;
       list.prepend(entry(post));
       while (list.children.length > SHOWN_MAX) list.lastChild.remove();
       settle();
+      return true;
     },
-    like: ({ id, likes }) => showLikes(id, likes),
+    like({ id, likes }) {
+      if (!areCounts(id, likes)) return false;
+      showLikes(id, likes);
+      return true;
+    },
   },
   failed: complain,
 });
@@ -47,6 +53,15 @@ form.addEventListener("submit", async (event) => {
     complain(error);
   }
 });
+
+/** In dev mode anybody may publish: what is told has to look like it. */
+function isPost({ id, author, text, time, likes }) {
+  return typeof author === "string" && typeof text === "string" && areCounts(id, time, likes);
+}
+
+function areCounts(...values) {
+  return values.every((value) => Number.isSafeInteger(value) && value >= 0);
+}
 
 function entry({ id, author, text, time, likes }) {
   const item = document.createElement("li");

@@ -8,6 +8,7 @@ const EARLY_MAX = 1_000;
 
 /**
  * Follows the state at `path`, whose changes are told on `channel` under the events of `apply`: `{ post: (change) => … }`.
+ * One that gives back `false` says that this was no change, since in dev mode anybody may publish; the state is read anew.
  * `show(state)` hears the state whenever it was read, and `failed(error)` that it could not be. Both states and changes
  * have a `version`. `read` asks for the path; what is somebody's own is asked for in their name.
  */
@@ -20,6 +21,8 @@ export class Replica {
   #offs;
   #version = -1;
   #reading = false;
+  /** Whether what is being read may be old when it is there. */
+  #again = false;
   #early = [];
 
   constructor(live, channel, { path, show, apply, failed, read = ask }) {
@@ -35,8 +38,18 @@ export class Replica {
 
   /** Reads the state anew. */
   async read() {
-    if (this.#reading || !this.#offs) return;
+    this.#again = true;
+    if (this.#reading) return;
     this.#reading = true;
+    while (this.#again && this.#offs) {
+      this.#again = false;
+      await this.#readOnce();
+    }
+    this.#reading = false;
+    for (const [event, change] of this.#early.splice(0)) this.#hear(event, change);
+  }
+
+  async #readOnce() {
     try {
       const state = await this.#ask(this.#path);
       if (!this.#offs) return;
@@ -44,10 +57,10 @@ export class Replica {
       this.#version = state.version;
       this.#show(state);
     } catch (error) {
-      this.#failed(error);
-    } finally {
-      this.#reading = false;
-      for (const [event, change] of this.#early.splice(0)) this.#hear(event, change);
+      // It is read when the page is live the next time, or with the next change; those before are in what is read then.
+      this.#version = -1;
+      this.#early.length = 0;
+      if (this.#offs) this.#failed(error);
     }
   }
 
@@ -58,13 +71,12 @@ export class Replica {
   }
 
   #hear(event, change) {
-    // In dev mode anybody may publish to the channel.
-    if (!Number.isInteger(change?.version)) return;
+    if (!this.#offs || !Number.isInteger(change?.version)) return;
     if (this.#reading) {
       if (this.#early.push([event, change]) > EARLY_MAX) this.#early.shift();
-    } else if (change.version === this.#version + 1) {
+    } else if (this.#version >= 0 && change.version === this.#version + 1) {
       this.#version = change.version;
-      this.#apply[event](change);
+      if (this.#apply[event](change) === false) this.read();
     } else if (change.version > this.#version) {
       this.read();
     }

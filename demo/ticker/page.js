@@ -26,18 +26,21 @@ let gaps = 0;
 
 new Replica(live, "demo-ticker", {
   path: "ticker",
-  show({ shares }) {
+  show({ version, shares }) {
     table.show(shares);
+    showVersion(version);
     const wanted = detail.share?.symbol ?? decodeURIComponent(location.hash.slice(1));
     const again = table.shares.find(({ symbol }) => symbol === wanted);
     if (again) detail.show(again);
     showMarks();
   },
   apply: {
-    tick({ prices, time }) {
-      if (!Array.isArray(prices) || !Number.isInteger(time)) return;
-      table.take(prices.filter(Array.isArray), time);
+    tick({ version, prices, time }) {
+      if (!Array.isArray(prices) || !prices.every(isPrice) || !Number.isInteger(time)) return false;
+      table.take(prices, time);
+      showVersion(version);
       if (detail.share && prices.some(([at]) => table.shares[at] === detail.share)) detail.paint();
+      return true;
     },
   },
   failed: complain,
@@ -76,6 +79,16 @@ function choose(share) {
   const title = document.querySelector("#detail-title");
   title.focus({ preventScroll: true });
   title.scrollIntoView({ block: "nearest" });
+}
+
+/** In dev mode anybody may publish: what is told has to look like it. */
+function isPrice(price) {
+  return Array.isArray(price) && price.every(Number.isSafeInteger) && price[0] >= 0 && price[1] > 0;
+}
+
+/** For whoever holds the table to what the server says, as the tests do. */
+function showVersion(version) {
+  document.querySelector("tbody").dataset.version = version;
 }
 
 function showMarks() {

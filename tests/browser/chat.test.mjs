@@ -124,7 +124,6 @@ test("a name and a text are shown as text, and what is no message is passed over
   }
   await server.publish("demo-chat:rooms", '{"version":1,"room":"a:b"}', { "Tidewire-Event": "opened" });
   await say(eve, "after the nonsense");
-  await ben.reload();
   await heard(ben, "after the nonsense").waitFor();
   assert.equal(await ben.locator(".log img, .log b b").count(), 0);
 });

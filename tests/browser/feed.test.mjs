@@ -1,5 +1,6 @@
 // The social feed as two people see it.
 
+import assert from "node:assert/strict";
 import test from "node:test";
 
 import { tidewire } from "../e2e/harness/tidewire.mjs";
@@ -25,4 +26,16 @@ test("a post and a like are in every browser at once, and outlive the server", a
   await ada.reload();
   await ada.getByText("Spring tide at nine").waitFor();
   await ada.getByText("♥ 1").waitFor();
+});
+
+test("what is no post and no like is passed over, and the next real one is not", async (t) => {
+  const server = await tidewire(t, { flags: ["--demo"], set: { "limits.retry": "50ms" } });
+  const [ada, ben] = await visitors(t, server, "/demo/feed/", ["sse", "ws"]);
+  await server.publish("demo-feed", '{"version":1,"id":1,"author":{},"text":[],"time":"now","likes":0}', { "Tidewire-Event": "post" });
+  await write(ada, "Spring tide at nine");
+  await ben.getByText("Spring tide at nine").waitFor();
+  await server.publish("demo-feed", '{"version":2,"id":1,"likes":"many"}', { "Tidewire-Event": "like" });
+  await ben.getByRole("button", { name: /^Like/ }).click();
+  for (const page of [ada, ben]) await page.getByText("♥ 1").waitFor();
+  assert.equal(await ben.locator(".posts li").count(), 1);
 });
