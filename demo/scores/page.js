@@ -25,6 +25,9 @@ const cards = new Map();
 const heard = new Map();
 const early = [];
 let reading = false;
+/** Whether what is being read may be old when it is there, and whether what was read last could not be. */
+let again = false;
+let failed = false;
 /** When the connection became live the last time: what happened before was missed. */
 let liveSince = Infinity;
 /** Whether nothing has been drawn yet: what a page begins with was not missed. */
@@ -50,7 +53,7 @@ live.onState(({ state }) => {
   }
   liveSince = Date.now();
   // What is read before the channels are heard may be old when they are.
-  if (isFirst || newlyFollowed()) read();
+  if (isFirst || failed || newlyFollowed()) read();
 });
 
 follow.addEventListener("change", () => {
@@ -91,8 +94,18 @@ function told(ground, happening) {
 }
 
 async function read() {
+  again = true;
   if (reading) return;
   reading = true;
+  while (again) {
+    again = false;
+    await readOnce();
+  }
+  reading = false;
+  for (const what of early.splice(0)) hear(what);
+}
+
+async function readOnce() {
   try {
     const state = await ask("scores");
     // What happened before a match was followed, the first time before the page was opened, was not missed.
@@ -103,14 +116,12 @@ async function read() {
     show(news, isOld);
     drawTable(round.table);
     if (isFirst) listen();
-    isFirst = false;
+    isFirst = failed = false;
     notice.hidden = true;
   } catch (error) {
+    failed = true;
     notice.textContent = `The league cannot be read: ${error.message}.`;
     notice.hidden = false;
-  } finally {
-    reading = false;
-    for (const what of early.splice(0)) hear(what);
   }
 }
 

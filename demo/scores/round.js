@@ -6,6 +6,10 @@
 /** What a match's log holds at most; a real one holds about ten. */
 const LOG_MAX = 200;
 
+/** What the backend says of a match as a whole, and of a player. */
+const PERIODS = ["first half", "half time", "second half", "full time"];
+const CARDS = ["yellow", "red"];
+
 export class Round {
   matches = new Map();
   table = [];
@@ -68,6 +72,7 @@ export function isHappening(value) {
     && Number.isFinite(value.time)
     && [value.goal, value.card, value.period].filter((word) => typeof word === "string").length === 1
     && (value.period !== undefined || typeof value.player === "string")
+    && [...PERIODS, undefined].includes(value.period) && [...CARDS, undefined].includes(value.card)
     && ["home", "away", undefined].includes(value.goal) && ["home", "away", undefined].includes(value.side);
 }
 
