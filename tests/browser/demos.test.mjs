@@ -87,8 +87,9 @@ for (const [at, { path, title }] of CHOOSING.entries()) {
       const network = await tunnel(t, server.port);
       const page = await visit(t, network.url, path, { transport });
       await live(page);
-      const left = page.locator('header.top .state:not([data-state="live"])').waitFor();
-      await Promise.all([left, server.restart()]);
+      await server.crash();
+      await page.locator('header.top .state:not([data-state="live"])').waitFor();
+      await server.start();
       await live(page);
 
       network.cutUntilHealed();
