@@ -3,6 +3,7 @@
 
 import { ask } from "../kit/ask.js";
 import { Backoff } from "../kit/backoff.js";
+import { CHANGES_MAX } from "./plan.js";
 
 const KEPT = "tidewire.board";
 
@@ -30,12 +31,15 @@ export class Sender {
     this.#wake();
     if (this.#sending) return;
     this.#sending = true;
-    for (let change; (change = this.#plan.next); ) {
-      await this.#one(change);
-      remember(this.#plan.changes);
-      this.#on.changed();
+    try {
+      for (let change; (change = this.#plan.next); ) {
+        await this.#one(change);
+        remember(this.#plan.changes);
+        this.#on.changed();
+      }
+    } finally {
+      this.#sending = false;
     }
-    this.#sending = false;
   }
 
   async #one(change) {
@@ -64,7 +68,7 @@ export class Sender {
 function recall() {
   try {
     const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
-    return Array.isArray(kept) ? kept : [];
+    return Array.isArray(kept) ? kept.slice(0, CHANGES_MAX) : [];
   } catch {
     return [];
   }
