@@ -22,7 +22,7 @@ export class Playback {
   #drawn = 0;
   #time = -Infinity;
 
-  /** A place of the server's time `time` came at `now`. */
+  /** A place of the server's time `time` came at `now`, by a clock that nobody sets. */
   heard(time, now) {
     // The place that was fastest on its way tells most of the difference between the two clocks.
     this.#ahead = Math.max(this.#ahead, time - now);

@@ -82,7 +82,10 @@ live.onState((change) => {
 async function sayHere() {
   if (document.hidden) return;
   try {
-    mine = await ask("cursors/here", { who, name: name.value.trim() || "Somebody" });
+    const seat = await ask("cursors/here", { who, name: name.value.trim() || "Somebody" });
+    // It may have been hidden meanwhile, and its leaving overtaken.
+    if (document.hidden) return leave();
+    mine = seat;
     notice.hidden = true;
     drawPeople();
   } catch (error) {
@@ -155,7 +158,7 @@ function heard(seat, message) {
   const sitter = sitting.get(seat);
   // A place of who had the seat before, or no place at all.
   if (!place || sitter?.tag !== place.tag) return;
-  playback.heard(time, Date.now());
+  playback.heard(time, performance.now());
   sitter.track.add({ ...place, time });
 }
 
@@ -192,7 +195,7 @@ function point(event) {
 setInterval(send, SEND_MS);
 
 async function send() {
-  const now = Date.now();
+  const now = performance.now();
   if (!mine || !pointer || underway >= UNDERWAY_MAX) return;
   const isAtRest = pointer.x === sent.x && pointer.y === sent.y && pointer.pressed === sent.pressed;
   if (isAtRest && now - sent.at < REST_MS) return;
@@ -213,7 +216,7 @@ async function send() {
 requestAnimationFrame(draw);
 
 function draw() {
-  const now = Date.now();
+  const now = performance.now();
   const time = playback.at(now);
   const box = stage.getBoundingClientRect();
   fit(box);
