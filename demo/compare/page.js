@@ -101,6 +101,16 @@ const clock = {
   },
 };
 
+/** In dev mode anybody may publish: what is told has to look like it. */
+function isTold(told, count) {
+  const areNumbers = (...values) => values.every((value) => Number.isFinite(value) && value >= 0);
+  const isLane = (lane) => areNumbers(lane?.up_bytes, lane?.down_bytes, lane?.cpu_ns, lane?.published, lane?.idled, lane?.dropped,
+    lane?.crowd?.joined, lane?.crowd?.deliveries);
+  return areNumbers(told?.run, told?.newest, told?.settings?.poll_interval_s) && told.settings.rate > 0
+    && Array.isArray(told.lanes) && told.lanes.length === count && told.lanes.every(isLane)
+    && Array.isArray(told.memory_per_client) && told.memory_per_client.every((bytes) => bytes === null || areNumbers(bytes));
+}
+
 class Stage {
   #judged = 0;
   #settings = null;
@@ -117,10 +127,10 @@ class Stage {
     page.querySelector(".lanes").replaceChildren(...this.lanes.map(({ box }) => box));
     page.querySelector(".debug").hidden = !started.debug;
     this.source = new EventSource(`/c/${started.channel}`);
-    this.source.addEventListener("figures", ({ data }) => this.hear(JSON.parse(data)));
+    this.source.addEventListener("figures", ({ data }) => this.hear(parse(data)));
     this.source.addEventListener("over", ({ data }) => {
-      const { run, why } = JSON.parse(data);
-      if (run === this.run) end(`The comparison has ended: ${why}.`);
+      const { run, why } = parse(data) ?? {};
+      if (run === this.run && typeof why === "string") end(`The comparison has ended: ${why}.`);
     });
   }
 
@@ -131,6 +141,7 @@ class Stage {
 
   /** What the server counted. */
   hear(told) {
+    if (!isTold(told, this.lanes.length)) return;
     if (told.run > this.run) {
       end("The comparison goes on in another tab.");
       return;
@@ -405,3 +416,11 @@ window.addEventListener("pageshow", ({ persisted }) => persisted && start());
 
 setInterval(() => !document.hidden && stage?.draw(), DRAW_MS);
 start();
+
+function parse(data) {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return null;
+  }
+}
