@@ -14,15 +14,21 @@ const settings = { flags: ["--demo"], set: { "limits.retry": "50ms" } };
 /** What a page has told, newest first, as the league counts it. */
 const counts = (page) => page.locator(".latest li:visible").evaluateAll((items) => items.map((item) => Number(item.dataset.count)));
 
+/** Between two rounds nothing is told for a while. */
+const ROUND_MS = 60_000;
+
+/** What a page shows of the latest at most. */
+const LATEST_MAX = 60;
+
 /** Waits until a page has told what the league counts as `count`. */
 const told = (page, count) => page.waitForFunction(
-  (count) => Number(document.querySelector(".latest li")?.dataset.count) >= count, count);
+  (count) => Number(document.querySelector(".latest li")?.dataset.count) >= count, count, { timeout: ROUND_MS });
 
 /** Fails where something is missing in what a page has told, or stands there twice. */
 async function nothingIsMissing(page) {
   const all = await counts(page);
   assert.deepEqual(all, Array.from({ length: all.length }, (_, at) => all[0] - at));
-  assert.equal(all.at(-1), 1);
+  if (all.length < LATEST_MAX) assert.equal(all.at(-1), 1);
 }
 
 test("what was missed during a cut is told in order, and what was missed during a restart, too", async (t) => {
