@@ -32,7 +32,7 @@ let off = () => {};
 let isJoining = false;
 let took_ms = 0;
 
-new Replica(live, "demo-game", { path: "game", show: showHall, apply: { hall: showHall }, failed: complain });
+new Replica(live, "demo-game", { path: "game", show: showHall, apply: { hall: hear }, failed: complain });
 live.onState(showSuits);
 
 form.addEventListener("submit", (event) => {
@@ -119,6 +119,14 @@ function take(next) {
   find(".again").hidden = !(seat && state?.phase === "over");
   const took = seat && state ? hand.took_ms(state.heard[seat.side]) : undefined;
   if (took !== undefined) took_ms = took_ms ? took_ms * 0.9 + took * 0.1 : took;
+}
+
+/** Shows the hall as it was told; `false` where it is none. */
+function hear(told) {
+  const { courts, winners } = checkedHall(told);
+  if (courts.length !== told.courts?.length || winners.length !== told.winners?.length) return false;
+  showHall(told);
+  return true;
 }
 
 function showHall(told) {

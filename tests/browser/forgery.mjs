@@ -37,9 +37,12 @@ export async function forge(server, channel, heard) {
     if (shape) shapes.set(`${event} ${Object.keys(shape).sort()}`, { event: event ?? undefined, shape });
   }
   let version = Math.max(0, ...[...shapes.values()].map(({ shape }) => (Number.isInteger(shape.version) ? shape.version : 0)));
-  await publish(server, [...shapes.values()].slice(-SHAPES_MAX).flatMap(({ event, shape }) => PAYLOADS.flatMap((payload) =>
-    [(leaf) => (typeof leaf === "string" ? payload : leaf), () => payload].map((change) => {
-      const data = changed(shape, change, payload);
+  const words = (payload) => (leaf) => (typeof leaf === "string" ? payload : leaf);
+  const everything = (payload) => () => payload;
+  // What looks right comes first: a page that is told what is no change reads anew, and versions that it heard of lead nowhere.
+  await publish(server, [words, everything].flatMap((change) => [...shapes.values()].slice(-SHAPES_MAX).flatMap(({ event, shape }) =>
+    PAYLOADS.map((payload) => {
+      const data = changed(shape, change(payload), payload);
       if ("version" in shape) data.version = version += 1;
       return { channel, event, data: JSON.stringify(data) };
     }))));
