@@ -118,7 +118,7 @@ async fn start(State(demo): State<Arc<Demo>>, asked: Asked<Settings>) -> Answer<
                       start the server without --dev-public";
         return Err(Refusal::new(Reason::Forbidden, detail).into());
     }
-    let mut stage = demo.compare.0.lock().await;
+    let mut stage = demo.compare.claim()?;
     // Before the next one begins: there is room for one.
     *stage = None;
     let run = Run::start(demo.clone(), settings).await.map_err(|error| {
@@ -187,6 +187,15 @@ impl OnStage<'_> {
 }
 
 impl Stage {
+    /// Takes the stage for another run. Nobody waits for whoever is starting one: that takes as long as processes take.
+    ///
+    /// # Errors
+    /// `overloaded` while another one is being started.
+    fn claim(&self) -> Result<MutexGuard<'_, Option<Run>>, Refusal> {
+        let detail = "another comparison is being started; try again in a moment";
+        self.0.try_lock().map_err(|_| Refusal::new(Reason::Overloaded, detail))
+    }
+
     /// Waits for the stage, with the run of this number on it.
     ///
     /// # Errors
@@ -209,4 +218,18 @@ impl Stage {
 
 fn over() -> Refusal {
     Refusal::new(Reason::NotFound, "this comparison is over; start another")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_comparison_that_somebody_else_starts() {
+        let stage = Stage::default();
+        let first = stage.claim().unwrap();
+        assert_eq!(stage.claim().err().map(|refusal| refusal.reason), Some(Reason::Overloaded));
+        drop(first);
+        assert!(stage.claim().is_ok());
+    }
 }
