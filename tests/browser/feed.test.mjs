@@ -39,3 +39,16 @@ test("what is no post and no like is passed over, and the next real one is not",
   for (const page of [ada, ben]) await page.getByText("♥ 1").waitFor();
   assert.equal(await ben.locator(".posts li").count(), 1);
 });
+
+test("what is stored is answered as done where it cannot be told, and whoever hears the next change reads it", async (t) => {
+  const server = await tidewire(t, { flags: ["--demo"], set: { "limits.message_bytes_max": "200B" } });
+  const [ada] = await visitors(t, server, "/demo/feed/", ["sse"]);
+  const post = async (text) => {
+    const said = await fetch(`${server.url}/demo/api/feed/post`, { method: "POST", body: JSON.stringify({ author: "Ben", text }) });
+    assert.equal(said.status, 200, await said.text());
+  };
+  await post("Too long to be told. ".repeat(20));
+  await post("Short");
+  await ada.getByText("Too long to be told.").waitFor();
+  await ada.getByText("Short", { exact: true }).waitFor();
+});

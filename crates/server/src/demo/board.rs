@@ -193,14 +193,14 @@ async fn happen(demo: &Demo, asked: Asked<Change>) -> Result<Told, Declined> {
     let change = asked.read()?.checked()?;
     let told = match demo.board.attempt(|board| board.change(change)).await {
         Ok((told, _held)) => {
-            demo.say(CHANNEL, Some("change"), &told).await?;
+            demo.tell(CHANNEL, "change", &told).await;
             told
         }
         Err(Declined::Done(told)) => {
             // It may have been stored and not told. Where others came after it, everybody has noticed that.
             let board = demo.board.look().await;
             if board.version == told.version {
-                demo.say(CHANNEL, Some("change"), &told).await?;
+                demo.tell(CHANNEL, "change", &told).await;
             }
             *told
         }

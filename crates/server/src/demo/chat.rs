@@ -190,10 +190,10 @@ async fn open_room(State(demo): State<Arc<Demo>>, headers: HeaderMap, asked: Ask
     let mut version = rooms.version - outcome.changes();
     if let Some(room) = outcome.closed {
         version += 1;
-        demo.say(ROOMS, Some("closed"), &Told { version, what: Closed { room } }).await?;
+        demo.tell(ROOMS, "closed", &Told { version, what: Closed { room } }).await;
     }
     if outcome.is_new {
-        demo.say(ROOMS, Some("opened"), &Told { version: rooms.version, what: &outcome.room }).await?;
+        demo.tell(ROOMS, "opened", &Told { version: rooms.version, what: &outcome.room }).await;
     }
     Ok(Json(outcome.room))
 }
@@ -204,7 +204,7 @@ async fn say(State(demo): State<Arc<Demo>>, headers: HeaderMap, asked: Asked<Wor
     let message = message(from, None, &words, demo.now_ms())?;
     let (version, _rooms) = demo.chat.change(|rooms| rooms.add(&words.room, message.clone())).await?;
     let channel = format!("demo-chat:room:{}", words.room);
-    demo.say(&channel, Some("said"), &Told { version, what: &message }).await?;
+    demo.tell(&channel, "said", &Told { version, what: &message }).await;
     Ok(Json(message))
 }
 
@@ -223,7 +223,7 @@ async fn write(State(demo): State<Arc<Demo>>, headers: HeaderMap, asked: Asked<W
     let message = message(from, Some(to), &words, demo.now_ms())?;
     let (versions, _inboxes) = demo.chat_inboxes.change(|inboxes| Ok(inboxes.add(&message))).await?;
     for (name, version) in versions {
-        demo.say(&channel_of(&name)?, Some("direct"), &Told { version, what: &message }).await?;
+        demo.tell(&channel_of(&name)?, "direct", &Told { version, what: &message }).await;
     }
     Ok(Json(message))
 }

@@ -91,14 +91,14 @@ async fn write(State(demo): State<Arc<Demo>>, asked: Asked<Draft>) -> Answer<Pos
     let (author, text) = (brief(&author, "name", AUTHOR_CHARS_MAX)?, brief(&text, "post", TEXT_CHARS_MAX)?);
     let time = demo.now_ms();
     let (post, posts) = demo.feed.change(|posts| Ok(posts.add(author, text, time))).await?;
-    demo.say(CHANNEL, Some("post"), &Told { version: posts.version, what: &post }).await?;
+    demo.tell(CHANNEL, "post", &Told { version: posts.version, what: &post }).await;
     Ok(Json(post))
 }
 
 async fn like(State(demo): State<Arc<Demo>>, asked: Asked<Like>) -> Answer<Liked> {
     let Like { id } = asked.read()?;
     let (liked, posts) = demo.feed.change(|posts| posts.like(id)).await?;
-    demo.say(CHANNEL, Some("like"), &Told { version: posts.version, what: &liked }).await?;
+    demo.tell(CHANNEL, "like", &Told { version: posts.version, what: &liked }).await;
     Ok(Json(liked))
 }
 

@@ -182,6 +182,14 @@ impl Demo {
         self.publish(channel, event, payload).await
     }
 
+    /// Publishes a change that was stored. Where that fails it has happened all the same: whoever hears the next one finds
+    /// its version missing, and reads anew.
+    async fn tell(&self, channel: &str, event: &str, change: &impl Serialize) {
+        if let Err(refusal) = self.say(channel, Some(event), change).await {
+            tracing::debug!("a change on `{channel}` was stored and not told: {}", refusal.detail);
+        }
+    }
+
     async fn publish(
         &self,
         channel: &str,
