@@ -163,7 +163,8 @@ async fn log_in(State(demo): State<Arc<Demo>>, asked: Asked<Who>) -> Answer<User
     let now_ms = demo.now_ms();
     let login =
         demo.tokens.sign(&subject, &Rights { subscribe: &[&channel], presence: &[] }, lasts_s, now_ms)?;
-    demo.bell.logged_in_until_ms.store(now_ms + login.expires_in * 1_000, Ordering::Relaxed);
+    // A token that ends sooner takes nothing from one that lasts.
+    demo.bell.logged_in_until_ms.fetch_max(now_ms + login.expires_in * 1_000, Ordering::Relaxed);
     Ok(Json(User { channel, login }))
 }
 
