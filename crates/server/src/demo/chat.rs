@@ -1,7 +1,8 @@
 //! The chat: rooms, and messages between two. Visitors log in with any name, and hear what is written to them alone.
 //!
-//! Whoever writes does so through this backend, which knows from the token who it is. So nobody speaks in another's name, and
-//! what was said outlives the server.
+//! Whoever writes does so through this backend, which knows from the token who it is. So no message is stored in the name of
+//! another, and what was said outlives the server. In dev mode anybody may publish to a room's channel under any name; a page
+//! shows that until it reads the room anew. What is told to one visitor alone comes from this backend only.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
