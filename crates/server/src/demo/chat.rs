@@ -62,7 +62,7 @@ struct Room {
 /// What was said in one place, the oldest first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Log {
-    /// One more with every message.
+    /// One more with every message. An inbox begins with a time: see [`Inbox::new`].
     version: u64,
     messages: VecDeque<Message>,
 }
@@ -84,7 +84,7 @@ struct Message {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Inboxes(BTreeMap<String, Inbox>);
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Inbox {
     time: u64,
     log: Log,
@@ -326,6 +326,14 @@ impl Log {
     }
 }
 
+impl Inbox {
+    /// An inbox whose versions are greater than those of any that was forgotten under this name, since messages are slower
+    /// than milliseconds: a page that had read that one drops nothing of what follows.
+    fn new(time: u64) -> Inbox {
+        Inbox { time, log: Log { version: time, ..Log::default() } }
+    }
+}
+
 impl Inboxes {
     /// Puts a message where both will find it, and gives the versions of their inboxes by their names.
     fn add(&mut self, message: &Message) -> Vec<(String, u64)> {
@@ -333,7 +341,7 @@ impl Inboxes {
             [Some(&message.from), message.to.as_ref()].into_iter().flatten().cloned().collect();
         names.dedup();
         let versions = names.iter().map(|name| {
-            let inbox = self.0.entry(name.clone()).or_default();
+            let inbox = self.0.entry(name.clone()).or_insert_with(|| Inbox::new(message.time));
             inbox.time = message.time;
             (name.clone(), inbox.log.add(message.clone()))
         });
@@ -392,13 +400,23 @@ mod tests {
     fn a_direct_message_lies_with_both_and_with_nobody_else() {
         let mut inboxes = Inboxes::default();
         let versions = inboxes.add(&words("ada", Some("ben"), 1));
-        assert_eq!(versions, [("ada".to_owned(), 1), ("ben".to_owned(), 1)]);
-        assert_eq!(inboxes.add(&words("ada", Some("ada"), 2)), [("ada".to_owned(), 2)]);
+        assert_eq!(versions, [("ada".to_owned(), 2), ("ben".to_owned(), 2)]);
+        assert_eq!(inboxes.add(&words("ada", Some("ada"), 2)), [("ada".to_owned(), 3)]);
         for n in 0..INBOXES_MAX as u64 {
             inboxes.add(&words("ada", Some(&format!("visitor-{n}")), 10 + n));
         }
         assert_eq!(inboxes.0.len(), INBOXES_MAX);
         assert!(!inboxes.0.contains_key("ben") && inboxes.0.contains_key("ada"));
+    }
+
+    #[test]
+    fn an_inbox_that_was_forgotten_begins_with_versions_that_no_page_has_seen() {
+        let mut inboxes = Inboxes::default();
+        let seen = (1..=50).map(|n| inboxes.add(&words("ben", Some("ben"), 1_000 * n))[0].1).max();
+        inboxes.0.clear();
+        let version = inboxes.add(&words("ben", Some("ben"), 51_000))[0].1;
+        // A page goes on with the next version, and reads anew at a later one.
+        assert!(seen.is_some_and(|seen| version > seen), "{version} after {seen:?}");
     }
 
     #[test]
