@@ -131,7 +131,7 @@ struct Told {
     by: String,
     /// What the card is now; nothing where it was deleted.
     card: Option<Card>,
-    /// The new places of everything in the column, where it was numbered anew.
+    /// The places of what else is in the column, where it was numbered anew; of everything in it where this is told again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     places: Vec<(String, u64)>,
 }
@@ -264,7 +264,9 @@ impl Board {
         let at = self.cards.iter().position(|card| card.id == id);
         if let Some(done) = self.done.iter().find(|done| done.key == key) {
             let card = at.map(|at| self.cards[at].clone());
-            let told = Told { version: done.version, id, by, card, places: Vec::new() };
+            // Whether this change had numbered its column anew is not remembered, and to say so twice harms nobody.
+            let places = card.as_ref().map_or_else(Vec::new, |card| self.places(card.column));
+            let told = Told { version: done.version, id, by, card, places };
             return Err(Declined::Done(Box::new(told)));
         }
         let stamp = Stamp { version: self.version + 1, by: by.clone() };
@@ -336,6 +338,11 @@ impl Board {
                 }
             }
         }
+    }
+
+    fn places(&self, column: Column) -> Vec<(String, u64)> {
+        let cards = self.cards.iter().filter(|card| card.column == column);
+        cards.map(|card| (card.id.clone(), card.place)).collect()
     }
 
     fn deleted(&self, id: &str) -> Declined {

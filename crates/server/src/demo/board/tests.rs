@@ -71,6 +71,21 @@ fn a_change_that_comes_twice_happens_once() {
 }
 
 #[test]
+fn what_is_told_again_says_how_its_column_was_numbered() {
+    let mut board = Board::default();
+    board.change(asked("first", "Ada", "first", (0, 0), card("First", None))).unwrap();
+    let add =
+        |n: u32| asked(&format!("n{n}"), "Ada", &format!("n{n}"), (0, 0), card("Between", Some("first")));
+    let numbered_anew = (0..60).find(|n| !board.change(add(*n)).unwrap().places.is_empty()).unwrap();
+    let Err(Declined::Done(again)) = board.change(add(numbered_anew)) else { panic!() };
+    let mut told = again.places;
+    told.sort_by_key(|(_, place)| *place);
+    assert_eq!(told.iter().map(|(id, _)| &**id).collect::<Vec<_>>(), column(&board, Column::Next));
+    let places = |id: &str| board.cards.iter().find(|card| card.id == id).map(|card| card.place);
+    assert!(told.iter().all(|(id, place)| places(id) == Some(*place)));
+}
+
+#[test]
 fn cards_stand_where_they_are_put_however_often_there_is_no_room() {
     let mut board = Board::default();
     board.change(asked("first", "Ada", "first", (0, 0), card("First", None))).unwrap();
