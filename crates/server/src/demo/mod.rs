@@ -1,8 +1,8 @@
 //! The demonstrations of `serve --demo`: small applications on the node that serves them, in dev mode only.
 //!
-//! Each is a file here and a folder of the same name in `demo/` at the repository's root. The file has what its backend
-//! would have: `routes`, below `/demo/api/`, and `feed`, which publishes by itself. The page has the rest, over the same
-//! channels as any other client.
+//! Each is a file here, or a file with a folder, and a folder of the same name in `demo/` at the repository's root. Here is
+//! what its backend would have: `routes`, below `/demo/api/`, and `feed`, which publishes by itself. The page has the rest,
+//! over the same channels as any other client.
 
 mod answers;
 mod bell;
