@@ -109,11 +109,9 @@ struct Done {}
 
 /// An empty hall, and the winners of the store. `now_ms` is later than that of any hall before it.
 pub(super) fn open(store: &Store, now_ms: u64) -> Game {
-    Game {
-        hall: Mutex::new(Hall::new(now_ms)),
-        winners: Document::open(store, "game", Winners::default),
-        entered: Notify::new(),
-    }
+    let mut winners = Document::open(store, "game", Winners::default);
+    let hall = Mutex::new(Hall::new(now_ms, winners.as_opened().best()));
+    Game { hall, winners, entered: Notify::new() }
 }
 
 /// Only the newest state of a court is worth anything: whoever reads slowly skips the others. What is published here is
@@ -143,8 +141,7 @@ pub(super) fn routes() -> Router<Arc<Demo>> {
 }
 
 async fn shown(State(demo): State<Arc<Demo>>) -> Json<serde_json::Value> {
-    let (winners, hall) = (demo.game.winners.look().await, demo.game.hall.lock().await);
-    Json(serde_json::json!(show(&hall, &winners)))
+    Json(serde_json::json!(show(&*demo.game.hall.lock().await)))
 }
 
 async fn join(State(demo): State<Arc<Demo>>, asked: Asked<Join>) -> Answer<Seated> {
@@ -237,13 +234,14 @@ async fn step(demo: &Arc<Demo>, seconds: f64) -> Result<(), Refusal> {
         demo.say(&format!("{CHANNEL}:court:{court}"), Some("state"), state).await?;
     }
     if hall_has_changed {
-        let (winners, hall) = (demo.game.winners.look().await, demo.game.hall.lock().await);
-        demo.say(CHANNEL, Some("hall"), &show(&hall, &winners)).await?;
+        let hall = demo.game.hall.lock().await;
+        demo.say(CHANNEL, Some("hall"), &show(&hall)).await?;
     }
     Ok(())
 }
 
-/// Stores who has won and who has lost. Where that cannot be stored the log says so.
+/// Stores who has won and who has lost, and shows it then. Where that cannot be stored the log says so. The hall is free
+/// while the disk is busy.
 async fn remember(demo: &Demo, decided: Vec<Decided>) {
     if decided.is_empty() {
         return;
@@ -252,19 +250,14 @@ async fn remember(demo: &Demo, decided: Vec<Decided>) {
         decided.iter().for_each(|decided| winners.count(decided));
         Ok(())
     });
-    if changed.await.is_ok() {
-        demo.game.hall.lock().await.change();
+    if let Ok(((), winners)) = changed.await {
+        demo.game.hall.lock().await.honour(winners.best());
     }
 }
 
 /// The whole hall each time: it is small.
-fn show<'a>(hall: &'a Hall, winners: &'a Winners) -> Shown<'a> {
-    let Winners(winners) = winners;
-    Shown {
-        version: hall.version(),
-        courts: hall.listed().collect(),
-        winners: &winners[..winners.len().min(WINNERS_SHOWN)],
-    }
+fn show(hall: &Hall) -> Shown<'_> {
+    Shown { version: hall.version(), courts: hall.listed().collect(), winners: hall.winners() }
 }
 
 /// A word that nobody guesses.
@@ -276,6 +269,12 @@ fn word() -> Result<String, Refusal> {
 }
 
 impl Winners {
+    /// Those who are shown.
+    fn best(&self) -> Vec<Winner> {
+        let Winners(all) = self;
+        all.iter().take(WINNERS_SHOWN).cloned().collect()
+    }
+
     fn count(&mut self, Decided { winner, loser }: &Decided) {
         self.of(winner).wins += 1;
         self.of(loser).losses += 1;

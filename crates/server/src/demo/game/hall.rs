@@ -10,6 +10,7 @@ use serde::Serialize;
 use tidewire_hub::reason::Reason;
 use tidewire_transport::refusal::Refusal;
 
+use super::Winner;
 use super::court::{Court, HIGH, Seen, Side};
 
 /// Courts at once. Whoever wants another is told that all are taken.
@@ -39,6 +40,8 @@ pub(super) struct Hall {
     /// One more with every change of what is shown: a page that misses one knows it.
     version: u64,
     courts: Vec<Match>,
+    /// Those who are shown, as they were stored last: whoever looks does not wait for the disk.
+    winners: Vec<Winner>,
     steps: u64,
     /// Whether what is shown of the hall has changed since [`Hall::has_changed`] was asked.
     is_changed: bool,
@@ -140,8 +143,8 @@ pub(super) struct Step {
 
 impl Hall {
     /// An empty hall, whose versions are greater than `version`.
-    pub(super) fn new(version: u64) -> Hall {
-        Hall { version, courts: Vec::new(), steps: 0, is_changed: false }
+    pub(super) fn new(version: u64, winners: Vec<Winner>) -> Hall {
+        Hall { version, courts: Vec::new(), winners, steps: 0, is_changed: false }
     }
 
     /// Gives whoever holds `token` its place again; anybody else one where somebody waits, or at a court of its own, for
@@ -259,9 +262,13 @@ impl Hall {
         self.version
     }
 
-    /// Something else that is shown with the hall has changed.
-    pub(super) fn change(&mut self) {
-        self.is_changed = true;
+    /// These are the winners now.
+    pub(super) fn honour(&mut self, winners: Vec<Winner>) {
+        (self.winners, self.is_changed) = (winners, true);
+    }
+
+    pub(super) fn winners(&self) -> &[Winner] {
+        &self.winners
     }
 
     pub(super) fn is_empty(&self) -> bool {

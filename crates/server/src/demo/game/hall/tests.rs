@@ -13,7 +13,7 @@ struct Play {
 
 impl Play {
     fn new() -> Play {
-        Play { hall: Hall::new(0), now_ms: 1_000, decided: Vec::new() }
+        Play { hall: Hall::new(0, Vec::new()), now_ms: 1_000, decided: Vec::new() }
     }
 
     fn join(&mut self, name: &str) -> Seated {
@@ -126,4 +126,14 @@ fn nobody_moves_the_hand_of_another() {
     play.hall.hear("ada", 3, i32::MAX, play.now_ms);
     assert_eq!(play.hall.courts[0].seats[0].as_ref().map(|seat| seat.hand), Some(HIGH));
     assert!(play.hall.again("ben", play.now_ms).is_err());
+}
+
+#[test]
+fn new_winners_are_news_and_are_shown_until_there_are_others() {
+    let mut hall = Hall::new(7, Vec::new());
+    assert!(!hall.has_changed());
+    let ada = Winner { name: "ada".into(), wins: 1, losses: 0 };
+    hall.honour(vec![ada.clone()]);
+    assert!(hall.has_changed() && !hall.has_changed());
+    assert_eq!((hall.winners(), hall.version()), (&[ada][..], 8));
 }
