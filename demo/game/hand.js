@@ -27,25 +27,25 @@ export class Hand {
   #posting = 0;
   #said = { y: -1, at: 0 };
   #timer = 0;
-  token = null;
+  mark = null;
   y = HIGH / 2;
 
   /** `canvas` is where it can be dragged. */
   constructor(live, canvas) {
     [this.#live, this.#canvas] = [live, canvas];
     const drag = (event) => {
-      if (!this.token) return;
+      if (!this.mark) return;
       const { top, height } = canvas.getBoundingClientRect();
       this.y = clamp(((event.clientY - top) / height) * HIGH);
       this.#say();
     };
     canvas.addEventListener("pointerdown", (event) => {
-      if (this.token) canvas.setPointerCapture(event.pointerId);
+      if (this.mark) canvas.setPointerCapture(event.pointerId);
       drag(event);
     });
     canvas.addEventListener("pointermove", drag);
     addEventListener("keydown", (event) => {
-      if (!this.token || !WAYS[event.key] || event.target.closest("input, button, summary, fieldset")) return;
+      if (!this.mark || !WAYS[event.key] || event.target.closest("input, button, summary, fieldset")) return;
       event.preventDefault();
       this.#held.add(event.key);
     });
@@ -53,14 +53,14 @@ export class Hand {
     addEventListener("blur", () => this.#held.clear());
   }
 
-  /** Takes the place that `token` proves; none with `null`. */
-  take(token) {
-    this.token = token;
+  /** Takes the place whose moves have this `mark`; none with `null`. Anybody can read it there. */
+  take(mark) {
+    this.mark = mark;
     clearInterval(this.#timer);
     this.#held.clear();
     this.#on_way.clear();
     this.#said.at = 0;
-    if (!token) return;
+    if (!mark) return;
     this.y = HIGH / 2;
     this.#timer = setInterval(() => this.#say(), SAY_MS);
     this.#canvas.focus({ preventScroll: true });
@@ -91,7 +91,7 @@ export class Hand {
     this.#posting += 1;
     // Without a key: a move that is lost is not worth repeating, the next one says more.
     this.#live
-      .publish(CHANNEL, { token: this.token, n: this.#number, y }, { event: "move", key: null })
+      .publish(CHANNEL, { mark: this.mark, n: this.#number, y }, { event: "move", key: null })
       .catch(() => {})
       .finally(() => (this.#posting -= 1));
   }

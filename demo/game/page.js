@@ -22,7 +22,7 @@ nameField(form.elements.name);
 const sea = new Sea(find("canvas"));
 const hand = new Hand(live, find("canvas"));
 
-/** Where the visitor plays, `{ court, side, token }`; or `null`. */
+/** Where the visitor plays, `{ court, side, token, mark }`; or `null`. */
 let seat = null;
 /** The court that is shown, and what it was like last. */
 let shown = null;
@@ -87,7 +87,7 @@ function sit(place) {
   seat = place;
   if (seat) remember(seat);
   else forget();
-  hand.take(seat?.token ?? null);
+  hand.take(seat?.mark ?? null);
   sea.side = seat?.side ?? -1;
   find(".court").toggleAttribute("data-mine", !!seat);
   form.elements.name.closest("label").hidden = find(".begin").hidden = !!seat;

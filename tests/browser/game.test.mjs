@@ -108,12 +108,35 @@ test("players find each other again when the server is started anew, and its win
   }
 });
 
+test("whoever reads the moves can neither leave for a player nor take the place nor make it deaf", async (t) => {
+  const server = await start(t);
+  const [ada, ben] = await visitors(t, server, "/demo/game/", ["sse", "ws"]);
+  await pair(ada, ben);
+  const { messages } = await (await fetch(`${server.url}/c/demo-game:moves?tail=256`)).json();
+  const moves = messages.map(({ data }) => JSON.parse(data));
+  const seats = await Promise.all([ada, ben].map((page) => page.evaluate(() => JSON.parse(sessionStorage.getItem("tidewire.seat")))));
+  assert.ok(moves.length > 0);
+  for (const { token } of seats) assert.ok(!JSON.stringify(messages).includes(token), "a token was published");
+
+  const ask = (what, body) => fetch(`${server.url}/demo/api/game/${what}`, { method: "POST", body: JSON.stringify(body) });
+  for (const { mark } of seats) {
+    await ask("leave", { token: mark });
+    assert.equal((await ask("again", { token: mark })).status, 404);
+    await server.publish("demo-game:moves", `{"mark":"${mark}","n":18446744073709551615,"y":100}`, { "Tidewire-Event": "move" });
+  }
+  for (const [page, side] of [[ada, 0], [ben, 1]]) {
+    await page.keyboard.down("ArrowDown");
+    await eventually(`side ${side} is at the bottom`, async () => (await court(server)).walls[side] === 890);
+    await page.keyboard.up("ArrowDown");
+  }
+});
+
 test("what is no move and what is no state changes nothing", async (t) => {
   const server = await start(t);
   const [ada, ben] = await visitors(t, server, "/demo/game/", ["sse", "ws"]);
   await pair(ada, ben);
   const { courts: [{ id }] } = await (await fetch(`${server.url}/demo/api/game`)).json();
-  for (const data of ["", "null", "{}", '{"token":1}', '{"token":"x","n":1,"y":0}', '{"ball":[],"phase":"<b>"}']) {
+  for (const data of ["", "null", "{}", '{"mark":1}', '{"mark":"x","n":1,"y":0}', '{"ball":[],"phase":"<b>"}']) {
     await server.publish("demo-game:moves", data, { "Tidewire-Event": "move" });
     await server.publish(`demo-game:court:${id}`, data, { "Tidewire-Event": "state" });
     await server.publish("demo-game", data, { "Tidewire-Event": "hall" });

@@ -1,5 +1,8 @@
 //! The game: two players, a court that this server keeps, and whoever watches. Moves come in on a channel as anybody may
 //! publish them, and what the court is like goes out twenty-five times a second.
+//!
+//! Anybody may read the moves, too. So they carry a word of their own, which says whose hand moves; a place is left, and
+//! taken again, with a token that is never published.
 
 mod court;
 mod hall;
@@ -26,7 +29,7 @@ use super::document::Document;
 use super::store::Store;
 use crate::config::namespace::SlowReader;
 use crate::config::{NamespaceSettings, Settings};
-use hall::{Decided, Hall, Listed, Seated};
+use hall::{Decided, Fresh, Hall, Listed, Seated};
 
 /// Where the hall is told; a court is on the channel of its id, `demo-game:court:ID`.
 const CHANNEL: &str = "demo-game";
@@ -97,8 +100,8 @@ struct Place {
 /// What a player publishes.
 #[derive(Deserialize)]
 struct Move {
-    token: String,
-    /// Each greater than the one before.
+    mark: String,
+    /// One more with each.
     n: u64,
     /// Where the hand is, from the top.
     y: i32,
@@ -147,7 +150,7 @@ async fn shown(State(demo): State<Arc<Demo>>) -> Json<serde_json::Value> {
 async fn join(State(demo): State<Arc<Demo>>, asked: Asked<Join>) -> Answer<Seated> {
     let Join { name, token } = asked.read()?;
     let name = brief(&name, "name", NAME_CHARS_MAX)?;
-    let fresh = (word()?[..8].to_owned(), word()?);
+    let fresh = Fresh { court: word()?[..8].to_owned(), token: word()?, mark: word()? };
     let seated = demo.game.hall.lock().await.join(name, token.as_deref(), fresh, demo.uptime_ms())?;
     demo.game.entered.notify_one();
     Ok(Json(seated))
@@ -212,8 +215,8 @@ async fn obey(demo: &Demo, page: &Page) {
     let mut hall = demo.game.hall.lock().await;
     for message in &page.messages {
         // What is no move was published by somebody who tries things out.
-        if let Ok(Move { token, n, y }) = serde_json::from_slice(message.payload.as_bytes()) {
-            hall.hear(&token, n, y, now_ms);
+        if let Ok(Move { mark, n, y }) = serde_json::from_slice(message.payload.as_bytes()) {
+            hall.hear(&mark, n, y, now_ms);
         }
     }
 }

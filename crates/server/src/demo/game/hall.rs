@@ -31,6 +31,10 @@ const SERVE_MS: u64 = 1_200;
 
 const POINTS_TO_WIN: u8 = 5;
 
+/// Moves that may overtake each other: ten seconds of them, far more than are ever on their way. A number that is further
+/// behind is no late move but a beginning, as where somebody else has published the greatest number there is.
+const LATE_MAX: u64 = 256;
+
 /// Where nothing moves, every so many steps say so: for whoever has just come to watch.
 const STILL_STEPS: u64 = 5;
 
@@ -61,6 +65,7 @@ struct Match {
 #[derive(Debug)]
 struct Seat {
     token: String,
+    mark: String,
     name: String,
     heard_ms: u64,
     /// The number of the last move, which tells its page how long the way was.
@@ -92,12 +97,22 @@ enum Phase {
     },
 }
 
-/// A place at a court. `token` is what its player proves it with.
+/// A place at a court.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Seated {
     pub(super) court: String,
     pub(super) side: Side,
+    /// What its player proves it with, and nobody else ever sees.
     pub(super) token: String,
+    /// What its moves are published with. Anybody can read it: it moves a hand, and is good for nothing else.
+    pub(super) mark: String,
+}
+
+/// Words that nobody has yet, for a place and the court it may need.
+pub(super) struct Fresh {
+    pub(super) court: String,
+    pub(super) token: String,
+    pub(super) mark: String,
 }
 
 /// What a court is like at one step.
@@ -147,8 +162,7 @@ impl Hall {
         Hall { version, courts: Vec::new(), winners, steps: 0, is_changed: false }
     }
 
-    /// Gives whoever holds `token` its place again; anybody else one where somebody waits, or at a court of its own, for
-    /// which `fresh` is an id and a token that nobody has.
+    /// Gives whoever holds `token` its place again; anybody else one where somebody waits, or at a court of its own.
     ///
     /// # Errors
     /// `overloaded` where all courts are taken.
@@ -156,20 +170,22 @@ impl Hall {
         &mut self,
         name: String,
         token: Option<&str>,
-        fresh: (String, String),
+        fresh: Fresh,
         now_ms: u64,
     ) -> Result<Seated, Refusal> {
-        let (id, new_token) = fresh;
-        if let Some((game, side)) = token.and_then(|token| self.find(token)) {
-            let seated = Seated { court: game.id.clone(), side, token: token.unwrap_or_default().to_owned() };
-            if let Some(seat) = &mut game.seats[side] {
-                (seat.name, seat.heard_ms) = (name, now_ms);
-            }
+        let Fresh { court: id, token: new_token, mark } = fresh;
+        if let Some((game, side)) = token.and_then(|token| self.find(|seat| seat.token == token))
+            && let Some(seat) = &mut game.seats[side]
+        {
+            (seat.name, seat.heard_ms) = (name, now_ms);
+            let (token, mark) = (seat.token.clone(), seat.mark.clone());
+            let seated = Seated { court: game.id.clone(), side, token, mark };
             self.is_changed = true;
             return Ok(seated);
         }
         let seat = Seat {
             token: new_token.clone(),
+            mark: mark.clone(),
             name,
             heard_ms: now_ms,
             heard: 0,
@@ -181,7 +197,7 @@ impl Hall {
         if let Some(game) = self.courts.iter_mut().find(waits) {
             game.seats[1] = Some(seat);
             game.begin(now_ms);
-            return Ok(Seated { court: game.id.clone(), side: 1, token: new_token });
+            return Ok(Seated { court: game.id.clone(), side: 1, token: new_token, mark });
         }
         if self.courts.len() >= COURTS_MAX {
             return Err(Refusal::new(Reason::Overloaded, "all courts are taken; watch one until it is free"));
@@ -195,12 +211,12 @@ impl Hall {
             since_ms: now_ms,
             is_news: true,
         });
-        Ok(Seated { court: id, side: 0, token: new_token })
+        Ok(Seated { court: id, side: 0, token: new_token, mark })
     }
 
     /// Takes back the place of whoever holds `token`, and gives the match to the other side.
     pub(super) fn leave(&mut self, token: &str, now_ms: u64) -> Option<Decided> {
-        let (game, side) = self.find(token)?;
+        let (game, side) = self.find(|seat| seat.token == token)?;
         let decided = game.vacate(side, now_ms);
         self.is_changed = true;
         decided
@@ -212,7 +228,7 @@ impl Hall {
     /// `not_found` where the place is not kept any more.
     pub(super) fn again(&mut self, token: &str, now_ms: u64) -> Result<(), Refusal> {
         let gone = || Refusal::new(Reason::NotFound, "this match is not kept any more");
-        let (game, side) = self.find(token).ok_or_else(gone)?;
+        let (game, side) = self.find(|seat| seat.token == token).ok_or_else(gone)?;
         if let (Some(seat), Phase::Over { .. }) = (&mut game.seats[side], game.phase) {
             seat.wants_again = true;
             game.begin_again(now_ms);
@@ -221,12 +237,13 @@ impl Hall {
         Ok(())
     }
 
-    /// The hand of whoever holds `token` is at `hand`. Of two moves, the one with the greater number counts.
-    pub(super) fn hear(&mut self, token: &str, number: u64, hand: i32, now_ms: u64) {
-        let Some((game, side)) = self.find(token) else { return };
+    /// The hand whose moves have this `mark` is at `hand`. A move that comes after a later one counts for nothing.
+    pub(super) fn hear(&mut self, mark: &str, number: u64, hand: i32, now_ms: u64) {
+        let Some((game, side)) = self.find(|seat| seat.mark == mark) else { return };
         let Some(seat) = &mut game.seats[side] else { return };
         seat.heard_ms = now_ms;
-        if number >= seat.heard {
+        let is_late = (1..=LATE_MAX).contains(&seat.heard.saturating_sub(number));
+        if !is_late {
             (seat.heard, seat.hand) = (number, f64::from(hand).clamp(0.0, HIGH));
         }
     }
@@ -284,10 +301,9 @@ impl Hall {
         })
     }
 
-    fn find(&mut self, token: &str) -> Option<(&mut Match, Side)> {
+    fn find(&mut self, is_meant: impl Fn(&Seat) -> bool) -> Option<(&mut Match, Side)> {
         self.courts.iter_mut().find_map(|game| {
-            let holds = |seat: &Option<Seat>| seat.as_ref().is_some_and(|seat| seat.token == token);
-            let side = game.seats.iter().position(holds)?;
+            let side = game.seats.iter().position(|seat| seat.as_ref().is_some_and(&is_meant))?;
             Some((game, side))
         })
     }

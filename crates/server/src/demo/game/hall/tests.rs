@@ -4,6 +4,15 @@ use super::*;
 
 const STEP_MS: u64 = 40;
 
+fn mark(name: &str) -> String {
+    format!("hand of {name}")
+}
+
+/// A player's name is the token of its place.
+fn fresh(name: &str) -> Fresh {
+    Fresh { court: format!("court of {name}"), token: name.into(), mark: mark(name) }
+}
+
 /// A hall, its clock, and hands that say where they are before each step.
 struct Play {
     hall: Hall,
@@ -17,19 +26,24 @@ impl Play {
     }
 
     fn join(&mut self, name: &str) -> Seated {
-        self.hall.join(name.into(), None, (format!("court of {name}"), name.into()), self.now_ms).unwrap()
+        self.hall.join(name.into(), None, fresh(name), self.now_ms).unwrap()
     }
 
     /// Lets time pass while `there` hold still.
     fn pass(&mut self, ms: u64, there: &[&str]) {
         for _ in 0..ms / STEP_MS {
             self.now_ms += STEP_MS;
-            for token in there {
-                self.hall.hear(token, self.now_ms, 0, self.now_ms);
+            for name in there {
+                self.hall.hear(&mark(name), self.now_ms, 0, self.now_ms);
             }
             let step = self.hall.step(self.now_ms, STEP_MS as f64 / 1_000.0, 1_500);
             self.decided.extend(step.decided);
         }
+    }
+
+    /// Where the hand on the left of the first court is.
+    fn hand(&self) -> f64 {
+        self.hall.courts[0].seats[0].as_ref().unwrap().hand
     }
 
     fn phase(&self, at: usize) -> Phase {
@@ -78,7 +92,7 @@ fn a_place_is_kept_for_whoever_is_away_and_then_goes_to_the_other() {
     play.pass(BEGIN_MS, &["ada", "ben"]);
     play.pass(QUIET_MS + 2 * STEP_MS, &["ada"]);
     assert_eq!(play.phase(0), Phase::Away { side: 1 });
-    let back = play.hall.join("ben".into(), Some("ben"), ("x".into(), "x".into()), play.now_ms).unwrap();
+    let back = play.hall.join("ben".into(), Some("ben"), fresh("x"), play.now_ms).unwrap();
     assert_eq!(back, ben);
     play.pass(STEP_MS, &["ada", "ben"]);
     assert!(matches!(play.phase(0), Phase::Soon { side: 1, .. }));
@@ -86,7 +100,7 @@ fn a_place_is_kept_for_whoever_is_away_and_then_goes_to_the_other() {
     play.pass(KEPT_MS + STEP_MS, &["ada"]);
     assert_eq!(play.phase(0), Phase::Over { side: 0, left: true });
     assert_eq!(play.decided, [Decided { winner: "ada".into(), loser: "ben".into() }]);
-    let other = play.hall.join("ben".into(), Some("ben"), ("y".into(), "y".into()), play.now_ms).unwrap();
+    let other = play.hall.join("ben".into(), Some("ben"), fresh("y"), play.now_ms).unwrap();
     assert_ne!(other.court, ben.court);
 }
 
@@ -109,7 +123,7 @@ fn courts_are_bounded_and_left_ones_are_free_again() {
     for player in 0..2 * COURTS_MAX {
         play.join(&format!("{player}"));
     }
-    let full = play.hall.join("late".into(), None, ("l".into(), "l".into()), play.now_ms).unwrap_err();
+    let full = play.hall.join("late".into(), None, fresh("late"), play.now_ms).unwrap_err();
     assert_eq!(full.reason, Reason::Overloaded);
     play.pass(2 * KEPT_MS, &[]);
     assert!(play.hall.is_empty());
@@ -120,12 +134,39 @@ fn courts_are_bounded_and_left_ones_are_free_again() {
 fn nobody_moves_the_hand_of_another() {
     let mut play = Play::new();
     play.join("ada");
-    play.hall.hear("ben", 1, 900, play.now_ms);
-    play.hall.hear("ada", 2, 100, play.now_ms);
-    play.hall.hear("ada", 1, 900, play.now_ms);
-    play.hall.hear("ada", 3, i32::MAX, play.now_ms);
-    assert_eq!(play.hall.courts[0].seats[0].as_ref().map(|seat| seat.hand), Some(HIGH));
+    play.hall.hear(&mark("ben"), 1, 900, play.now_ms);
+    play.hall.hear(&mark("ada"), 2, 100, play.now_ms);
+    play.hall.hear(&mark("ada"), 1, 900, play.now_ms);
+    assert_eq!(play.hand(), 100.0);
+    play.hall.hear(&mark("ada"), 3, i32::MAX, play.now_ms);
+    assert_eq!(play.hand(), HIGH);
     assert!(play.hall.again("ben", play.now_ms).is_err());
+}
+
+#[test]
+fn what_moves_are_published_with_gives_nobody_a_place() {
+    let mut play = Play::new();
+    let [ada, ben] = ["ada", "ben"].map(|name| play.join(name));
+    assert_eq!(play.hall.leave(&ada.mark, play.now_ms), None);
+    assert!(play.hall.again(&ada.mark, play.now_ms).is_err());
+    let cem = play.hall.join("cem".into(), Some(&ada.mark), fresh("cem"), play.now_ms).unwrap();
+    assert_ne!(cem.court, ada.court);
+    // And what a place is proved with moves no hand.
+    play.hall.hear(&ada.token, 1, 900, play.now_ms);
+    assert_eq!(play.hand(), HIGH / 2.0);
+    assert!(play.hall.leave(&ben.token, play.now_ms).is_some());
+}
+
+#[test]
+fn no_number_makes_a_place_deaf() {
+    let mut play = Play::new();
+    play.join("ada");
+    play.hall.hear(&mark("ada"), 5_000, 100, play.now_ms);
+    play.hall.hear(&mark("ada"), u64::MAX, 900, play.now_ms);
+    play.hall.hear(&mark("ada"), 5_001, 200, play.now_ms);
+    assert_eq!(play.hand(), 200.0);
+    play.hall.hear(&mark("ada"), 5_000, 900, play.now_ms);
+    assert_eq!(play.hand(), 200.0);
 }
 
 #[test]
