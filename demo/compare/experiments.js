@@ -10,6 +10,9 @@ const IN_FLIGHT_MS = 100;
 export class Experiment {
   #back;
 
+  /** The number of the newest message when it was over; nothing before that. */
+  newest = undefined;
+
   constructor(kind, lanes, began, ends) {
     this.kind = kind;
     this.began = began;
@@ -18,7 +21,7 @@ export class Experiment {
     this.#back = lanes.map(() => false);
   }
 
-  /** A lane has caught up with the newest message. */
+  /** A lane has caught up with that message. */
   caughtUp(at) {
     this.#back[at] = true;
   }

@@ -29,9 +29,6 @@ const QUIET_TICKS_MAX = 10_000 / DRAW_MS;
 const WINDOW_LEAST_S = 3;
 const MESSAGES_LEAST = 3;
 
-// How long messages may be on their way before a lane counts as behind.
-const BEHIND_MS = 1_500;
-
 const page = document.querySelector("main");
 const other = new BroadcastChannel("tidewire.compare");
 let stage = null;
@@ -171,17 +168,14 @@ class Stage {
     other.postMessage(this.lanes.map(({ name, tally }) => ({ name, deliveries: tally.deliveries, requests: tally.requests })));
   }
 
-  // Where an experiment is: over for a lane once it has everything that was published a moment ago.
+  // Where an experiment is: over for a lane once it has everything that was published until the end of it.
   #follow({ is_down, is_silent }, now) {
     const { experiment } = this;
     if (!experiment || experiment.isOver) return;
     if (is_down || is_silent || now < experiment.ends) return;
-    this.lanes.forEach((lane, at) => this.#isUpToDate(lane, now) && experiment.caughtUp(at));
-  }
-
-  #isUpToDate({ name, tally }, now) {
-    const latest = tally.samples.at(-1);
-    return tally.highest >= this.newest || (name !== "poll" && latest !== undefined && latest.at > now - BEHIND_MS);
+    // What is published from now on does not count: a short poll that asks once a second never has the newest of all.
+    experiment.newest ??= this.newest;
+    this.lanes.forEach(({ tally }, at) => tally.highest >= experiment.newest && experiment.caughtUp(at));
   }
 
   begin(kind, { seconds }) {
