@@ -173,9 +173,7 @@ export function head(live) {
   const top = document.querySelector("header.top");
   top.prepend(home());
   const state = element("p", { className: "state", role: "status" });
-  const transport = element("span", { className: "unseen" });
   top.append(transportSwitch(live), state);
-  state.append(transport);
   live.onState((change) => {
     const word = WORDS[change.state];
     showState(state, word);
