@@ -165,14 +165,14 @@ impl Tier {
     fn clippy_bare() -> Tier {
         Tier::cargo(
             "clippy bare",
-            &["clippy", "--package=tidewire", "--no-default-features", "--", "-D", "warnings"],
+            &["clippy", "--package=tidewire-cli", "--no-default-features", "--", "-D", "warnings"],
         )
     }
 
     /// The same for the code behind the feature `acme`.
     fn clippy_acme() -> Tier {
         let clippy =
-            &["clippy", "--package=tidewire", "--package=tidewire-server", "--features=tidewire/acme"];
+            &["clippy", "--package=tidewire-cli", "--package=tidewire-server", "--features=tidewire-cli/acme"];
         Tier::cargo_acme("clippy acme", clippy).with(&["--all-targets", "--", "-D", "warnings"])
     }
 
@@ -183,7 +183,7 @@ impl Tier {
 
     /// The binary with it.
     fn release_acme() -> Tier {
-        Tier::cargo_acme("release acme", &["build", "--release", "--package=tidewire", "--features=acme"])
+        Tier::cargo_acme("release acme", &["build", "--release", "--package=tidewire-cli", "--features=acme"])
     }
 
     /// Certificates from an ACME server that runs here.
@@ -247,7 +247,7 @@ impl Tier {
 
     /// The binary that everything below looks at.
     fn release() -> Tier {
-        Tier::cargo("release", &["build", "--release", "--package", "tidewire"])
+        Tier::cargo("release", &["build", "--release", "--package", "tidewire-cli"])
     }
 
     /// The simulation, which is seeded: a failure prints the seed that repeats it.

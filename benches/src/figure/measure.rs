@@ -19,7 +19,7 @@ pub fn measure(plan: &Plan) -> io::Result<bool> {
     sys::pin_to_core(GENERATOR_CORE)?;
     if plan.servers.contains(&Kind::Tidewire) && !plan.tidewire.exists() {
         return Err(io::Error::other(format!(
-            "there is no {}; build it with `cargo build --release -p tidewire`, name another with --binary, or \
+            "there is no {}; build it with `cargo build --release -p tidewire-cli`, name another with --binary, or \
              measure the floor alone with --server floor",
             plan.tidewire.display()
         )));
