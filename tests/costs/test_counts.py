@@ -104,7 +104,7 @@ class Counted(Tidewire):
 
     def start(self) -> None:
         valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={self.counts}"]
-        self._command = [*valgrind, *self._command]
+        self._under = valgrind
         super().start()
 
     def control(self, order: str) -> None:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import socket
 
-from stage import Tidewire
+from stage import BINARY, Tidewire
 
 FIRST = 3
 """The descriptor at which sockets are handed over, sd_listen_fds(3) has it."""
@@ -14,16 +14,21 @@ class Activated(Tidewire):
     """A server that is given its listening socket, as systemd would."""
 
     def __init__(
-        self, listener: socket.socket, *flags: str, admin: socket.socket | None = None, **settings: object
+        self,
+        listener: socket.socket,
+        *flags: str,
+        admin: socket.socket | None = None,
+        binary: str = BINARY,
+        **settings: object,
     ) -> None:
         self._listener = listener
         self._handed = [listener] if admin is None else [listener, admin]
-        super().__init__(settings, flags)
+        super().__init__(settings, flags, binary=binary)
 
     def start(self) -> None:
-        if self._command[0] != "sh":
+        if not self._under:
             # The process that reads LISTEN_PID is the one that it names.
-            self._command = ["sh", "-c", f'LISTEN_FDS={len(self._handed)} LISTEN_PID=$$ exec "$@"', "sh", *self._command]
+            self._under = ["sh", "-c", f'LISTEN_FDS={len(self._handed)} LISTEN_PID=$$ exec "$@"', "sh"]
             self.port = self._listener.getsockname()[1]
             self.url, self.ws_url = f"http://127.0.0.1:{self.port}", f"ws://127.0.0.1:{self.port}"
             # Out of the way first: what is handed over may have a number that another is to have.

@@ -63,9 +63,16 @@ class Tidewire:
     """A running server, and the two things tests do most: publish, and poll."""
 
     def __init__(
-        self, settings: Mapping[str, object], flags: tuple[str, ...], access: Access = ACCESS, port: int | None = None
+        self,
+        settings: Mapping[str, object],
+        flags: tuple[str, ...],
+        access: Access = ACCESS,
+        port: int | None = None,
+        binary: str = BINARY,
     ) -> None:
-        """`port` is for whoever has told others of it already."""
+        """`port` is for whoever has told others of it already, `binary` for whoever asks another version."""
+        self.binary = binary
+        """What the next start runs."""
         self.port = port or free_port()
         self.secure = "--tls-self-signed" in flags or "tls.cert" in settings or "tls.acme" in settings
         """Whether it speaks TLS, and nothing else."""
@@ -74,9 +81,9 @@ class Tidewire:
         self._folder = tempfile.TemporaryDirectory(prefix="tidewire-e2e-")
         self._said = Path(self._folder.name, "said")
         sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-        self._command = [
-            BINARY, "serve", "--listen", f"127.0.0.1:{self.port}", *access.flags, *EVERY_FLAG, *sets, *flags
-        ]  # fmt: skip
+        self._under: list[str] = []
+        """The command line that runs the server's."""
+        self._arguments = ["serve", "--listen", f"127.0.0.1:{self.port}", *access.flags, *EVERY_FLAG, *sets, *flags]
         self._environment = access.environment
         self._inherits: dict[str, object] = {}
         self.credentials = access.credentials
@@ -87,7 +94,7 @@ class Tidewire:
         environment = {**inherited, "XDG_STATE_HOME": self._folder.name, **self._environment}
         with self._said.open("ab") as said:
             self.process = subprocess.Popen(
-                self._command,
+                [*self._under, self.binary, *self._arguments],
                 cwd=self._folder.name,
                 env=environment,
                 stdout=said,

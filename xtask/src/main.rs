@@ -1,7 +1,7 @@
 //! The project's chores, one short verb each: `cargo xtask VERB`. CI speaks the same verbs.
 //!
 //! ```text
-//! test         everything below but acme, rolling, scan, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
+//! test         everything below but acme, rolling, upgrade, scan, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
 //! fmt          rewrites the code as rustfmt has it
 //! lint         rustfmt, clippy and rustdoc without a warning
 //! deny         licences, bans and sources of the dependencies
@@ -23,6 +23,7 @@
 //!              `--seconds N`, `--rounds N`, `--seed N`, `--only F5,F8`; `faults --list` names them
 //! cluster      nodes that share a Redis: replaced under load, deaf, failed over, refused, and emptied
 //! rolling      twenty deploys of three nodes, each way, with its tally; minutes
+//! upgrade [REV]  nodes of REV (the commit before) replaced by those of this one under load, and back, over one Redis; minutes
 //! races        10 000 tickets with eight racers for each
 //! siege        the sieges at their full size, against the default deadlines; minutes
 //! costs        what a delivery costs in system calls and instructions
@@ -37,6 +38,7 @@
 //! ```
 
 mod machine;
+mod previous;
 mod run;
 mod tally;
 mod tier;
@@ -91,6 +93,10 @@ fn main() -> ExitCode {
         "auth" => tier::with_binary(|| tier::in_turn([Tier::auth()])),
         "cluster" => tier::with_binary(|| tier::in_turn([Tier::cluster()])),
         "rolling" => tier::with_binary(|| tier::in_turn([Tier::rolling()])),
+        "upgrade" => {
+            let revision = rest.first().map_or(previous::BEFORE, String::as_str).to_owned();
+            tier::with_binary(|| tier::in_turn([Tier::upgrade(revision)]))
+        }
         "races" => tier::with_binary(|| tier::in_turn([Tier::races()])),
         "siege" => tier::with_binary(|| tier::in_turn([Tier::siege()])),
         "costs" => tier::with_binary(|| tier::in_turn([Tier::costs()])),
@@ -124,4 +130,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | siege | auth | races | costs | api | browser | screenshots | client | console | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | upgrade | siege | auth | races | costs | api | browser | screenshots | client | console | bench | fuzz";

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::machine;
+use crate::previous;
 use crate::run;
 use crate::tally::Tally;
 
@@ -171,8 +172,12 @@ impl Tier {
 
     /// The same for the code behind the feature `acme`.
     fn clippy_acme() -> Tier {
-        let clippy =
-            &["clippy", "--package=tidewire-cli", "--package=tidewire-server", "--features=tidewire-cli/acme"];
+        let clippy = &[
+            "clippy",
+            "--package=tidewire-cli",
+            "--package=tidewire-server",
+            "--features=tidewire-cli/acme",
+        ];
         Tier::cargo_acme("clippy acme", clippy).with(&["--all-targets", "--", "-D", "warnings"])
     }
 
@@ -348,6 +353,19 @@ impl Tier {
     /// The deploys of that, twenty each way.
     pub fn rolling() -> Tier {
         Tier::pytest("rolling", "tests/cluster").with(&["--full", "-rP", "test_rolling.py"])
+    }
+
+    /// Nodes of `revision` upgraded to what is here under load, and back: twenty deploys each way.
+    pub fn upgrade(revision: String) -> Tier {
+        let pytest = Tier::pytest("upgrade", "tests/cluster").with(&["--full", "-rP", "test_versions.py"]);
+        Tier::new(pytest.name, move || {
+            let binary = previous::binary(&revision)?;
+            let mut ready = (pytest.command)()?;
+            if let Ready::Run(command) = &mut ready {
+                command.env("TIDEWIRE_PREVIOUS", binary);
+            }
+            Ok(ready)
+        })
     }
 
     /// What a delivery costs, in what can be counted: system calls, by strace, and instructions, by callgrind.
