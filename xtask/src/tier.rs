@@ -32,22 +32,14 @@ enum Ready {
 
 /// Everything that CI runs.
 ///
-/// Builds and checks go one after another, since each takes both cores; so do most tiers that look at the clock. The
-/// Autobahn cases and the simulation do not, and share the machine; so do two that mostly wait.
+/// What is quick to fail goes first, one after another, since each takes both cores. Then there are two lanes: tiers that
+/// look at the clock one after another in the one, most of which wait more than they work, and beside them, at a lower
+/// priority, those that ask for nothing but time of a core.
 pub fn everything() -> Tally {
-    let mut total = in_turn([
-        Tier::fmt(),
-        Tier::clippy(),
-        Tier::clippy_bare(),
-        Tier::doc(),
-        Tier::unit(),
-        Tier::loom(),
-        Tier::deny(),
-    ]);
+    let mut total = in_turn([Tier::fmt(), Tier::clippy(), Tier::unit()]);
     total += with_binary(|| {
-        let mut total = beside([Tier::conformance(), Tier::sim(SEEDS)]);
-        total += in_turn([Tier::sim_redis(SEEDS), Tier::mutants(), Tier::mutants_redis()]);
-        total += in_turn([
+        let patient = thread::spawn(|| in_turn(patient_tiers()));
+        let mut total = in_turn([
             Tier::e2e(),
             Tier::python(),
             Tier::examples(),
@@ -55,9 +47,10 @@ pub fn everything() -> Tally {
             Tier::browser(),
             Tier::client(),
             Tier::console(),
+            Tier::http2(),
+            Tier::hostile(),
+            Tier::api(),
         ]);
-        total += in_turn([Tier::http2(), Tier::conformance_http2()]);
-        total += in_turn([Tier::hostile(), Tier::api(), Tier::costs()]);
         // Both wait more than they work: for rights that end, and for links that are given up.
         total += beside([Tier::auth(), Tier::cluster()]);
         total += Tier::faults().run();
@@ -67,9 +60,27 @@ pub fn everything() -> Tally {
             Tier::e2e().on_tokio("e2e tokio"),
             Tier::python().on_tokio("python tokio"),
         ]);
-        total
+        total + patient.join().unwrap_or(Tally { passed: 0, failed: 1 })
     });
     total
+}
+
+/// Those that end as they end, however long they take.
+fn patient_tiers() -> Vec<Tier> {
+    let tiers = [
+        Tier::conformance(),
+        Tier::conformance_http2(),
+        Tier::sim(SEEDS),
+        Tier::sim_redis(SEEDS),
+        Tier::mutants(),
+        Tier::mutants_redis(),
+        Tier::costs(),
+        Tier::loom(),
+        Tier::doc(),
+        Tier::clippy_bare(),
+        Tier::deny(),
+    ];
+    tiers.into_iter().map(Tier::patient).collect()
 }
 
 /// Builds the binary and runs what looks at it. Without a new binary nothing is run: what an old one does says nothing.
@@ -252,7 +263,10 @@ impl Tier {
 
     /// The binary that everything below looks at.
     fn release() -> Tier {
-        Tier::cargo("release", &["build", "--release", "--package", "tidewire-cli"])
+        // The campaign of faults too, which is built and run elsewhere: nobody should wait for that beside a clock.
+        const BUILD: &[&str] =
+            &["build", "--release", "--package", "tidewire-cli", "--package", "tidewire-faults"];
+        Tier::cargo("release", BUILD)
     }
 
     /// The simulation, which is seeded: a failure prints the seed that repeats it.
@@ -445,6 +459,17 @@ impl Tier {
                 command.env("TIDEWIRE_FLAGS", flags);
             }
             Ok(ready)
+        })
+    }
+
+    /// The same program at a lower priority: it takes what time of the cores others leave.
+    fn patient(self) -> Tier {
+        Tier::new(self.name, move || {
+            let ready = (self.command)()?;
+            Ok(match ready {
+                Ready::Run(command) => Ready::Run(run::nice(&command)),
+                skip @ Ready::Skip(_) => skip,
+            })
         })
     }
 
