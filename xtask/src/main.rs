@@ -40,6 +40,7 @@
 mod machine;
 mod previous;
 mod run;
+mod schedule;
 mod tally;
 mod tier;
 
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
     };
     let seeds = rest.first().map_or(tier::SEEDS, String::as_str);
     let report = match verb.as_str() {
-        "test" => tier::everything(),
+        "test" => schedule::everything(),
         "fmt" => return run::through("cargo", &["fmt", "--all"]),
         "bench" if rest.first().is_some_and(|figure| figure == "peers") => return bench_peers(&rest[1..]),
         "bench" => {
@@ -67,47 +68,50 @@ fn main() -> ExitCode {
         "faults" => {
             let faults = ["run", "--release", "--package", "tidewire-faults", "--"];
             let arguments: Vec<&str> = faults.into_iter().chain(rest.iter().map(String::as_str)).collect();
-            let built = tier::with_binary(Tally::default);
+            let built = schedule::with_binary(Tally::default);
             return if built.failed == 0 { run::through("cargo", &arguments) } else { ExitCode::FAILURE };
         }
-        "fuzz" => tier::fuzz(rest.first().map_or("60", String::as_str)),
-        "lint" => tier::in_turn([Tier::fmt(), Tier::clippy(), Tier::doc()]),
-        "deny" => tier::in_turn([Tier::deny()]),
-        "unit" => tier::in_turn([Tier::unit(), Tier::loom()]),
-        "sim" => {
-            tier::in_turn([Tier::sim(seeds), Tier::mutants(), Tier::sim_redis(seeds), Tier::mutants_redis()])
-        }
-        "e2e" => tier::with_binary(|| tier::in_turn([Tier::e2e(), Tier::python()])),
-        "examples" => tier::with_binary(|| tier::in_turn([Tier::examples()])),
-        "tokio" => tier::with_binary(|| {
-            tier::in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")])
+        "fuzz" => schedule::fuzz(rest.first().map_or("60", String::as_str)),
+        "lint" => schedule::in_turn([Tier::fmt(), Tier::clippy(), Tier::doc()]),
+        "deny" => schedule::in_turn([Tier::deny()]),
+        "unit" => schedule::in_turn([Tier::unit(), Tier::loom()]),
+        "sim" => schedule::in_turn([
+            Tier::sim(seeds),
+            Tier::mutants(),
+            Tier::sim_redis(seeds),
+            Tier::mutants_redis(),
+        ]),
+        "e2e" => schedule::with_binary(|| schedule::in_turn([Tier::e2e(), Tier::python()])),
+        "examples" => schedule::with_binary(|| schedule::in_turn([Tier::examples()])),
+        "tokio" => schedule::with_binary(|| {
+            schedule::in_turn([Tier::e2e().on_tokio("e2e tokio"), Tier::python().on_tokio("python tokio")])
         }),
         "conformance" => {
-            tier::with_binary(|| tier::in_turn([Tier::conformance(), Tier::conformance_http2()]))
+            schedule::with_binary(|| schedule::in_turn([Tier::conformance(), Tier::conformance_http2()]))
         }
-        "http2" => tier::with_binary(|| tier::in_turn([Tier::http2()])),
-        "acme" => tier::acme(),
-        "scan" => tier::with_binary(|| tier::in_turn([Tier::scan()])),
-        "proxies" => tier::with_binary(|| tier::in_turn([Tier::proxies()])),
-        "hostile" => tier::with_binary(|| tier::in_turn([Tier::hostile()])),
-        "auth" => tier::with_binary(|| tier::in_turn([Tier::auth()])),
-        "cluster" => tier::with_binary(|| tier::in_turn([Tier::cluster()])),
-        "rolling" => tier::with_binary(|| tier::in_turn([Tier::rolling()])),
+        "http2" => schedule::with_binary(|| schedule::in_turn([Tier::http2()])),
+        "acme" => schedule::acme(),
+        "scan" => schedule::with_binary(|| schedule::in_turn([Tier::scan()])),
+        "proxies" => schedule::with_binary(|| schedule::in_turn([Tier::proxies()])),
+        "hostile" => schedule::with_binary(|| schedule::in_turn([Tier::hostile()])),
+        "auth" => schedule::with_binary(|| schedule::in_turn([Tier::auth()])),
+        "cluster" => schedule::with_binary(|| schedule::in_turn([Tier::cluster()])),
+        "rolling" => schedule::with_binary(|| schedule::in_turn([Tier::rolling()])),
         "upgrade" => {
             let revision = rest.first().map_or(previous::BEFORE, String::as_str).to_owned();
-            tier::with_binary(|| tier::in_turn([Tier::upgrade(revision)]))
+            schedule::with_binary(|| schedule::in_turn([Tier::upgrade(revision)]))
         }
-        "races" => tier::with_binary(|| tier::in_turn([Tier::races()])),
-        "siege" => tier::with_binary(|| tier::in_turn([Tier::siege()])),
-        "costs" => tier::with_binary(|| tier::in_turn([Tier::costs()])),
-        "epoll" => tier::with_binary(|| {
-            tier::in_turn([Tier::e2e().on_epoll("e2e epoll"), Tier::python().on_epoll("python epoll")])
+        "races" => schedule::with_binary(|| schedule::in_turn([Tier::races()])),
+        "siege" => schedule::with_binary(|| schedule::in_turn([Tier::siege()])),
+        "costs" => schedule::with_binary(|| schedule::in_turn([Tier::costs()])),
+        "epoll" => schedule::with_binary(|| {
+            schedule::in_turn([Tier::e2e().on_epoll("e2e epoll"), Tier::python().on_epoll("python epoll")])
         }),
-        "api" => tier::with_binary(|| tier::in_turn([Tier::api()])),
-        "browser" => tier::with_binary(|| tier::in_turn([Tier::browser()])),
-        "screenshots" => tier::with_binary(|| tier::in_turn([Tier::screenshots()])),
-        "client" => tier::with_binary(|| tier::in_turn([Tier::client()])),
-        "console" => tier::in_turn([Tier::console()]),
+        "api" => schedule::with_binary(|| schedule::in_turn([Tier::api()])),
+        "browser" => schedule::with_binary(|| schedule::in_turn([Tier::browser()])),
+        "screenshots" => schedule::with_binary(|| schedule::in_turn([Tier::screenshots()])),
+        "client" => schedule::with_binary(|| schedule::in_turn([Tier::client()])),
+        "console" => schedule::in_turn([Tier::console()]),
         unknown => {
             eprintln!("there is no verb `{unknown}`\n{USAGE}");
             return ExitCode::from(2);
@@ -119,7 +123,7 @@ fn main() -> ExitCode {
 
 /// Installs the peers, builds both binaries, and measures.
 fn bench_peers(arguments: &[String]) -> ExitCode {
-    let built = tier::with_binary(Tally::default);
+    let built = schedule::with_binary(Tally::default);
     match machine::peers() {
         Ok(mut bench) if built.failed == 0 => run::status(bench.args(arguments)),
         Ok(_) => ExitCode::FAILURE,
