@@ -15,6 +15,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod assembly;
 mod brokers;
 pub mod census;
 pub mod clock;

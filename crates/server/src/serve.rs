@@ -1,25 +1,20 @@
 //! The composition root: everything that a node is made of, in the order it comes to life.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidewire_auth::dev::DevGate;
 use tidewire_auth::secret::NoEntropy;
 use tidewire_engine::Control;
-use tidewire_hub::position::Gen;
-use tidewire_hub::revocation::Revocations;
-use tokio::sync::{oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::sync::watch;
 
 use crate::admin::{self, Clients, Console, Passwords, Sources};
 use crate::api::{self, Parts};
-use crate::brokers::{self, Brokers};
+use crate::assembly::{self, Assembly, Ground};
 use crate::census::Census;
-use crate::clock::Clock;
 use crate::config::{Settings, machine};
-use crate::control::Plane;
 use crate::crowd::Crowd;
 use crate::demo;
 use crate::drain::{self, Ending};
@@ -27,16 +22,13 @@ use crate::entrance::{Entrance, Unusable};
 use crate::health::Phase;
 use crate::http::Http;
 use crate::listeners::Listeners;
-use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::outlets::{Loops, Seat};
-use crate::presence::Teller;
 use crate::ready_box::{Opened, ReadyBox};
 use crate::reload::{self, Reloader, Surroundings};
 use crate::shared::Beside;
 use crate::signals::{Asked, Signals};
 use crate::tls::Tls;
-use crate::ways::Ways;
 
 /// Why a node could not start. Exit code 1.
 #[derive(Debug)]
@@ -107,60 +99,40 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     }
     let settings = &furnished;
     let mut signals = Signals::listen()?;
-    let limits = Arc::new(settings.limits.clone());
 
     // Where clients come in. First, because a taken address is the likeliest mistake.
     let Listeners { public: mut listeners, address, admin, handed } = Listeners::open(settings)?;
 
-    // Where messages are kept, and who listens to them.
-    let revocations: Arc<Revocations> = Arc::default();
-    let clock = Clock::start();
-    let teller: Arc<Teller> = Arc::default();
-    let keeper = Arc::new(brokers::keeper(settings, &teller)?);
-    let Brokers { broker, bridge, generations } =
-        brokers::start(settings, &limits, &revocations, &clock, keeper.clone())?;
+    // Where messages are kept, what nodes share, and who listens.
+    let ground = Ground::open(settings)?;
+    let (limits, broker) = (ground.limits.clone(), ground.broker.clone());
     let loops = if settings.engine_listens() { listeners.len() } else { 0 };
     let outlets = loops + 1;
     let share = reload::share(&limits, outlets);
-    let sockets: Vec<Seat> = (0..loops).map(|_| Seat::new(&*broker, &share, settings.dev)).collect();
-    let pipes = Seat::new(&*broker, &share, settings.dev);
+    let sockets: Vec<Seat> = (0..loops).map(|_| ground.seat(&share, settings.dev)).collect();
+    let pipes = ground.seat(&share, settings.dev);
 
-    // Who decides, and what nodes share.
-    let beside = Beside::open(&settings.broker)?;
-    let ways = Ways::new(settings.trusted_proxies.clone());
+    // Who decides.
     let demos = settings.demo.then(|| demo::open(settings)).transpose()?;
-    let (mut node, entrance) = if settings.dev {
+    let (node, entrance) = if settings.dev {
         let gate = DevGate::new(settings.dev_public);
         let node = match &demos {
             Some(demos) => {
-                let gate = demos.gate(gate, revocations.clone())?;
+                let gate = demos.gate(gate, ground.revocations.clone())?;
                 Node::new(Arc::new(gate), broker.clone(), limits.clone())
             }
             None => Node::new(Arc::new(gate), broker.clone(), limits.clone()),
         };
         (node, None)
     } else {
-        let vault = beside.as_ref().map(Beside::vault);
-        let entrance = Arc::new(Entrance::open(settings, revocations.clone(), vault)?);
+        let vault = ground.beside.as_ref().map(Beside::vault);
+        let entrance = Arc::new(Entrance::open(settings, ground.revocations.clone(), vault)?);
         let mut node = Node::new(entrance.gate.clone(), broker.clone(), limits.clone());
         node.crowd = Some(Arc::new(Crowd::new(limits.clone())));
         node.runtime = Some(tokio::runtime::Handle::current());
         (node, Some(entrance))
     };
-    node.clock = clock;
-    node.bridge = bridge;
-    node.ways = ways;
-    node.strict_readiness = settings.strict_readiness;
-    node.revocations = revocations.clone();
-    if let Some(beside) = &beside {
-        node.ledger = Some(beside.ledger(revocations.clone(), broker.clone(), node.clock.clone()));
-        let rates = beside.rates(node.clock.clone())?;
-        node.publishes = node.publishes.sharing(&rates);
-        node.crowd = node.crowd.is_some().then(|| Arc::new(Crowd::new(limits.clone()).sharing(&rates)));
-    }
-    node.presence = keeper;
-    node.publishes.limit(&limits, &settings.namespaces);
-    let node = Arc::new(node);
+    let node = ground.furnish(node, settings)?;
     // Machines that watch us are no clients: they come by an address of their own, and bring no credentials.
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
     let watched = admin_address.map(|address| {
@@ -172,26 +144,18 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         Arc::new(watched)
     });
     let census = Census::new(sockets.iter().map(Seat::counters).collect(), limits.connections_max);
-    let inboxes = Seat::inboxes(sockets.iter().chain([&pipes]));
-    teller.tell_to(inboxes.values().cloned());
-    let plane = Plane::new(node.clone(), census.clone(), inboxes);
-    let control: Arc<dyn Control> = Arc::new(plane.clone());
 
     // What is answered to requests that are no subscriptions.
-    let pipe_counters = pipes.counters();
-    let counters: Vec<_> = sockets.iter().chain([&pipes]).map(Seat::counters).collect();
-    let metrics = Metrics::new(counters.clone(), broker.clone(), census.clone(), node.presence.clone());
-    let metrics = Arc::new(match &node.ledger {
-        Some(ledger) => metrics.watching(ledger.clone(), node.clock.clone()),
-        None => metrics,
-    });
-    let pipes = pipes.run_pipes(control.clone(), &share)?;
+    let assembly =
+        Assembly::new(&ground, node.clone(), census.clone(), &share, &sockets, pipes, HashMap::new())?;
+    let Assembly { plane, pipes, pipe_counters, counters, metrics, .. } = assembly;
+    let control: Arc<dyn Control> = Arc::new(plane.clone());
     let name = name_of(address);
     let is_shared = settings.broker.url.is_some();
     let turned_away = node.turned_away.clone();
     let sources = Sources { name, outlets: counters, broker, is_shared, census: census.clone(), turned_away };
     let (passwords, made_up) = passwords(settings)?;
-    let lookout = beside.as_ref().map(Beside::lookout);
+    let lookout = ground.beside.as_ref().map(Beside::lookout);
     let clients = Clients { port: address.port(), secure: settings.tls.is_on() };
     let console =
         admin::Parts { node: node.clone(), plane: plane.clone(), sources, lookout, passwords, clients };
@@ -231,10 +195,10 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     for listener in listeners {
         tokio::spawn(public.clone().accept(tokio::net::TcpListener::from_std(listener)?));
     }
-    tokio::spawn(tick(plane.clone(), revocations, entrance.clone()));
+    tokio::spawn(assembly::tick(plane.clone(), ground.revocations.clone(), entrance.clone()));
     tokio::spawn(admin::beat(console.clone()));
-    if let (Some(entrance), Some(generations)) = (entrance.clone(), generations) {
-        tokio::spawn(follow(generations, entrance));
+    if let (Some(entrance), Some(generations)) = (entrance.clone(), ground.generations()) {
+        tokio::spawn(assembly::follow(generations, entrance));
     }
     node.health.enter(Phase::Ready);
     let dev = settings.dev;
@@ -258,7 +222,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     tracing::info!(?within, "draining");
     tokio::select! {
         ending = drain::drain(&node, &plane, &census, &running, &pipe_counters, &closing, within) => {
-            say_goodbye(&node).await;
+            assembly::say_goodbye(&node).await;
             Ok(ending)
         }
         () = signals.end() => Ok(Ending::CutShort),
@@ -295,43 +259,4 @@ fn open_tls(settings: &Settings) -> Result<Option<Tls>, Fatal> {
     let tls = Tls::open(&settings.tls).map_err(Unusable::from)?;
     tokio::spawn(tls.identities().watch());
     Ok(Some(tls))
-}
-
-/// How long the broker has for being told that this node leaves.
-const GOODBYE_MAX: Duration = Duration::from_millis(500);
-
-async fn say_goodbye(node: &Node) {
-    let (done, said) = oneshot::channel();
-    // Whoever stops waiting has left.
-    node.broker.part(Box::new(move |()| {
-        let _ = done.send(());
-    }));
-    let _ = timeout(GOODBYE_MAX, said).await;
-}
-
-/// Tickets are good for one life of the store that they are in (security rule S21).
-async fn follow(mut generations: watch::Receiver<Option<Gen>>, entrance: Arc<Entrance>) {
-    loop {
-        if let Some(generation) = *generations.borrow_and_update() {
-            entrance.gate.tickets().set_generation(generation.number());
-        }
-        if generations.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Lets time pass for everybody who has no clock.
-async fn tick(plane: Plane, revocations: Arc<Revocations>, entrance: Option<Arc<Entrance>>) {
-    let mut seconds = interval(Duration::from_secs(1));
-    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        seconds.tick().await;
-        plane.tick();
-        let now = plane.now();
-        revocations.expire(now);
-        if let Some(entrance) = &entrance {
-            entrance.tick(now);
-        }
-    }
 }
