@@ -39,7 +39,7 @@ pub struct Grant {
 /// Who holds a grant. Two kinds of holder never mean the same one, whatever their names are.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Holder {
-    /// Whoever reaches a server in dev mode.
+    /// Whoever is at home: reaches a server in dev mode, or is the application that Tidewire is part of.
     Developer,
     /// A backend with an API key, by the key's name in the configuration.
     Key(Arc<str>),

@@ -32,6 +32,7 @@ pub mod entrance;
 pub mod errors;
 pub mod health;
 pub mod http;
+pub mod inquiry;
 pub mod line;
 pub mod listeners;
 pub mod metrics;

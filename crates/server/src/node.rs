@@ -24,8 +24,10 @@ use tidewire_transport::refusal::Refusal;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
+use crate::control::passes::Passes;
 use crate::crowd::Crowd;
 use crate::health::{Health, Phase};
+use crate::inquiry::{Inquiry, Question};
 use crate::presence::Keeper;
 use crate::publishes::{Namespaces, Publishes};
 use crate::refusals;
@@ -65,6 +67,8 @@ pub struct Node {
     pub strict_readiness: bool,
     /// Runs what waits for a moment; nothing where nobody waits, in the simulation.
     pub runtime: Option<tokio::runtime::Handle>,
+    /// Subscriptions on their way to an outlet that were let in elsewhere than at the gate.
+    pub passes: Arc<Passes>,
     limits: Arc<ArcSwap<Limits>>,
 }
 
@@ -96,6 +100,7 @@ impl Node {
             ways: Ways::default(),
             strict_readiness: false,
             runtime: None,
+            passes: Arc::default(),
             limits: Arc::new(ArcSwap::new(limits)),
         }
     }
@@ -142,10 +147,17 @@ impl Node {
         Ok(())
     }
 
-    /// The last step: credentials. `done` is called once, possibly before this returns; late where they were wrong.
-    pub fn admit(self: &Arc<Self>, asked: &Asked<'_>, done: Done<Result<Entry, Refusal>>) {
+    /// The last step: credentials. `done` is called once, possibly before this returns; late where they were wrong. An
+    /// `inquiry` is asked in place of the gate.
+    pub fn admit(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        inquiry: Option<&Inquiry>,
+        done: Done<Result<Entry, Refusal>>,
+    ) {
         let now = self.clock.now();
-        if let Some(Err(refusal)) = self.crowd.as_ref().map(|crowd| crowd.may_try(asked.client, now)) {
+        if let Some(Err(refusal)) = self.crowd_of(asked.client).map(|crowd| crowd.may_try(asked.client, now))
+        {
             return done(Err(refusal));
         }
         let (node, client) = (self.clone(), asked.client);
@@ -153,7 +165,18 @@ impl Node {
             Ok(entry) => done(Ok(entry)),
             Err(denied) => node.turn_away(denied, client, now, done),
         });
-        self.gate.admit(asked, now, finish);
+        match inquiry {
+            Some(inquiry) => {
+                let Asked { action, client, secure, .. } = *asked;
+                inquiry.ask(Question { action, client, secure, now }, finish);
+            }
+            None => self.gate.admit(asked, now, finish),
+        }
+    }
+
+    /// Who counts this client: nobody, where its address is not known. All of those would be one, and shut each other out.
+    fn crowd_of(&self, client: IpAddr) -> Option<&Arc<Crowd>> {
+        self.crowd.as_ref().filter(|_| !client.is_unspecified())
     }
 
     /// Reads a token that comes on an open connection.
@@ -174,7 +197,7 @@ impl Node {
     fn turn_away(&self, denied: Denied, client: IpAddr, now: Now, done: Done<Result<Entry, Refusal>>) {
         let forged = denied.forged;
         let refusal = refusals::worded(denied);
-        match (&self.crowd, &self.runtime) {
+        match (self.crowd_of(client), &self.runtime) {
             (Some(crowd), runtime) if forged => {
                 crowd.failed(client, now);
                 match runtime {

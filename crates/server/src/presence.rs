@@ -32,6 +32,8 @@ pub struct Keeper {
     members: Mutex<Presence>,
     teller: Arc<Teller>,
     roster: Option<Arc<dyn Roster>>,
+    /// The outlet whose subscribers nobody counts.
+    uncounted: OnceLock<OutletId>,
 }
 
 impl Keeper {
@@ -45,7 +47,14 @@ impl Keeper {
     ) -> Keeper {
         let kept = namespaces.iter().filter(|(_, own)| own.presence == Some(true));
         let namespaces = kept.map(|(name, _)| name.clone()).collect();
-        Keeper { namespaces, salt, members: Mutex::default(), teller, roster }
+        let (members, uncounted) = (Mutex::default(), OnceLock::new());
+        Keeper { namespaces, salt, members, teller, roster, uncounted }
+    }
+
+    /// Counts nobody of this outlet: its subscribers are the application that Tidewire is part of, and no visitors. Only the
+    /// first call counts.
+    pub fn pass_over(&self, outlet: OutletId) {
+        let _ = self.uncounted.set(outlet);
     }
 
     /// Whether presence is kept on this channel.
@@ -112,7 +121,7 @@ impl Keeper {
         mut each: impl FnMut(&mut Presence, &Channel, &Subject),
     ) {
         let mut kept = channels.iter().filter(|channel| self.keeps(channel)).peekable();
-        if kept.peek().is_none() {
+        if kept.peek().is_none() || self.uncounted.get() == Some(&outlet) {
             return;
         }
         let guest = self.salt ^ conn.0.rotate_left(16) ^ u64::from(outlet.0);

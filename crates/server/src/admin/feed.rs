@@ -87,7 +87,8 @@ async fn subscribe(
     target: &str,
     watching: Option<Watching>,
 ) -> Result<Response<Body>, Problem> {
-    let pass = Pass { grant: Arc::new(grant(&session)), channels: ChannelSet::new([channel]) };
+    let (grant, channels) = (Arc::new(grant(&session)), ChannelSet::new([channel]));
+    let pass = Pass::Granted { grant, channels };
     let issued = guard.console.plane.passes().issue(pass);
     let (head, _) = request.into_parts();
     let mut asked = Request::builder().uri(target).header(header::ACCEPT, "text/event-stream");

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::channel;
 use super::problem::Problem;
+use crate::inquiry::Inquiry;
 use crate::node::Node;
 use crate::ways::Way;
 
@@ -56,7 +57,8 @@ pub(super) async fn door(State(node): State<Arc<Node>>, mut request: Request, ne
     let (response, head) = if request.method() == Method::OPTIONS {
         (preflight(request.uri().path()), head)
     } else {
-        match admit(&node, &visitor).await {
+        let inquiry = request.extensions_mut().remove::<Inquiry>();
+        match admit(&node, &visitor, inquiry.as_ref()).await {
             Ok(Entry { grant, set_cookie }) => {
                 request.extensions_mut().insert(grant);
                 request.extensions_mut().insert(visitor);
@@ -91,13 +93,13 @@ impl Visitor {
     }
 }
 
-async fn admit(node: &Arc<Node>, visitor: &Visitor) -> Result<Entry, Refusal> {
+async fn admit(node: &Arc<Node>, visitor: &Visitor, inquiry: Option<&Inquiry>) -> Result<Entry, Refusal> {
     let (done, outcome) = oneshot::channel();
     let done = Box::new(move |entry| {
         // Nobody waits any more.
         let _ = done.send(entry);
     });
-    node.admit(&visitor.asked(), done);
+    node.admit(&visitor.asked(), inquiry, done);
     outcome.await.unwrap_or_else(|_| Err(Refusal::new(Reason::Internal, "the gate gave no answer")))
 }
 

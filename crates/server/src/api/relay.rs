@@ -37,7 +37,9 @@ use super::channel::has_token;
 use super::door;
 use super::problem::Problem;
 use super::{Parts, Peer};
+use crate::control::passes::{Issued, Pass};
 use crate::crowd::Seat;
+use crate::inquiry::Inquiry;
 use crate::line::Line;
 
 /// What a request came over, for who must notice that its client has gone. Whoever serves the connection puts it there,
@@ -145,8 +147,10 @@ impl Relays {
 }
 
 /// Answers a subscription with what an outlet says.
-pub(super) async fn relay(parts: &Parts, request: Request) -> Result<Response<Body>, Problem> {
-    pass_on(parts, request, 0).await
+pub(super) async fn relay(parts: &Parts, mut request: Request) -> Result<Response<Body>, Problem> {
+    let inquiry = request.extensions_mut().remove::<Inquiry>();
+    let issued = inquiry.map(|inquiry| parts.node.passes.issue(Pass::Inquiry(inquiry)));
+    pass_on(parts, request, issued.as_ref().map_or(0, Issued::number)).await
 }
 
 async fn pass_on(parts: &Parts, mut request: Request, pass: u64) -> Result<Response<Body>, Problem> {
@@ -156,8 +160,9 @@ async fn pass_on(parts: &Parts, mut request: Request, pass: u64) -> Result<Respo
     // HTTP/1.0 cannot be upgraded: the shard sees the version and says so.
     let upgrades =
         request.version() != Version::HTTP_10 && has_token(request.headers(), &header::UPGRADE, "websocket");
-    let shared =
-        request.extensions().get::<Companions>().is_some_and(|all| all.have_seat(parts, address.ip()));
+    // An address that nobody knows has no seats either: all of its clients would share them.
+    let shared = address.ip().is_unspecified()
+        || request.extensions().get::<Companions>().is_some_and(|all| all.have_seat(parts, address.ip()));
     let over = Over { tls: secure, shared, pass };
     let mut pipe = Piped { end: parts.pipes.open(address, over), rest: Bytes::new() };
     // The shard may refuse and close before it has read everything; its answer still counts.

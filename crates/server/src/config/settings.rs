@@ -81,6 +81,12 @@ impl Settings {
         if let Some(open_files) = machine::open_files_max() {
             limits.connections_max = (open_files / 10 * 9).saturating_sub(64).max(1);
         }
+        Settings::within(limits)
+    }
+
+    /// The defaults within these bounds. Nothing is asked of this machine.
+    #[must_use]
+    pub fn within(limits: Limits) -> Settings {
         Settings {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             admin_listen: None,

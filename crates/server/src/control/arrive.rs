@@ -1,12 +1,13 @@
 //! Arrivals: who may come in, and how far their subscription reaches.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tidewire_engine::Over;
 use tidewire_hub::admit::{Cause, ConnId, HeadFields, Join, OutletId, Place, SetCookie, Subscribe, Terms};
 use tidewire_hub::channel::ChannelSet;
 use tidewire_hub::deliver::Command;
-use tidewire_hub::grant::{Action, Entry};
+use tidewire_hub::grant::{Action, Entry, Grant};
 use tidewire_hub::limits::{POLL_PAGE, PageLimit, STREAM_PAGE};
 use tidewire_hub::position::Start;
 use tidewire_hub::reason::Reason;
@@ -50,9 +51,17 @@ impl Plane {
             seat: None,
             head: HeadFields::default(),
         };
-        if over.pass != 0 {
-            return arrival.pass(over.pass);
-        }
+        let inquiry = match over.pass {
+            0 => None,
+            number => match self.passes().redeem(number) {
+                Some(Pass::Granted { grant, channels }) => return arrival.pass(grant, channels),
+                Some(Pass::Inquiry(inquiry)) => Some(inquiry),
+                None => {
+                    return arrival
+                        .refuse(Refusal::new(Reason::Internal, "the pass of this request is spent"));
+                }
+            },
+        };
         let Some(caller) = &request.caller else {
             return arrival.refuse(Refusal::new(Reason::Internal, "the request has no caller"));
         };
@@ -69,7 +78,7 @@ impl Plane {
             Ok(seat) => arrival.seat = seat,
             Err(refusal) => return arrival.refuse(refusal),
         }
-        self.node.admit(&asked, Box::new(move |outcome| arrival.decide(outcome)));
+        self.node.admit(&asked, inquiry.as_ref(), Box::new(move |outcome| arrival.decide(outcome)));
     }
 
     /// `shared` says that the connection has its own seat, and that this is one of its streams.
@@ -94,17 +103,12 @@ impl Plane {
 
 impl Arrival {
     /// Lets in whom the API server has let in: it knows who comes, and is on this machine's side of every door.
-    fn pass(mut self, number: u64) {
+    fn pass(mut self, grant: Arc<Grant>, channels: ChannelSet) {
         if let Err(refusal) = self.plane.node.has_time() {
             return self.refuse(refusal);
         }
-        match self.plane.passes.redeem(number) {
-            Some(Pass { grant, channels }) => {
-                self.channels = channels;
-                self.decide(Ok(Entry { grant, set_cookie: None }));
-            }
-            None => self.refuse(Refusal::new(Reason::Internal, "the pass of this request is spent")),
-        }
+        self.channels = channels;
+        self.decide(Ok(Entry { grant, set_cookie: None }));
     }
 
     fn decide(mut self, outcome: Result<Entry, Refusal>) {

@@ -1,5 +1,6 @@
 //! Passes: subscriptions that the API server has let in itself, on their way through a pipe to an outlet. The console's
-//! are: whoever is logged in there has a session, which is nothing that a gate knows.
+//! are: whoever is logged in there has a session, which is nothing that a gate knows. And those that an application decides
+//! on: whom it asks about them comes along.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,13 +9,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidewire_hub::channel::ChannelSet;
 use tidewire_hub::grant::Grant;
 
-/// What a subscription may do that carries it, in place of what a gate would say.
+use crate::inquiry::Inquiry;
+
+/// What a subscription carries, in place of what a gate would say.
 #[derive(Clone, Debug)]
-pub struct Pass {
-    /// Its rights.
-    pub grant: Arc<Grant>,
-    /// What it hears, in place of what its request names.
-    pub channels: ChannelSet,
+pub enum Pass {
+    /// It is in.
+    Granted {
+        /// Its rights.
+        grant: Arc<Grant>,
+        /// What it hears, in place of what its request names.
+        channels: ChannelSet,
+    },
+    /// It goes the way of all others, and this is asked where that leads to the gate.
+    Inquiry(Inquiry),
 }
 
 /// Passes that wait for their subscription to arrive: one a request that is being relayed.
@@ -72,8 +80,10 @@ mod tests {
     #[test]
     fn a_pass_is_good_once_and_not_beyond_its_request() {
         let passes = Arc::new(Passes::default());
-        let pass =
-            Pass { grant: Arc::new(Grant::everything()), channels: ChannelSet::parse("a", 1).unwrap() };
+        let pass = Pass::Granted {
+            grant: Arc::new(Grant::everything()),
+            channels: ChannelSet::parse("a", 1).unwrap(),
+        };
         let issued = passes.issue(pass.clone());
         assert!(passes.redeem(issued.number()).is_some() && passes.redeem(issued.number()).is_none());
         let number = passes.issue(pass).number();

@@ -24,7 +24,6 @@ pub struct Plane {
     pub(super) node: Arc<Node>,
     pub(super) census: Arc<Census>,
     pub(super) joins: Arc<Joins>,
-    pub(super) passes: Arc<Passes>,
     outlets: Arc<HashMap<OutletId, Arc<dyn Outlet>>>,
 }
 
@@ -33,7 +32,7 @@ impl Plane {
     #[must_use]
     pub fn new(node: Arc<Node>, census: Arc<Census>, outlets: HashMap<OutletId, Arc<dyn Outlet>>) -> Plane {
         let joins = Arc::new(Joins::new(node.limits().joins_per_minute_max));
-        Plane { node, census, joins, passes: Arc::default(), outlets: Arc::new(outlets) }
+        Plane { node, census, joins, outlets: Arc::new(outlets) }
     }
 
     /// Lets time pass. Called about once a second.
@@ -72,7 +71,7 @@ impl Plane {
     /// Where subscriptions are let in that the API server has decided on.
     #[must_use]
     pub fn passes(&self) -> &Arc<Passes> {
-        &self.passes
+        &self.node.passes
     }
 
     /// The outlets of this node, in the order of their numbers.

@@ -60,7 +60,7 @@ impl Plane {
         asker.origin.clone_from(&caller.origin);
         let said = Said::read(|name| head.header_values(name));
         let body = Bytes::copy_from_slice(post.body);
-        self.node.admit(&asked, Box::new(move |outcome| asker.decide(outcome, said, body)));
+        self.node.admit(&asked, None, Box::new(move |outcome| asker.decide(outcome, said, body)));
     }
 }
 
