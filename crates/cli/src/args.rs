@@ -47,6 +47,13 @@ pub(crate) enum Command {
     Compare(crate::compare::Compare),
     /// Print what a proxy in front has to be told.
     ProxyConfig(crate::proxy_config::ProxyConfig),
+    /// Ask a server on this machine whether it is well; exit code 0 or 1, as HEALTHCHECK of a container wants it.
+    Healthcheck(crate::healthcheck::Healthcheck),
+    /// Print a script that completes commands in a shell.
+    Completions(crate::completions::Completions),
+    /// Write the manual pages into a folder, for packages.
+    #[command(hide = true)]
+    Man(crate::man::Man),
 }
 
 /// Flags beat the environment (`TIDEWIRE_LIMITS__HEARTBEAT=5s`), which beats the file, which beats the defaults.

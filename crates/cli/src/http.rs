@@ -118,9 +118,17 @@ fn words(status: StatusCode, body: &[u8]) -> String {
         #[serde(default)]
         hint: String,
     }
+    #[derive(Deserialize)]
+    struct Health {
+        status: String,
+    }
     match serde_json::from_slice::<Problem>(body) {
         Ok(Problem { code, detail, hint }) => format!("{detail} ({code}). {hint}").trim_end().to_owned(),
-        Err(_) => format!("the server answered {status}"),
+        // What `/readyz` answers (docs/protocol.md): one word, such as `draining`.
+        Err(_) => match serde_json::from_slice::<Health>(body) {
+            Ok(Health { status: word }) => format!("the server is {word}"),
+            Err(_) => format!("the server answered {status}"),
+        },
     }
 }
 
@@ -134,6 +142,8 @@ mod tests {
         let shown = words(StatusCode::BAD_REQUEST, body);
         assert_eq!(shown, "the channel name is empty (channel_invalid). Use a name.");
         assert_eq!(words(StatusCode::BAD_GATEWAY, b"<html>"), "the server answered 502 Bad Gateway");
+        let draining = words(StatusCode::SERVICE_UNAVAILABLE, br#"{"status":"draining"}"#);
+        assert_eq!(draining, "the server is draining");
     }
 
     #[test]

@@ -11,16 +11,21 @@ mod bench;
 mod check;
 #[cfg(target_os = "linux")]
 mod compare;
+mod completions;
 mod config;
 mod exit;
 mod get;
+mod healthcheck;
 mod history;
 mod http;
 mod init;
 mod keygen;
+mod man;
 mod presence;
 mod proxy_config;
 mod publish;
+#[cfg(all(test, target_os = "linux"))]
+mod reference;
 mod serve;
 mod show;
 mod sse;
@@ -55,6 +60,9 @@ fn main() -> std::process::ExitCode {
         #[cfg(target_os = "linux")]
         Some(Command::Compare(asked)) => compare::run(&asked),
         Some(Command::ProxyConfig(asked)) => proxy_config::run(&asked),
+        Some(Command::Healthcheck(asked)) => healthcheck::run(&asked),
+        Some(Command::Completions(asked)) => completions::run(&asked),
+        Some(Command::Man(asked)) => man::run(&asked),
     };
     exit::code(outcome)
 }
