@@ -56,11 +56,12 @@ fn section(command: &Command, page: &mut String) {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
     page.push_str(&format!("\n## `{name}`\n\n"));
     for words in [command.get_about(), command.get_long_about()].into_iter().flatten() {
-        page.push_str(&format!("{}\n\n", sentence(words)));
+        page.push_str(&format!("{}\n\n", stopped(sentence(words))));
     }
     let usage = command.clone().render_usage().to_string();
     page.push_str(&format!("```text\n{}\n```\n", usage.trim_start_matches("Usage: ")));
-    let shown: Vec<&Arg> = command.get_arguments().filter(|arg| !arg.is_hide_set() && arg.get_id() != "help").collect();
+    let shown: Vec<&Arg> =
+        command.get_arguments().filter(|arg| !arg.is_hide_set() && arg.get_id() != "help").collect();
     if !shown.is_empty() {
         page.push_str("\n| | what it is | default |\n|---|---|---|\n");
         for arg in shown {
@@ -94,8 +95,7 @@ fn row(arg: &Arg) -> String {
         Some((words, told)) => (words.to_owned(), told.trim_end_matches(['.', ']']).to_owned()),
         None => (words, String::new()),
     };
-    let words = if words.ends_with('.') { words } else { format!("{words}.") };
-    let mut notes = Vec::new();
+    let mut notes = vec![stopped(words)];
     let possible: Vec<String> = arg
         .get_possible_values()
         .iter()
@@ -110,9 +110,16 @@ fn row(arg: &Arg) -> String {
     }
     let set = arg.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy()));
     let is_switch = !arg.get_action().takes_values();
-    let default = if is_switch { told } else { set.chain((!told.is_empty()).then_some(told)).collect::<Vec<_>>().join(", ") };
-    let words = [vec![words], notes].concat().join(" ");
-    format!("| `{typed}` | {} | {} |\n", words.replace('|', "\\|"), default.replace('|', "\\|"))
+    let default = if is_switch {
+        told
+    } else {
+        set.chain((!told.is_empty()).then_some(told)).collect::<Vec<_>>().join(", ")
+    };
+    format!("| `{typed}` | {} | {} |\n", notes.join(" ").replace('|', "\\|"), default.replace('|', "\\|"))
+}
+
+fn stopped(words: String) -> String {
+    if words.ends_with('.') { words } else { format!("{words}.") }
 }
 
 fn sentence(words: &StyledStr) -> String {

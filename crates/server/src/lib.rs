@@ -35,6 +35,11 @@ pub mod http;
 pub mod inquiry;
 pub mod line;
 pub mod listeners;
+#[cfg(unix)]
+pub mod manager;
+#[cfg(not(unix))]
+#[path = "no_manager.rs"]
+pub mod manager;
 pub mod metrics;
 pub mod node;
 pub mod outlets;

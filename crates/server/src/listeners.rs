@@ -26,17 +26,20 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Takes the sockets that were handed to this process, the first in place of `listen` and the second in place of
-    /// `admin_listen`, and opens what was not.
+    /// Takes the sockets that were handed to this process, that named `public` in place of `listen` and that named `admin` in
+    /// place of `admin_listen`, or without these names the first and the second; and opens what was not.
     ///
     /// # Errors
-    /// An address is taken, or not ours to take; what was handed over is no TCP listener, or reaches further than dev
-    /// mode may.
+    /// An address is taken, or not ours to take; what was handed over is no TCP listener, has no such name, or reaches
+    /// further than dev mode may.
     pub fn open(settings: &Settings) -> Result<Listeners, Fatal> {
+        // Read first, so that nobody takes other names for those of these sockets.
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut sockets = ListenFd::from_env();
+        let (public, admin) = places(&names, sockets.len()).map_err(Fatal::Handed)?;
         let mut take =
-            |index| if index < sockets.len() { sockets.take_tcp_listener(index) } else { Ok(None) };
-        let (first, second) = (take(0).map_err(Fatal::Handed)?, take(1).map_err(Fatal::Handed)?);
+            |place: Option<usize>| place.map_or(Ok(None), |place| sockets.take_tcp_listener(place));
+        let (first, second) = (take(public).map_err(Fatal::Handed)?, take(admin).map_err(Fatal::Handed)?);
         let handed = first.is_some();
         let public = match first {
             Some(listener) => adopt(listener, settings)?,
@@ -56,6 +59,26 @@ impl Listeners {
         Ok(Listeners { public, address, admin, handed })
     }
 }
+
+/// Which of `count` sockets is for clients, and which for machines that watch us. systemd hands over those of several units in
+/// an order of its own, and calls each as its unit says in `FileDescriptorName` (sd_listen_fds_with_names(3)).
+fn places(names: &str, count: usize) -> io::Result<(Option<usize>, Option<usize>)> {
+    let names: Vec<&str> = names.split(':').take(count).collect();
+    let place = |wanted: &str| names.iter().position(|name| *name == wanted);
+    let (public, admin) = (place(PUBLIC), place(ADMIN));
+    if public.is_none() && admin.is_none() {
+        return Ok(((count > 0).then_some(0), (count > 1).then_some(1)));
+    }
+    match names.iter().find(|name| **name != PUBLIC && **name != ADMIN) {
+        Some(stray) => Err(io::Error::other(format!(
+            "a socket is called `{stray}`; beside `{PUBLIC}` or `{ADMIN}` there may be only the other (FileDescriptorName=)"
+        ))),
+        None => Ok((public, admin)),
+    }
+}
+
+const PUBLIC: &str = "public";
+const ADMIN: &str = "admin";
 
 /// Refuses what the configuration could not have: an address that leaves this machine in dev mode.
 fn reaches_no_further(listener: &TcpListener, settings: &Settings) -> Result<(), Fatal> {
@@ -111,6 +134,20 @@ const BACKLOG: i32 = 4_096;
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_socket_is_known_by_its_name_or_else_by_its_place() {
+        let places = |names, count| places(names, count).unwrap();
+        assert_eq!(places("", 0), (None, None));
+        // What a unit is called if it says nothing, once for each of its sockets.
+        assert_eq!(places("tidewire.socket", 1), (Some(0), None));
+        assert_eq!(places("tidewire.socket:tidewire.socket", 2), (Some(0), Some(1)));
+        assert_eq!(places("admin:public", 2), (Some(1), Some(0)));
+        assert_eq!(places("admin", 1), (None, Some(0)));
+        // Names of sockets that somebody else was handed mean nothing.
+        assert_eq!(places("admin:public", 0), (None, None));
+        assert!(super::places("public:metrics", 2).unwrap_err().to_string().contains("`metrics`"));
+    }
 
     #[test]
     fn a_burst_of_clients_waits_in_the_queue_and_not_before_it() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tidewire_hub::admit::HeadFields;
 use tidewire_hub::bridge::Outward;
-use tidewire_hub::broker::{Broker, Done, Now};
+use tidewire_hub::broker::{self, Broker, Done, Now};
 use tidewire_hub::channel::Channel;
 use tidewire_hub::grant::{Asked, Denied, Entry, Gate, Grant, Tickets};
 use tidewire_hub::limits::Limits;
@@ -102,6 +102,19 @@ impl Node {
             runtime: None,
             passes: Arc::default(),
             limits: Arc::new(ArcSwap::new(limits)),
+        }
+    }
+
+    /// Whether new clients should come, and the word for how the node is: not while starting, draining or deaf. A broker that
+    /// is away is away for every node, and sending clients to none would end every stream: that is ready, and `degraded`.
+    #[must_use]
+    pub fn readiness(&self) -> (bool, &'static str) {
+        match (self.health.phase(), self.broker.state()) {
+            (Phase::Ready, broker::State::Ready) => (true, Phase::Ready.as_str()),
+            (Phase::Ready, broker::State::Starting) => (false, Phase::Starting.as_str()),
+            (Phase::Ready, broker::State::Away) => (!self.strict_readiness, "degraded"),
+            (Phase::Ready, broker::State::Deaf) => (false, "deaf"),
+            (phase, _) => (false, phase.as_str()),
         }
     }
 

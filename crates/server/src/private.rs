@@ -32,7 +32,10 @@ impl Private {
         command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--config", "/dev/null"]);
         command.arg("--until-stdin-ends").args(more);
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TIDEWIRE_") {
+            // A child that inherited a service manager would speak to it in our name.
+            let is_of_manager =
+                ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"].iter().any(|of| name == *of);
+            if is_of_manager || name.to_string_lossy().starts_with("TIDEWIRE_") {
                 command.env_remove(name);
             }
         }

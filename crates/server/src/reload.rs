@@ -44,9 +44,12 @@ pub(crate) struct Reloader {
 }
 
 impl Reloader {
-    /// Reads the configuration again and goes by it. What comes of it stands in the log, whatever its filter.
-    pub(crate) fn reload(&mut self, surroundings: &dyn Surroundings) {
-        match self.try_reload(surroundings) {
+    /// Reads the configuration again and goes by it, or says false and stays as it was. What comes of it stands in the log,
+    /// whatever its filter.
+    pub(crate) fn reload(&mut self, surroundings: &dyn Surroundings) -> bool {
+        let outcome = self.try_reload(surroundings);
+        let is_in_force = outcome.is_ok();
+        match outcome {
             Ok(changes) if changes.is_empty() => tracing::info!("reloaded; nothing is different"),
             Ok(changes) => {
                 for change in &changes {
@@ -61,6 +64,7 @@ impl Reloader {
                 tracing::error!("the new configuration cannot be used; the old one stays in force");
             }
         }
+        is_in_force
     }
 
     fn try_reload(&mut self, surroundings: &dyn Surroundings) -> Result<Vec<Change>, Refused> {

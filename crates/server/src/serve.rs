@@ -22,6 +22,7 @@ use crate::entrance::{Entrance, Unusable};
 use crate::health::Phase;
 use crate::http::Http;
 use crate::listeners::Listeners;
+use crate::manager::Manager;
 use crate::node::Node;
 use crate::outlets::{Loops, Seat};
 use crate::ready_box::{Opened, ReadyBox};
@@ -99,6 +100,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     }
     let settings = &furnished;
     let mut signals = Signals::listen()?;
+    let manager = Manager::of_environment();
 
     // Where clients come in. First, because a taken address is the likeliest mistake.
     let Listeners { public: mut listeners, address, admin, handed } = Listeners::open(settings)?;
@@ -201,6 +203,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         tokio::spawn(assembly::follow(generations, entrance));
     }
     node.health.enter(Phase::Ready);
+    manager.watch(node.clone(), plane.clone(), census.clone());
     let dev = settings.dev;
     let (public, demo, shared) = (settings.dev_public, settings.demo, settings.broker.url.is_some());
     let secure = settings.tls.is_on();
@@ -215,11 +218,13 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let mut reloader =
         Reloader { settings, node: node.clone(), watched, plane: reloaded, entrance, console, outlets };
     while signals.next().await == Asked::Reload {
-        reloader.reload(surroundings);
+        manager.reloading();
+        manager.reloaded(reloader.reload(surroundings));
     }
     let settings = &reloader.settings;
     let within = settings.drain_within();
     tracing::info!(?within, "draining");
+    manager.stopping(within);
     tokio::select! {
         ending = drain::drain(&node, &plane, &census, &running, &pipe_counters, &closing, within) => {
             assembly::say_goodbye(&node).await;

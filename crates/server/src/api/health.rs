@@ -3,11 +3,9 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use tidewire_hub::broker;
 
 use super::Parts;
 use super::publish::no_store;
-use crate::health::Phase;
 
 /// Whether this path is asked for by machines that watch us.
 #[must_use]
@@ -20,16 +18,9 @@ pub(super) async fn livez() -> Response<Body> {
     json(StatusCode::OK, "{\"status\":\"alive\"}".to_owned())
 }
 
-/// `GET /readyz`: 503 while starting, draining or deaf, so that a balancer sends new clients elsewhere. A broker that is
-/// away is away for every node, and taking all of them out would end every stream: that is 200 and `degraded`.
+/// `GET /readyz`: 503 while no new clients should come, so that a balancer sends them elsewhere.
 pub(super) async fn readyz(State(parts): State<Parts>) -> Response<Body> {
-    let (is_ready, word) = match (parts.node.health.phase(), parts.node.broker.state()) {
-        (Phase::Ready, broker::State::Ready) => (true, Phase::Ready.as_str()),
-        (Phase::Ready, broker::State::Starting) => (false, Phase::Starting.as_str()),
-        (Phase::Ready, broker::State::Away) => (!parts.node.strict_readiness, "degraded"),
-        (Phase::Ready, broker::State::Deaf) => (false, "deaf"),
-        (phase, _) => (false, phase.as_str()),
-    };
+    let (is_ready, word) = parts.node.readiness();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(status, format!("{{\"status\":\"{word}\"}}"))
 }

@@ -72,8 +72,12 @@ impl Settings {
                 &["listen", "dev"],
                 format!(
                     "dev mode lets everybody publish and subscribe, so it does not listen on {}; listen on \
-                     127.0.0.1, or say --dev-public if everybody who can reach this machine may",
-                    self.listen
+                     127.0.0.1, say under `auth` who may come in (`tidewire init` writes a file to begin with), or say \
+                     --dev-public if everybody who can reach this machine may, as of a container whose port is \
+                     published to its host alone: docker run -p 127.0.0.1:{}:{} … --dev-public",
+                    self.listen,
+                    self.listen.port(),
+                    self.listen.port(),
                 ),
             );
         }
