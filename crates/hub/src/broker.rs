@@ -133,6 +133,8 @@ pub struct ChannelInfo {
     pub messages: usize,
     /// Bytes kept, overhead included.
     pub bytes: usize,
+    /// Messages that came since this node knows the channel; it tells a rate, and begins again with the record.
+    pub placed: u64,
 }
 
 /// What a broker holds as a whole.

@@ -15,6 +15,8 @@ use crate::publish::Receivers;
 pub(crate) struct History {
     kept: VecDeque<Arc<Message>>,
     bytes: usize,
+    /// Messages that came here since the record was made, those that are gone included.
+    placed: u64,
     /// The seq of the newest message ever placed here, or the floor when the record was made.
     last: u64,
     /// Everything above this seq is kept here.
@@ -37,6 +39,7 @@ impl History {
         History {
             kept: VecDeque::new(),
             bytes: 0,
+            placed: 0,
             last: floor,
             base: floor,
             gone: None,
@@ -69,6 +72,10 @@ impl History {
         self.kept.len()
     }
 
+    pub(crate) fn placed(&self) -> u64 {
+        self.placed
+    }
+
     pub(crate) fn receivers(&self) -> Receivers {
         self.receivers
     }
@@ -78,6 +85,7 @@ impl History {
         assert!(message.position.seq > self.last, "a channel's messages come in order");
         self.last = message.position.seq;
         self.bytes += message.cost_bytes();
+        self.placed += 1;
         self.kept.push_back(message);
         let mut trimmed = Trimmed::default();
         while self.kept.len() > retention.messages_max {

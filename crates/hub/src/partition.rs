@@ -324,8 +324,8 @@ impl Partition {
     #[must_use]
     pub fn channel(&self, name: &Channel) -> Option<ChannelInfo> {
         let history = self.channels.get(name)?;
-        let (messages, bytes) = (history.count(), history.bytes());
-        Some(ChannelInfo { channel: name.clone(), receivers: history.receivers(), messages, bytes })
+        let (messages, bytes, placed) = (history.count(), history.bytes(), history.placed());
+        Some(ChannelInfo { channel: name.clone(), receivers: history.receivers(), messages, bytes, placed })
     }
 
     /// What the partition holds as a whole.

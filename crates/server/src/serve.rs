@@ -240,7 +240,9 @@ fn passwords(settings: &Settings) -> Result<(Passwords, Option<String>), Fatal> 
     let no_entropy = |error: NoEntropy| Fatal::System(io::Error::other(error));
     if settings.dev && console.password.is_none() && console.viewer_password.is_none() {
         let password = admin::random_password().map_err(no_entropy)?;
-        return Ok((Passwords::random(&password), Some(password)));
+        let passwords = Passwords::random(&password);
+        let passwords = if settings.dev_public { passwords } else { passwords.letting_this_machine_look() };
+        return Ok((passwords, Some(password)));
     }
     let passwords = Passwords::of(console.password.as_ref(), console.viewer_password.as_ref());
     Ok((passwords.map_err(no_entropy)?, None))

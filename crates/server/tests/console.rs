@@ -188,6 +188,66 @@ async fn s51_a_password_is_not_taken_in_the_clear_from_another_machine() {
 }
 
 #[tokio::test]
+async fn s51_a_program_on_this_machine_may_look_in_dev_mode_and_nobody_else_may_without_a_password() {
+    async fn opens(rig: &Rig, fields: &[(&str, &str)]) -> Response<Body> {
+        let login = Request::post("/admin/login");
+        rig.ask(fields.iter().fold(login, |login, (name, value)| login.header(*name, *value)), "{}").await
+    }
+    let own = [("origin", "http://localhost:9090")];
+    let dev = Rig::with(Passwords::random("made up at the start").letting_this_machine_look());
+    let response = opens(&dev, &own).await;
+    let set = response.headers()["set-cookie"].to_str().unwrap().to_owned();
+    let cookie = set.split(';').next().unwrap().to_owned();
+    let about = json_of(response).await;
+    assert_eq!(about["role"], "viewer");
+    let login = Login { cookie, csrf: about["csrf"].as_str().unwrap().to_owned() };
+    assert_eq!(dev.get(&login, "/admin/connections").await.status(), 200);
+    refuses(dev.post(&login, "/admin/kick", json!({ "id": "0-1" })).await, 403, "forbidden").await;
+
+    // No page, not even one of this server's own: a browser says that it is one.
+    let page = [("origin", "http://localhost:9090"), ("sec-fetch-site", "same-origin")];
+    refuses(opens(&dev, &page).await, 401, "unauthorized").await;
+    for foreign in [&[][..], &[("origin", "http://localhost:3000")]] {
+        refuses(opens(&dev, foreign).await, 403, "origin_refused").await;
+    }
+    // Nor anybody who comes from elsewhere, or by a name that may lead elsewhere.
+    let far = Rig { peer: "192.0.2.7:5000", secure: true, router: dev.router.clone(), ..dev };
+    refuses(opens(&far, &[("origin", "https://localhost:9090")]).await, 401, "unauthorized").await;
+    let named = Rig { host: "dev.example:9090", peer: "127.0.0.1:5000", router: far.router.clone(), ..far };
+    refuses(opens(&named, &[("origin", "https://dev.example:9090")]).await, 401, "unauthorized").await;
+    // Nor anybody at all where a password was chosen, or dev mode is open to other machines.
+    for shut in [Rig::new(), Rig::with(Passwords::random("made up at the start"))] {
+        refuses(opens(&shut, &own).await, 401, "unauthorized").await;
+    }
+}
+
+#[tokio::test]
+async fn what_comes_first_in_a_list_is_what_is_asked_for() {
+    let rig = Rig::new();
+    let login = rig.login(ADMIN).await;
+    for (channel, messages) in [("a", 1), ("b", 3), ("c", 2)] {
+        for _ in 0..messages {
+            rig.post(&login, "/admin/publish", json!({ "channel": channel, "data": "x" })).await;
+        }
+    }
+    let _stream = rig.ask(Request::get("/c/a").header("accept", "text/event-stream"), "").await;
+    for (order, first) in
+        [("name", ["a", "b", "c"]), ("placed", ["b", "c", "a"]), ("subscribers", ["a", "b", "c"])]
+    {
+        let listed = json_of(rig.get(&login, &format!("/admin/channels?order={order}")).await).await;
+        let names: Vec<_> = (0..3).map(|at| listed["channels"][at]["channel"].clone()).collect();
+        assert_eq!(names, first, "{order}");
+    }
+    let listed = json_of(rig.get(&login, "/admin/channels?search=b").await).await;
+    assert_eq!(listed["channels"][0]["placed"], 3);
+    for (find, matching) in [("a", 1), ("sse", 1), ("127.0", 1), ("developer", 1), ("nobody", 0)] {
+        let path = format!("/admin/connections?order=backlog&find={find}");
+        assert_eq!(json_of(rig.get(&login, &path).await).await["matching"], matching, "{find}");
+    }
+    refuses(rig.get(&login, "/admin/connections?order=age").await, 400, "bad_request").await;
+}
+
+#[tokio::test]
 async fn s51_who_is_not_logged_in_sees_nothing() {
     let rig = Rig::new();
     assert_eq!(json_of(rig.ask(Request::get("/admin/session"), "").await).await, Value::Null);

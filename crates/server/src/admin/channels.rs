@@ -1,5 +1,6 @@
 //! Channels: which there are, what one keeps and who is there; and sending to it.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::Json;
@@ -40,6 +41,21 @@ const HISTORY_MESSAGES: u32 = 100;
 #[derive(Deserialize)]
 pub(super) struct ListQuery {
     search: Option<String>,
+    #[serde(default)]
+    order: Order,
+}
+
+/// Which channels come first where there are more than are shown.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    /// In the order of their names.
+    #[default]
+    Name,
+    /// Those with the most subscribers, then those that most has come to.
+    Subscribers,
+    /// Those that most has come to.
+    Placed,
 }
 
 #[derive(Serialize)]
@@ -55,24 +71,35 @@ struct Row {
     receivers: Receivers,
     messages: usize,
     bytes: usize,
+    /// Messages that came since this node knows the channel.
+    placed: u64,
 }
 
-/// `GET /admin/channels?search=`
+/// `GET /admin/channels?search=&order=name|subscribers|placed`
 pub(super) async fn list(
     State(guard): State<Guard>,
     Looks(_): Looks,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(ListQuery { search }) = query.map_err(|_| cannot_be_read())?;
+    let Query(ListQuery { search, order }) = query.map_err(|_| cannot_be_read())?;
     let search = search.unwrap_or_default();
     let broker = &guard.console.node.broker;
     let all = broker.channels(SEARCHED_MAX);
     let searched_all = all.len() < SEARCHED_MAX;
-    let mut found = all
-        .into_iter()
-        .filter(|info| !info.channel.is_reserved() && info.channel.as_str().contains(&*search));
-    let mut channels: Vec<Row> = found.by_ref().take(SHOWN_MAX).map(Row::from).collect();
-    let more = !searched_all || found.next().is_some();
+    let is_meant =
+        |info: &ChannelInfo| !info.channel.is_reserved() && info.channel.as_str().contains(&*search);
+    let mut found: Vec<ChannelInfo> = all.into_iter().filter(is_meant).collect();
+    let subscribers = |info: &ChannelInfo| {
+        let tidewire_hub::publish::Receivers { sse, ws, poll } = info.receivers;
+        u64::from(sse) + u64::from(ws) + u64::from(poll)
+    };
+    match order {
+        Order::Name => {}
+        Order::Subscribers => found.sort_by_key(|info| Reverse((subscribers(info), info.placed))),
+        Order::Placed => found.sort_by_key(|info| Reverse((info.placed, subscribers(info)))),
+    }
+    let more = !searched_all || found.len() > SHOWN_MAX;
+    let mut channels: Vec<Row> = found.into_iter().take(SHOWN_MAX).map(Row::from).collect();
     if channels.is_empty() && !searched_all {
         let named = Channel::parse(&search).ok().and_then(|channel| broker.channel(&channel));
         channels.extend(named.map(Row::from));
@@ -108,6 +135,7 @@ pub(super) async fn one(
         receivers: tidewire_hub::publish::Receivers::default(),
         messages: 0,
         bytes: 0,
+        placed: 0,
     });
     let presence = if node.presence.keeps(&channel) {
         let (done, outcome) = oneshot::channel();
@@ -228,7 +256,7 @@ fn json(body: Vec<u8>) -> Response {
 
 impl From<ChannelInfo> for Row {
     fn from(info: ChannelInfo) -> Row {
-        let (receivers, messages, bytes) = (info.receivers.into(), info.messages, info.bytes);
-        Row { channel: info.channel.as_str().into(), receivers, messages, bytes }
+        let ChannelInfo { channel, receivers, messages, bytes, placed } = info;
+        Row { channel: channel.as_str().into(), receivers: receivers.into(), messages, bytes, placed }
     }
 }

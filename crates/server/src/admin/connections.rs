@@ -1,5 +1,6 @@
 //! Connections: who is here, and ending one. Each outlet is asked, a piece of it at a time, and nothing is kept for it.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,21 @@ pub(super) struct ListQuery {
     channel: Option<String>,
     who: Option<String>,
     address: Option<String>,
+    /// Part of an address, a subject, a key's name, a transport or a channel.
+    find: Option<String>,
+    #[serde(default)]
+    order: Order,
+}
+
+/// Which connections come first where there are more than are shown.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    /// As they are found.
+    #[default]
+    Any,
+    /// Those that most waits for: the slow readers.
+    Backlog,
 }
 
 #[derive(Serialize)]
@@ -67,16 +83,16 @@ struct Who {
     token: Option<Box<str>>,
 }
 
-/// `GET /admin/connections?channel=&who=&address=`
+/// `GET /admin/connections?channel=&who=&address=&find=&order=any|backlog`
 pub(super) async fn list(
     State(guard): State<Guard>,
     Looks(_): Looks,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let query = query.map_err(|_| Problem::new(Reason::BadRequest, "the query cannot be read"))?;
-    let Query(ListQuery { channel, who, address }) = query;
+    let Query(ListQuery { channel, who, address, find, order }) = query;
     let channel = channel.as_deref().filter(|name| !name.is_empty()).map(refusals::channel).transpose()?;
-    let (who, address) = (who.unwrap_or_default(), address.unwrap_or_default());
+    let [who, address, find] = [who, address, find].map(Option::unwrap_or_default);
     let busy = |_| Problem::new(Reason::Overloaded, "the connections are being looked at already");
     let _turn = timeout(ANSWER_MAX, guard.console.surveys.acquire()).await.map_err(busy)?;
     let mut rows = Rows { connections: Vec::new(), matching: 0, all: 0 };
@@ -88,11 +104,16 @@ pub(super) async fn list(
             rows.all += found.len();
             for sighting in &found {
                 let row = Row::of(id, sighting);
-                let is_meant = row.who.matches(&who) && row.address.starts_with(&address);
+                let is_meant = row.who.matches(&who) && row.address.starts_with(&address) && row.holds(&find);
                 rows.matching += usize::from(is_meant);
-                if is_meant && rows.connections.len() < SHOWN_MAX {
+                if is_meant && (order == Order::Backlog || rows.connections.len() < SHOWN_MAX) {
                     rows.connections.push(row);
                 }
+            }
+            if order == Order::Backlog {
+                // Piece by piece, so that a crowd of any size costs the memory of one piece.
+                rows.connections.sort_by_key(|row| Reverse(row.backlog_bytes));
+                rows.connections.truncate(SHOWN_MAX);
             }
         }
     }
@@ -152,6 +173,15 @@ impl Row {
             messages: sighting.messages,
             backlog_bytes: sighting.backlog_bytes,
         }
+    }
+
+    /// Whether `part` stands in anything that is shown as text.
+    fn holds(&self, part: &str) -> bool {
+        part.is_empty()
+            || self.who.matches(part)
+            || self.address.contains(part)
+            || self.transport.contains(part)
+            || self.channels.iter().any(|channel| channel.contains(part))
     }
 }
 

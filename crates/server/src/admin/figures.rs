@@ -45,6 +45,8 @@ pub(super) struct Sample {
 pub(super) struct Figures {
     /// Which node: its address and a number that another life of it does not have.
     node: Box<str>,
+    /// Which Tidewire it is.
+    version: &'static str,
     /// Milliseconds since 1970.
     time: u64,
     uptime_ms: u64,
@@ -135,6 +137,7 @@ impl Sources {
             .map(|(now, before)| tenths(now.cpu_ms.saturating_sub(before.cpu_ms) as f64 / elapsed_s / 10.0));
         Figures {
             node: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION"),
             time: wall_ms,
             uptime_ms: now.at_ms,
             phase,

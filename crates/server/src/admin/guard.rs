@@ -36,6 +36,8 @@ pub(super) struct Visit {
     pub(super) cookie: Cookie,
     /// Whether a password may come this way: over TLS, or without leaving the machine of who types it.
     pub(super) is_private: bool,
+    /// Whether a program on this machine asks, by a name that leads nowhere else, and no browser for a page.
+    pub(super) is_this_machine: bool,
 }
 
 /// The session's cookie.
@@ -105,7 +107,10 @@ fn look(console: &Console, listener: &Node, request: &mut Request) -> Result<(),
     let value = asked.cookie.and_then(|header| cookie.find(header));
     let session = value.and_then(|value| console.sessions.find(value, now_ms, by_itself));
     let is_private = asked.secure || is_called_loopback(&asked);
-    let visit = Visit { client: asked.client, cookie, is_private };
+    let is_near = asked.client.to_canonical().is_loopback() && is_called_loopback(&asked);
+    // Every browser that is still in use says on a request to loopback where it comes from, and no page can leave it out.
+    let is_this_machine = is_near && asked.fetch_site.is_none();
+    let visit = Visit { client: asked.client, cookie, is_private, is_this_machine };
     request.extensions_mut().insert(visit);
     if let Some(session) = session {
         request.extensions_mut().insert(session);

@@ -12,8 +12,8 @@ use tidewire_hub::reason::Reason;
 
 use super::console::Clients;
 use super::guard::{Guard, Looks, Visit, says_csrf};
-use super::password::PASSWORD_BYTES_MAX;
-use super::sessions::{AGE_MAX_MS, Session};
+use super::password::{PASSWORD_BYTES_MAX, Passwords};
+use super::sessions::{AGE_MAX_MS, Role, Session};
 use crate::api::{Problem, read_body, read_json};
 
 const BODY_BYTES_MAX: usize = 4 << 10;
@@ -21,7 +21,8 @@ const BODY_BYTES_MAX: usize = 4 << 10;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Said {
-    password: String,
+    /// Nothing: who asks may perhaps look without one.
+    password: Option<String>,
 }
 
 /// What the page is told about its session.
@@ -61,6 +62,14 @@ pub(super) async fn login(
         return Err(Problem::new(Reason::Forbidden, detail));
     }
     let Said { password } = read_json(&body, "the login")?;
+    let before = head.extensions.remove::<Session>();
+    let passwords = console.passwords();
+    let Some(password) = password else {
+        if !(visit.is_this_machine && passwords.lets_this_machine_look()) {
+            return Err(Problem::new(Reason::Unauthorized, "the console asks for a password"));
+        }
+        return open(&guard, &visit, before.as_ref(), Role::Viewer, &passwords);
+    };
     let now_ms = console.node.clock.now().monotonic_ms;
     if !console.attempts.begin(visit.client, now_ms) {
         let detail = "five passwords from this address were wrong; it may try again in a minute";
@@ -71,31 +80,42 @@ pub(super) async fn login(
         console.attempts.forget(visit.client, now_ms);
         return Err(Problem::new(Reason::Overloaded, "other passwords are being looked at; try again"));
     };
-    let passwords = console.passwords();
     let looked_at = passwords.clone();
     let role = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        if password.len() > PASSWORD_BYTES_MAX { None } else { passwords.role_of(&password) }
+        if password.len() > PASSWORD_BYTES_MAX { None } else { looked_at.role_of(&password) }
     });
     let Ok(Some(role)) = role.await else {
         tracing::warn!(client = %visit.client, "a wrong password for the console");
         return Err(Problem::new(Reason::Unauthorized, "this is not a password of the console"));
     };
     console.attempts.forget(visit.client, now_ms);
+    open(&guard, &visit, before.as_ref(), role, &passwords)
+}
+
+/// Opens a session by the word of `passwords`, in place of the one that there was `before`.
+fn open(
+    guard: &Guard,
+    visit: &Visit,
+    before: Option<&Session>,
+    role: Role,
+    passwords: &Arc<Passwords>,
+) -> Result<Response, Problem> {
+    let console = &guard.console;
     // Whoever was logged in here before is not any more.
-    if let Some(before) = head.extensions.remove::<Session>() {
-        console.sessions.end(&before);
+    if let Some(before) = before {
+        console.sessions.end(before);
     }
-    let opened = console.sessions.open(role, now_ms);
+    let opened = console.sessions.open(role, console.node.clock.now().monotonic_ms);
     let (cookie, session) =
         opened.map_err(|_| Problem::new(Reason::Internal, "the system has no random number"))?;
-    // Other passwords may have come into force while this one was looked at, and ended every session but this.
-    if !Arc::ptr_eq(&looked_at, &console.passwords()) {
+    // Other passwords may have come into force meanwhile, and ended every session but this.
+    if !Arc::ptr_eq(passwords, &console.passwords()) {
         console.sessions.end(&session);
         return Err(Problem::new(Reason::Unauthorized, "the passwords were changed just now; try again"));
     }
     tracing::info!(client = %visit.client, role = role.as_str(), "logged in to the console");
-    let mut response = about(&guard, &session);
+    let mut response = about(guard, &session);
     set_cookie(&mut response, &visit.cookie.set(cookie.reveal(), AGE_MAX_MS / 1_000));
     Ok(response)
 }

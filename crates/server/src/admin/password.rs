@@ -17,6 +17,8 @@ pub(super) const PASSWORD_BYTES_MAX: usize = 1_024;
 pub struct Passwords {
     admin: Option<Known>,
     viewer: Option<Known>,
+    /// Whether programs on this machine may look without one.
+    lets_this_machine_look: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -43,13 +45,24 @@ impl Passwords {
     /// The system has no random number.
     pub fn of(admin: Option<&Secret>, viewer: Option<&Secret>) -> Result<Passwords, NoEntropy> {
         let known = |secret: Option<&Secret>| secret.map(Known::of).transpose();
-        Ok(Passwords { admin: known(admin)?, viewer: known(viewer)? })
+        Ok(Passwords { admin: known(admin)?, viewer: known(viewer)?, lets_this_machine_look: false })
     }
 
     /// The one that dev mode made up, for everything.
     #[must_use]
     pub fn random(password: &str) -> Passwords {
-        Passwords { admin: Some(Known::Random(digest(password))), viewer: None }
+        Passwords { admin: Some(Known::Random(digest(password))), ..Passwords::default() }
+    }
+
+    /// The same for a server that asks nobody on this machine who they are: they may look without a password (decision 29).
+    #[must_use]
+    pub fn letting_this_machine_look(self) -> Passwords {
+        Passwords { lets_this_machine_look: true, ..self }
+    }
+
+    /// Whether who is known to be on this machine may look without a password.
+    pub(super) fn lets_this_machine_look(&self) -> bool {
+        self.lets_this_machine_look
     }
 
     /// Whether there is none.
