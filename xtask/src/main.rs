@@ -112,6 +112,7 @@ fn main() -> ExitCode {
         "screenshots" => schedule::with_binary(|| schedule::in_turn([Tier::screenshots()])),
         "client" => schedule::with_binary(|| schedule::in_turn([Tier::client()])),
         "console" => schedule::in_turn([Tier::console()]),
+        "snippets" => schedule::with_binary(|| schedule::in_turn([Tier::book()])),
         unknown => {
             eprintln!("there is no verb `{unknown}`\n{USAGE}");
             return ExitCode::from(2);
@@ -134,4 +135,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | upgrade | siege | auth | races | costs | api | browser | screenshots | client | console | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | upgrade | siege | auth | races | costs | api | browser | screenshots | client | console | snippets | bench | fuzz";

@@ -23,6 +23,7 @@ pub fn everything() -> Tally {
             Tier::browser(),
             Tier::client(),
             Tier::console(),
+            Tier::book(),
             Tier::http2(),
             Tier::hostile(),
             Tier::api(),

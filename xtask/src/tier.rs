@@ -162,7 +162,18 @@ impl Tier {
         })
     }
 
-    /// npm's clients, curl, and the README's first five minutes.
+    /// Every command and snippet of the README and of the book, the box of dev mode, and the guides for who moves here.
+    pub fn book() -> Tier {
+        Tier::new("book", || {
+            machine::debian()?;
+            // Its pages are tabs of the tests next door.
+            machine::npm("tests/browser")?;
+            machine::npm("tests/book")?;
+            node_tests("tests/book")
+        })
+    }
+
+    /// npm's clients, and curl.
     pub fn e2e() -> Tier {
         Tier::node("e2e", "tests/e2e")
     }

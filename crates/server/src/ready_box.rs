@@ -64,19 +64,22 @@ impl ReadyBox {
             return [Some(ready), Some(health), console].into_iter().flatten().collect();
         }
         let page = if self.demo { "" } else { "c/prices" };
-        let reach = if self.public {
-            "Anybody who can reach this machine may publish and subscribe: --dev-public."
-        } else {
-            "Only this machine may connect, and everybody on it may do everything."
+        let reach = match (self.public, self.demo) {
+            (true, _) => "Anybody who can reach this machine may publish and subscribe: --dev-public.",
+            (false, false) => "Only this machine may connect, and everybody on it may do everything.",
+            (false, true) => "Only this machine may connect, and everybody on it may do almost everything.",
         };
+        // As `demo::KEPT` has it.
+        let kept = "Channels of user: and demo-bell: want a token, which the demonstrations give to their visitors.";
         let keeps = if self.shared {
             "Messages live in Redis, and every node there has them."
         } else {
             "Messages live in memory and end with this process."
         };
-        vec![
-            format!("Tidewire {} is ready on {http}://{at} in dev mode.", env!("CARGO_PKG_VERSION")),
-            reach.to_owned(),
+        let ready = format!("Tidewire {} is ready on {http}://{at} in dev mode.", env!("CARGO_PKG_VERSION"));
+        let mut lines = vec![ready, reach.to_owned()];
+        lines.extend(self.demo.then(|| kept.to_owned()));
+        lines.extend([
             keeps.to_owned(),
             String::new(),
             format!("page         {http}://{at}/{page}"),
@@ -92,7 +95,8 @@ impl ReadyBox {
             console.unwrap_or_default(),
             String::new(),
             "To leave dev mode, say who may come in: `tidewire init` writes a file to begin with.".to_owned(),
-        ]
+        ]);
+        lines
     }
 }
 
@@ -137,6 +141,7 @@ mod tests {
         assert!(shown.contains("curl -d hello http://127.0.0.1:8080/c/prices"));
         assert!(shown.contains("new EventSource(\"http://127.0.0.1:8080/c/prices\")"));
         assert!(shown.contains("page         http://127.0.0.1:8080/ "));
+        assert!(!shown.contains("may do everything"), "the demonstrations keep channels for their tokens");
         assert!(shown.contains("console      http://127.0.0.1:8080/admin  password c0ns0le "));
         let widths: Vec<usize> = shown.lines().map(|line| line.chars().count()).collect();
         assert!(widths.iter().all(|width| *width == widths[0]), "the right edge is straight");

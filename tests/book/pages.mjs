@@ -1,0 +1,23 @@
+// The walks of a page.
+
+import { fences } from "./fences.mjs";
+
+/**
+ * The walks of `page`, by name: the blocks of each in the order of the page. What is typed into a console and what is
+ * expected belong to the walk of the commands before them.
+ */
+export function walks(page) {
+  const found = new Map();
+  let name;
+  for (const block of fences(page)) {
+    const [mark] = block.marks;
+    if (block.reason !== undefined || mark === "of") continue;
+    if (block.language === "sh") name = mark;
+    const goesOn = block.language === "js" || (block.language === "text" && mark === "expected");
+    if (block.language !== "sh" && !goesOn) continue;
+    if (!name) throw new Error(`${block.where}: there is no walk that this is a part of`);
+    if (!found.has(name)) found.set(name, []);
+    found.get(name).push(block);
+  }
+  return found;
+}
