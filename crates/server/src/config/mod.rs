@@ -12,6 +12,7 @@ pub mod broker;
 pub mod console;
 mod contradictions;
 mod credentials;
+pub mod environment;
 pub mod gate;
 pub mod keys;
 pub mod kinds;

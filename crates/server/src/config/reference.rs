@@ -59,13 +59,16 @@ commas elsewhere. Durations are `500ms`, `15s`, `5m`, `1h`, `2d` or whole second
 whole bytes. `auto` is worked out when the server starts, `none` is nothing. Relative paths in the file begin in its
 folder. Secrets may stand in files of their own there, too: `hs256_secret_file = "tidewire.secret"`.
 
-```sh
+```sh configuration
+tidewire init                   # a file to begin with, and a secret
 tidewire check                  # everything that is wrong, and where; exit code 78 if there is anything
 tidewire check --prod           # what would be wrong on the internet, too
 tidewire config show --origin   # every value, and where it came from
 tidewire config schema          # JSON Schema of the file, for editors
-kill -HUP <pid>                 # read again; what cannot be used is refused as a whole, and the old values stay
 ```
+
+`kill -HUP` has a running server read it again; what cannot be used is refused as a whole, and the old values stay. Every key is a
+variable of [the environment](environment.md), too.
 
 This page is generated from the table of keys and the commented file that `tidewire init` writes.
 "#;
