@@ -25,7 +25,7 @@ export function reader(t) {
   const groups = new Set();
   t.after(() => {
     groups.forEach(endGroup);
-    if (user) execFileSync("userdel", [user.name]);
+    if (user) execFileSync("userdel", ["--force", user.name], { stdio: "ignore" });
     rmSync(folder, { recursive: true, force: true });
   });
   return new Reader({ home, bin, user, groups });

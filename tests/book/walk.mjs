@@ -28,7 +28,7 @@ export async function walk(t, blocks) {
   const ports = await addresses(t, text);
   // Outside dev mode a server has a second address. In it that is none, unless it is named.
   const scene = new Scene(t, reader(t), ports, { guarded: /^tidewire init/m.test(text) });
-  if (blocks[0].marks.includes("dev")) await scene.serve("tidewire serve");
+  if (blocks[0].marks.includes("dev") || blocks[0].language === "js") await scene.serve("tidewire serve");
   for (const block of blocks) {
     if (block.language === "text") {
       for (const fragment of block.lines) await scene.has(fragment, block.where);
@@ -113,7 +113,10 @@ class Scene {
     }
     const before = await this.#connected("");
     // What the pages call to show something is the reader's own.
-    await this.#pages.get(at).evaluate(`globalThis.show ??= console.log;\n${this.#at(block.body)}`);
+    const body = this.#at(block.body);
+    // A console waits at its top level; what a test evaluates does only within a function.
+    const typed = /^.*\bawait\b/m.test(body) ? `(async () => {\n${body}\n})()` : body;
+    await this.#pages.get(at).evaluate(`globalThis.show ??= console.log;\n${typed}`);
     if (/EventSource|WebSocket|connect\(/.test(block.body)) {
       await eventually(`${block.where} is connected`, async () => (await this.#connected("")) > before, () => this.#printed);
     }

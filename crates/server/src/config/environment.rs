@@ -54,7 +54,7 @@ called.
   the end of it is not part of it, and it has at most 64 KiB. A value beside the file that holds it is an error. Secrets stand here
   with `_FILE`, since a variable is there to be read for everything that the process starts.
 - **They beat the file**, and flags beat them. `tidewire config show --origin` says what came from where.
-- **A variable that names no key** is an error, where it has two underscores or begins as a key does. What Kubernetes sets beside a
+- **A variable that names no key** is an error, where it has two underscores in a row or is nearly a key's name. What Kubernetes sets beside a
   service called `tidewire` (`TIDEWIRE_SERVICE_HOST`, `TIDEWIRE_PORT_8080_TCP` …) is left alone.
 
 ```sh environment
