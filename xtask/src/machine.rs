@@ -195,6 +195,11 @@ pub fn peers() -> Result<Command, String> {
 
 /// A cargo subcommand, from the `PATH` or built into `target/tools`.
 pub fn cargo_tool(name: &str) -> Result<PathBuf, String> {
+    cargo_tool_with(name, &[])
+}
+
+/// The same, built with these flags of `cargo install`.
+pub fn cargo_tool_with(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
     if run::exists(name) {
         return Ok(name.into());
     }
@@ -204,7 +209,7 @@ pub fn cargo_tool(name: &str) -> Result<PathBuf, String> {
         println!("{name}: building it into target/tools, which takes minutes once");
         // Unoptimised: building it is most of what it costs.
         let arguments = ["install", "--locked", "--quiet", "--debug", name, "--root"];
-        install(name, run::command("cargo", &arguments).arg(&root))?;
+        install(name, run::command("cargo", &arguments).arg(&root).args(flags))?;
     }
     Ok(tool)
 }

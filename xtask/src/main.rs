@@ -1,13 +1,13 @@
 //! The project's chores, one short verb each: `cargo xtask VERB`. CI speaks the same verbs.
 //!
 //! ```text
-//! test         everything below but acme, rolling, upgrade, scan, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
+//! test         everything below but acme, book, rolling, upgrade, scan, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
 //! fmt          rewrites the code as rustfmt has it
 //! lint         rustfmt, clippy and rustdoc without a warning
 //! deny         licences, bans and sources of the dependencies
 //! unit         cargo test of the whole workspace, and loom's interleavings of the inbox
 //! sim [SEEDS]  the seeded simulation, and whether its ledger catches bugs put in on purpose
-//! e2e          npm's eventsource and ws, curl, the README; Python's clients and raw sockets
+//! e2e          npm's eventsource and ws, curl; Python's clients and raw sockets
 //! tokio        the same against `engine.io=tokio`
 //! epoll        the same against `engine.io=epoll`, without io_uring
 //! examples     the programs of examples/, in every language that this machine has
@@ -32,11 +32,14 @@
 //! screenshots  a picture of every page, light and dark, wide and narrow, in target/screenshots; gates nothing
 //! client       the browser client: its own tests, and Chromium and Firefox with servers and networks that fail
 //! console      whether what the server embeds of the console is what its sources give
+//! book         the documentation as a book, in target/book; builds mdBook into target/tools, which takes minutes once
+//! snippets     every command and snippet of the README and of the book, dev mode's box, and the guides for who moves here
 //! bench [...]  Tidewire beside the floor; prints figures, gates nothing on time
 //! bench peers [...]  Tidewire beside nchan, uWebSockets, Socket.IO and others, which it installs; writes docs/benchmarks.md
 //! fuzz [SECONDS]  every fuzz target for so long
 //! ```
 
+mod book;
 mod machine;
 mod previous;
 mod run;
@@ -112,6 +115,7 @@ fn main() -> ExitCode {
         "screenshots" => schedule::with_binary(|| schedule::in_turn([Tier::screenshots()])),
         "client" => schedule::with_binary(|| schedule::in_turn([Tier::client()])),
         "console" => schedule::in_turn([Tier::console()]),
+        "book" => return book::build(),
         "snippets" => schedule::with_binary(|| schedule::in_turn([Tier::book()])),
         unknown => {
             eprintln!("there is no verb `{unknown}`\n{USAGE}");
@@ -135,4 +139,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | upgrade | siege | auth | races | costs | api | browser | screenshots | client | console | snippets | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | upgrade | siege | auth | races | costs | api | browser | screenshots | client | console | book | snippets | bench | fuzz";
