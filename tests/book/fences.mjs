@@ -9,7 +9,7 @@
 //   text expected      fragments, one a line, that the blocks of the walk before it have printed since the last such block
 //   LANG of PATH       a part of that file of the repository, to the letter; the file has tests of its own
 //   LANG not run: WHY  nothing is done with it, for the reason that stands there
-//   text               a drawing, or what goes over the wire; no command stands in it
+//   text               a drawing, or what goes over the wire, or how a command is written, as its --help says it
 //
 // What is done with `toml`, `json`, `http`, `nginx`, `haproxy`, `caddy`, `ini` and `yaml` alone is in `snippets.mjs`.
 

@@ -1,8 +1,10 @@
 // Every fenced block of the README and of the book: it is run, or read by whoever it is for, or it says why not.
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import test from "node:test";
 
+import { binary } from "../e2e/harness/tidewire.mjs";
 import { fences, pages } from "./fences.mjs";
 import { walks } from "./pages.mjs";
 import { quotes, readers } from "./snippets.mjs";
@@ -29,7 +31,7 @@ for (const page of pages) {
         counts.run += 1;
       } else if (language === "text") {
         assert.ok(mark === "expected" || marks.length === 0, `${where}: ${mark} is nothing that a text is`);
-        assert.ok(mark === "expected" || !COMMAND.test(body), `${where}: a command stands in it, which nobody runs`);
+        assert.ok(mark === "expected" || !COMMAND.test(body) || isUsage(body), `${where}: a command stands in it, which nobody runs`);
         counts.drawn += mark === "expected" ? 0 : 1;
       } else {
         assert.ok(readers[language] && marks.length === 0, `${where}: nothing here reads \`${[language, ...marks].join(" ")}\``);
@@ -61,6 +63,15 @@ for (const page of pages) {
   for (const [name, blocks] of walks(page)) {
     test(`the walk ${name} of ${page} works as it is written`, (t) => walk(t, blocks));
   }
+}
+
+/** Whether a text is how a command is written, as the command itself says it. */
+function isUsage(body) {
+  const line = body.trim();
+  if (!/^tidewire \S.*$/.test(line)) return false;
+  const [, command] = /^tidewire ((?:[a-z-]+ ?)+)/.exec(`${line} `) ?? [];
+  const { stdout } = spawnSync(binary, [...command.trim().split(" "), "--help"], { encoding: "utf8" });
+  return stdout.includes(`Usage: ${line}\n`);
 }
 
 test("blocks are counted", (t) => {

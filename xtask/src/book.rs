@@ -62,7 +62,8 @@ fn prepare() -> Result<Command, String> {
 fn summary(contents: &str, decisions: &[(&str, String)], there: impl Fn(&str) -> bool) -> String {
     let mut lines = Vec::new();
     for line in contents.lines() {
-        let Some((before, path)) = line.split_once("](").and_then(|(before, path)| Some((before, path.strip_suffix(')')?)))
+        let Some((before, path)) =
+            line.split_once("](").and_then(|(before, path)| Some((before, path.strip_suffix(')')?)))
         else {
             lines.push(line.to_owned());
             continue;

@@ -70,7 +70,8 @@ impl ReadyBox {
             (false, true) => "Only this machine may connect, and everybody on it may do almost everything.",
         };
         // As `demo::KEPT` has it.
-        let kept = "Channels of user: and demo-bell: want a token, which the demonstrations give to their visitors.";
+        let kept =
+            "Channels of user: and demo-bell: want a token, which the demonstrations give to their visitors.";
         let keeps = if self.shared {
             "Messages live in Redis, and every node there has them."
         } else {
