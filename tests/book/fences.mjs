@@ -13,13 +13,22 @@
 //
 // What is done with `toml`, `json`, `http`, `nginx`, `haproxy`, `caddy`, `ini` and `yaml` alone is in `snippets.mjs`.
 
-import { readFileSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { join, normalize } from "node:path";
 
 import { repository } from "../e2e/harness/tidewire.mjs";
 
-/** The pages whose blocks are run: the README, and every page of the book that people write. */
-export const pages = ["README.md", ...readdirSync(join(repository, "docs")).filter((name) => name.endsWith(".md")).sort().map((name) => `docs/${name}`)];
+/** The pages of the book, the README first, as `docs/SUMMARY.md` has them; and the decisions, which it names as a folder. */
+export const pages = contents().filter((page) => existsSync(join(repository, page)));
+
+/** What `docs/SUMMARY.md` names, from the root of the repository, whether it is there or not. */
+export function contents() {
+  const named = [...readFileSync(join(repository, "docs/SUMMARY.md"), "utf8").matchAll(/\]\(([^)]+)\)/g)];
+  return named.map(([, path]) => normalize(`docs/${path}`)).flatMap((path) => {
+    if (path.endsWith(".md")) return [path];
+    return readdirSync(join(repository, path)).sort().map((name) => `${path}/${name}`);
+  });
+}
 
 /** The fenced blocks of `page`, in order: `{where, language, marks, reason, body, lines}`. */
 export function fences(page) {
