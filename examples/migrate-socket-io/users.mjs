@@ -6,7 +6,8 @@ const secret = new TextEncoder().encode(process.env.SECRET);
 
 export async function tokenOf(name) {
   const channels = { subscribe: ["chat:*"], presence: ["chat:*"] };
-  return new SignJWT({ channels }).setProtectedHeader({ alg: "HS256" }).setSubject(name).setExpirationTime("10m").sign(secret);
+  const token = new SignJWT({ channels }).setProtectedHeader({ alg: "HS256" });
+  return token.setSubject(name).setExpirationTime("10m").sign(secret);
 }
 
 export async function nameIn(token) {

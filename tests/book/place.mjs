@@ -25,7 +25,7 @@ export function reader(t) {
   const groups = new Set();
   t.after(() => {
     groups.forEach(endGroup);
-    if (user) execFileSync("userdel", ["--force", user.name], { stdio: "ignore" });
+    if (user) execFileSync("/usr/sbin/userdel", ["--force", user.name], { stdio: "ignore" });
     rmSync(folder, { recursive: true, force: true });
   });
   return new Reader({ home, bin, user, groups });
@@ -72,7 +72,7 @@ class Reader {
 
 function makeUser(home) {
   const name = `tw-reader-${process.pid}-${(made += 1)}`;
-  execFileSync("useradd", ["--no-create-home", "--home-dir", home, "--shell", "/bin/sh", "--user-group", name]);
+  execFileSync("/usr/sbin/useradd", ["--no-create-home", "--home-dir", home, "--shell", "/bin/sh", "--user-group", name]);
   const id = (flag) => Number(execFileSync("id", [flag, name], { encoding: "utf8" }));
   const user = { name, uid: id("-u"), gid: id("-g") };
   chownSync(home, user.uid, user.gid);

@@ -6,7 +6,8 @@ export function enter(server, app, room, token, show) {
   client.on("state", async ({ state, error }) => {
     if (state === "refused") show("refused", error.code);
     // Who was there before; the channel tells of changes.
-    if (state === "live") for (const { subject } of (await channel.presence()).members) show("entered", subject);
+    if (state !== "live") return;
+    for (const { subject } of (await channel.presence()).members) show("entered", subject);
   });
   channel.on("$presence", ({ event, subject }) => show(event === "join" ? "entered" : "left", subject));
   channel.on("said", ({ data }) => {
@@ -15,8 +16,8 @@ export function enter(server, app, room, token, show) {
   });
   return {
     say: async (text) => {
-      const key = crypto.randomUUID();
-      const answer = await fetch(`${app}/say`, { method: "POST", body: JSON.stringify({ token, room, text, key }) });
+      const body = JSON.stringify({ token, room, text, key: crypto.randomUUID() });
+      const answer = await fetch(`${app}/say`, { method: "POST", body });
       if (!answer.ok) throw new Error(`not said: ${answer.status}`);
       return answer.json();
     },

@@ -6,7 +6,8 @@ const app = express();
 const watching = new Map();
 
 app.get("/orders/:id/events", (request, response) => {
-  response.set({ "Content-Type": "text/event-stream", "Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*" });
+  response.set({ "Content-Type": "text/event-stream", "Cache-Control": "no-cache" });
+  response.set("Access-Control-Allow-Origin", "*");
   response.flushHeaders();
   const { id } = request.params;
   const pages = watching.get(id) ?? new Set();
@@ -20,7 +21,8 @@ app.get("/orders/:id/events", (request, response) => {
 });
 
 function tell(id, state) {
-  for (const page of watching.get(id) ?? []) page.write(`event: state\ndata: ${JSON.stringify({ id, state })}\n\n`);
+  const event = `event: state\ndata: ${JSON.stringify({ id, state })}\n\n`;
+  for (const page of watching.get(id) ?? []) page.write(event);
 }
 
 app.post("/orders/:id/:state", (request, response) => {
