@@ -39,11 +39,13 @@ export async function walk(t, blocks) {
       for (const line of block.lines) await scene.command(line, block.where);
     }
   }
+  assert.deepEqual(scene.errors, [], "what was typed into a console threw nothing");
   return scene.count;
 }
 
 class Scene {
   count = 0;
+  errors = [];
   #t;
   #reader;
   #ports;
@@ -107,7 +109,7 @@ class Scene {
     if (!this.#pages.has(at)) {
       const page = await (await this.#browsing()).newPage();
       page.on("console", (message) => (this.#printed += `${message.text()}\n`));
-      page.on("pageerror", (error) => (this.#printed += `${error.stack}\n`));
+      page.on("pageerror", (error) => this.errors.push(error.stack));
       await page.goto(`http://127.0.0.1:${this.#ports.get(HOME)}/${at}`);
       this.#pages.set(at, page);
     }
