@@ -2,7 +2,8 @@
 //!
 //! mdBook has all pages in one folder. Ours lie where readers of the repository look for them, so that the book is made of
 //! a copy: what git knows of documents and of what they link to, in the folders that it has there, with the contents at
-//! the top. Links between pages, and to programs that a page shows, are the same in both.
+//! the top. Links between pages, and to programs that a page shows, are the same in both, but for two kinds: a `README.md`
+//! is an `index.html` in the book, and a folder is nothing there that one could look into.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,11 @@ use crate::machine;
 use crate::run;
 
 /// What the copy is made of, beside the pages at the root: folders whose files pages link to.
-const SHOWN: &[&str] = &["docs", "examples", "benches/README.md", "benches/peers", "clients/js/README.md"];
+const SHOWN: &[&str] =
+    &["docs", "examples", "ops", "benches/README.md", "benches/peers", "clients/js/README.md"];
+
+/// The folder that has a page of its own in the book.
+const DECISIONS: &str = "docs/decisions";
 
 /// The contents, as the repository has them.
 const CONTENTS: &str = "docs/SUMMARY.md";
@@ -36,7 +41,13 @@ fn prepare() -> Result<Command, String> {
     let mut files = known(SHOWN)?;
     files.extend(known(&["*.md", "LICENSE-*"])?.into_iter().filter(|path| !path.contains('/')));
     for path in files.iter().filter(|path| *path != CONTENTS) {
-        copied(&root.join(path), &copy.join("src").join(path))?;
+        let (from, to) = (root.join(path), copy.join("src").join(in_book(path)));
+        if path.ends_with(".md") {
+            let text = fs::read_to_string(&from).map_err(|error| format!("{}: {error}", from.display()))?;
+            written(&to, &linked(&text, |target| folder_of(path, target)))?;
+        } else {
+            copied(&from, &to)?;
+        }
     }
     for name in ["book.toml", "book.css"] {
         copied(&root.join("docs").join(name), &copy.join(name))?;
@@ -45,9 +56,8 @@ fn prepare() -> Result<Command, String> {
     let decisions = files.iter().filter(|path| path.starts_with("docs/decisions/"));
     let decisions = decisions.map(|path| Ok((path.as_str(), title(&root.join(path))?)));
     let decisions: Vec<(&str, String)> = decisions.collect::<Result<_, String>>()?;
-    let index = "docs/decisions/README.md";
-    written(&copy.join("src").join(index), &listed(&decisions))?;
-    let there = |path: &str| path == index || files.iter().any(|known| known == path);
+    written(&copy.join("src").join(DECISIONS).join("index.md"), &listed(&decisions))?;
+    let there = |path: &str| path == DECISIONS || files.iter().any(|known| known == path);
     written(&copy.join("src/SUMMARY.md"), &summary(&contents, &decisions, there))?;
 
     // Without what watches, serves and searches, which is most of what building it takes.
@@ -70,16 +80,68 @@ fn summary(contents: &str, decisions: &[(&str, String)], there: impl Fn(&str) ->
         };
         let path = match path.strip_prefix("../") {
             Some(path) => path.to_owned(),
-            None if path == "decisions" => "docs/decisions/README.md".to_owned(),
             None => format!("docs/{path}"),
         };
-        let shown = if there(&path) { path.as_str() } else { "" };
+        let shown = if there(&path) { in_book(&path) } else { String::new() };
         lines.push(format!("{before}]({shown})"));
-        if path == "docs/decisions/README.md" {
+        if path == DECISIONS {
             lines.extend(decisions.iter().map(|(path, title)| format!("  - [{title}]({path})")));
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// Where a path of the repository is in the book.
+fn in_book(path: &str) -> String {
+    match path.strip_suffix("README.md") {
+        Some(folder) => format!("{folder}index.md"),
+        None if path == DECISIONS => format!("{path}/index.md"),
+        None => path.to_owned(),
+    }
+}
+
+/// The folder that a link of a page leads to, from the root, where it leads to one.
+fn folder_of(page: &str, target: &str) -> Option<String> {
+    let mut folder: Vec<&str> = page.split('/').collect();
+    folder.pop();
+    for part in target.split('/') {
+        match part {
+            ".." => drop(folder.pop()),
+            "." | "" => {}
+            name => folder.push(name),
+        }
+    }
+    let path = folder.join("/");
+    run::repository().join(&path).is_dir().then_some(path)
+}
+
+/// A page with its links as the book has them. `folder` tells which of them lead to a folder.
+fn linked(text: &str, folder: impl Fn(&str) -> Option<String>) -> String {
+    let mut page = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("](") {
+        let Some((target, behind)) = after.split_once(')') else { break };
+        let (path, anchor) = target.split_once('#').map_or((target, ""), |(path, anchor)| (path, anchor));
+        let is_here = !path.is_empty() && !target.contains(':') && !target.contains(char::is_whitespace);
+        let whole = page.len();
+        page.push_str(before);
+        match if is_here { folder(path) } else { None } {
+            Some(folder) if folder == DECISIONS => page.push_str(&format!("]({path}/index.md)")),
+            // Its words stay, and the bracket before them goes.
+            Some(_) => {
+                if let Some(bracket) = page[whole..].rfind('[') {
+                    page.remove(whole + bracket);
+                }
+            }
+            None => {
+                let path = if is_here { in_book(path) } else { path.to_owned() };
+                let anchor = if target.contains('#') { format!("#{anchor}") } else { String::new() };
+                page.push_str(&format!("]({path}{anchor})"));
+            }
+        }
+        rest = behind;
+    }
+    page + rest
 }
 
 /// The page that lists the decisions.
@@ -137,8 +199,23 @@ mod tests {
         let there = |path: &str| path != "docs/later.md";
         assert_eq!(
             summary(contents, &decisions, there),
-            "# Summary\n\n[Tidewire](README.md)\n\n- [Errors](docs/errors.md)\n- [Later]()\n\
-             - [Decisions](docs/decisions/README.md)\n  - [1. One](docs/decisions/0001-one.md)\n"
+            "# Summary\n\n[Tidewire](index.md)\n\n- [Errors](docs/errors.md)\n- [Later]()\n\
+             - [Decisions](docs/decisions/index.md)\n  - [1. One](docs/decisions/0001-one.md)\n"
+        );
+    }
+
+    #[test]
+    fn a_readme_is_an_index_and_a_folder_is_no_link() {
+        let folder = |path: &str| (!path.contains('.')).then(|| format!("docs/{path}"));
+        let page = |text: &str| linked(text, folder);
+        assert_eq!(page("[a](b/README.md#c), [d](e.md#f) [g](#h)"), "[a](b/index.md#c), [d](e.md#f) [g](#h)");
+        assert_eq!(
+            page("in [one `two`](three), or [all](decisions)"),
+            "in one `two`, or [all](decisions/index.md)"
+        );
+        assert_eq!(
+            page("[away](https://example.com/README.md) and `[]` ("),
+            "[away](https://example.com/README.md) and `[]` ("
         );
     }
 }
