@@ -6,6 +6,7 @@
 // that the page names, unless somebody has them: then others stand in for them, everywhere alike.
 
 import assert from "node:assert/strict";
+import { after } from "node:test";
 import { connect } from "node:net";
 
 import { browser } from "../browser/tab.mjs";
@@ -21,6 +22,13 @@ const REDIS = 6379;
 
 /** How long a command may take that ends by itself. */
 const COMMAND_MS = 60_000;
+
+/** One browser for all walks of a file, started with the first line that is typed into a console. */
+const ends = [];
+let chromium;
+after(async () => {
+  for (const end of ends) await end();
+});
 
 /** Does the blocks of a walk, and gives the number of commands, and of lines typed into a console. */
 export async function walk(t, blocks) {
@@ -50,7 +58,6 @@ class Scene {
   #reader;
   #ports;
   #guarded;
-  #browser;
   #shell;
   #printed = "";
   #servers = new Map();
@@ -107,7 +114,9 @@ class Scene {
     this.count += 1;
     const at = block.marks.includes("page") ? "livez" : "c/prices";
     if (!this.#pages.has(at)) {
-      const page = await (await this.#browsing()).newPage();
+      chromium ??= browser({ after: (end) => ends.push(end) });
+      const page = await (await chromium).newPage();
+      this.#t.after(() => page.close());
       page.on("console", (message) => (this.#printed += `${message.text()}\n`));
       page.on("pageerror", (error) => this.errors.push(error.stack));
       await page.goto(`http://127.0.0.1:${this.#ports.get(HOME)}/${at}`);
@@ -142,11 +151,6 @@ class Scene {
     if (!answer.ok) return this.#printed.length;
     const { channels } = await answer.json();
     return channels.reduce((sum, { receivers }) => sum + receivers.sse + receivers.ws + receivers.poll, 0);
-  }
-
-  async #browsing() {
-    this.#browser ??= await browser(this.#t);
-    return this.#browser;
   }
 
   /** What stands in for the addresses that somebody has, where no command line names them. */
