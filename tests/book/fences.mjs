@@ -3,6 +3,7 @@
 // An info string is a language, and then what the tests do with the block:
 //
 //   sh NAME            a part of the walk NAME of its page: run line by line in one terminal, see `walk.mjs`
+//   sh NAME in:FOLDER  the same, and begins in a copy of a folder of the repository
 //   sh dev             the same, where a server in dev mode is there already
 //   js console         typed into the console of a page that the walk's server serves
 //   js page            the same, in an empty page whose origin is the server's own: what a page of yours would hold

@@ -64,7 +64,7 @@ class Reader {
   /** A copy of a folder of the repository in their home. */
   copy(from, name) {
     const to = join(this.home, name);
-    cpSync(from, to, { recursive: true });
+    cpSync(from, to, { recursive: true, filter: (path) => !/\/(node_modules|target|dist)$/.test(path) });
     this.own(to);
     return to;
   }

@@ -8,11 +8,12 @@
 import assert from "node:assert/strict";
 import { after } from "node:test";
 import { connect } from "node:net";
+import { join } from "node:path";
 
 import { browser } from "../browser/tab.mjs";
 import { eventually, PATIENCE_MS } from "../e2e/harness/heard.mjs";
 import { redisServer } from "../e2e/harness/redis.mjs";
-import { freePort } from "../e2e/harness/tidewire.mjs";
+import { freePort, repository } from "../e2e/harness/tidewire.mjs";
 import { reader } from "./place.mjs";
 
 /** Where the pages have a Tidewire, where a second and a third one, and where Redis. */
@@ -35,7 +36,9 @@ export async function walk(t, blocks) {
   const text = blocks.map(({ body }) => body).join("\n");
   const ports = await addresses(t, text);
   // Outside dev mode a server has a second address. In it that is none, unless it is named.
-  const scene = new Scene(t, reader(t), ports, { guarded: /^tidewire init/m.test(text) });
+  const scene = new Scene(t, reader(t), ports, { guarded: /^tidewire init|auth\./m.test(text) });
+  const folder = blocks[0].marks.find((mark) => mark.startsWith("in:"))?.slice("in:".length);
+  if (folder) scene.enter(folder);
   if (blocks[0].marks.includes("dev") || blocks[0].language === "js") await scene.serve("tidewire serve");
   for (const block of blocks) {
     if (block.language === "text") {
@@ -58,6 +61,7 @@ class Scene {
   #reader;
   #ports;
   #guarded;
+  #folder;
   #shell;
   #printed = "";
   #servers = new Map();
@@ -71,6 +75,12 @@ class Scene {
     this.#ports = ports;
     this.#shell = reader.start("sh", [], { env: this.#settings() });
     for (const stream of [this.#shell.stdout, this.#shell.stderr]) stream.setEncoding("utf8").on("data", (text) => (this.#printed += text));
+  }
+
+  /** Begins in a copy of a folder of the repository. */
+  enter(folder) {
+    this.#folder = this.#reader.copy(join(repository, folder), folder);
+    this.#shell.stdin.write(`cd ${this.#folder}\n`);
   }
 
   /** Does one line, and waits until it has ended, or, where it goes on, until it is connected. */
@@ -100,7 +110,7 @@ class Scene {
       process.kill(-before.pid, "SIGINT");
       await before.over;
     }
-    const child = this.#reader.start("sh", ["-c", `exec ${this.#at(line)}`], { env: this.#settings() });
+    const child = this.#reader.start("sh", ["-c", `exec ${this.#at(line)}`], { cwd: this.#folder, env: this.#settings() });
     let said = "";
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (said += text));
     const over = new Promise((resolve) => child.once("close", resolve));

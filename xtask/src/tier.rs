@@ -168,7 +168,11 @@ impl Tier {
             machine::debian()?;
             // Its pages are tabs of the tests next door.
             machine::npm("tests/browser")?;
-            machine::npm("tests/book")?;
+            for folder in
+                ["tests/book", "examples/migrate-ws", "examples/migrate-sse", "examples/migrate-socket-io"]
+            {
+                machine::npm(folder)?;
+            }
             node_tests("tests/book")
         })
     }
