@@ -12,7 +12,7 @@
 //   LANG not run: WHY  nothing is done with it, for the reason that stands there
 //   text               a drawing, or what goes over the wire, or how a command is written, as its --help says it
 //
-// What is done with `toml`, `json`, `http`, `nginx`, `haproxy`, `caddy`, `ini` and `yaml` alone is in `snippets.mjs`.
+// What is done with `toml`, `json`, `http`, `nginx`, `haproxy`, `caddy`, `ini`, `rust` and `yaml` alone is in `snippets.mjs`.
 
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join, normalize } from "node:path";
@@ -39,7 +39,8 @@ export function fences(page) {
     const fence = /^(\s*)(`{3,})(.*)$/.exec(line);
     if (!open && fence) {
       const [, reason] = /not run: (.+)$/.exec(fence[3]) ?? [];
-      const [language = "", ...marks] = fence[3].replace(/not run: .+$/, "").trim().split(/\s+/);
+      // Rust's own tools separate by commas what they are told.
+      const [language = "", ...marks] = fence[3].replace(/not run: .+$/, "").trim().replace(/,(ignore|no_run)\b/, "").split(/\s+/);
       open = { where: `${page}:${index + 1}`, indent: fence[1], ticks: fence[2], language, marks, reason, body: "" };
     } else if (open && fence && fence[2].length >= open.ticks.length && !fence[3]) {
       found.push({ ...open, lines: commands(open.body) });

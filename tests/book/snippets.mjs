@@ -22,9 +22,22 @@ export const readers = {
     for (const document of parseAllDocuments(body)) assert.deepEqual(document.errors, []);
   },
 
-  /** As a whole configuration. What it names on this machine is made for it: secrets, keys, certificates. */
+  /** A part of a program, or of an example in the documentation of a crate: there it is compiled. */
+  rust({ body, where }) {
+    const plain = (text) => text.split("\n").map((line) => line.replace(/^\s*\/\/[/!] ?/, "").trim()).filter(Boolean).join("\n");
+    const found = spawnSync("git", ["ls-files", "crates/**.rs", "examples/**.rs"], { cwd: repository, encoding: "utf8" }).stdout.split("\n");
+    const stands = found.filter(Boolean).some((path) => plain(readFileSync(join(repository, path), "utf8")).includes(plain(body)));
+    assert.ok(stands, `${where}: this stands in no program of examples and in no example of a crate, so nothing compiles it`);
+  },
+
+  /** As a whole configuration of the server, or as one of cargo's. What it names on this machine is made for it: secrets, keys, certificates. */
   toml({ body }) {
-    inFolder((folder) => {
+    if (/^\[(dependencies|package|features)\]/m.test(body)) {
+      const read = ["-c", "import sys, tomllib; tomllib.loads(sys.stdin.read())"];
+      const { status, stderr } = spawnSync("python3", read, { input: body, encoding: "utf8" });
+      return assert.equal(status, 0, stderr);
+    }
+    return inFolder((folder) => {
       const text = body.replaceAll(/"((?:[A-Z0-9]+:)?(?:[\w-]+:)?)(\/?[\w./-]+\.(?:pem|secret)|\/run\/secrets\/[\w-]+)"/g, (_, before, path) => {
         const name = path.split("/").at(-1);
         writeFileSync(join(folder, name), name.endsWith(".pem") ? publicKey() : "a-secret-of-more-than-32-bytes-for-a-test\n", { mode: 0o600 });
