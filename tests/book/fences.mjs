@@ -7,6 +7,7 @@
 //   sh dev             the same, where a server in dev mode is there already
 //   js console         typed into the console of a page that the walk's server serves
 //   js page            the same, in an empty page whose origin is the server's own: what a page of yours would hold
+//   html page          a page that is opened, where `https://live.example.com` is the walk's server
 //   text expected      fragments, one a line, that the blocks of the walk before it have printed since the last such block
 //   LANG of PATH       a part of that file of the repository, to the letter; the file has tests of its own
 //   LANG not run: WHY  nothing is done with it, for the reason that stands there

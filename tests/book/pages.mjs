@@ -13,7 +13,7 @@ export function walks(page) {
     const [mark] = block.marks;
     if (block.reason !== undefined || mark === "of") continue;
     const begins = block.language === "sh" && mark;
-    const goesOn = block.language === "js" || (block.language === "text" && mark === "expected");
+    const goesOn = block.language === "js" || block.language === "html" || (block.language === "text" && mark === "expected");
     if (!begins && !goesOn) continue;
     name = begins ? mark : (name ?? "dev");
     if (!found.has(name)) found.set(name, []);

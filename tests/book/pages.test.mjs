@@ -29,6 +29,9 @@ for (const page of pages) {
       } else if (language === "js") {
         assert.ok(mark === "console" || mark === "page", `${where}: \`js console\`, \`js page\`, \`js of PATH\`, or \`js not run: why\``);
         counts.run += 1;
+      } else if (language === "html") {
+        assert.ok(mark === "page", `${where}: \`html page\`, or \`html not run: why\``);
+        counts.run += 1;
       } else if (language === "text") {
         assert.ok(mark === "expected" || marks.length === 0, `${where}: ${mark} is nothing that a text is`);
         assert.ok(mark === "expected" || !COMMAND.test(body) || isUsage(body), `${where}: a command stands in it, which nobody runs`);

@@ -39,13 +39,15 @@ export async function walk(t, blocks) {
   const scene = new Scene(t, reader(t), ports, { guarded: /^tidewire init|auth\./m.test(text) });
   const folder = blocks[0].marks.find((mark) => mark.startsWith("in:"))?.slice("in:".length);
   if (folder) scene.enter(folder);
-  if (blocks[0].marks.includes("dev") || blocks[0].language === "js") await scene.serve("tidewire serve");
+  if (blocks[0].marks.includes("dev") || blocks[0].language !== "sh") await scene.serve("tidewire serve");
   for (const block of blocks) {
     if (block.language === "text") {
       for (const fragment of block.lines) await scene.has(fragment, block.where);
       scene.forget();
     } else if (block.language === "js") {
       await scene.console(block);
+    } else if (block.language === "html") {
+      await scene.page(block);
     } else {
       for (const line of block.lines) await scene.command(line, block.where);
     }
@@ -119,19 +121,21 @@ class Scene {
     assert.equal(child.exitCode, null, `${line} ended:\n${said}`);
   }
 
+  /** Opens a page with a block in it, where the server stands for `https://live.example.com`. */
+  async page(block) {
+    this.count += 1;
+    const home = `http://127.0.0.1:${this.#ports.get(HOME)}`;
+    const page = await this.#tab("livez");
+    const before = await this.#connected("");
+    await page.setContent(`<!doctype html>\n${block.body.replaceAll("https://live.example.com", home)}`);
+    await eventually(`${block.where} is connected`, async () => (await this.#connected("")) > before, () => this.#printed);
+  }
+
   /** Types a block into the console of a page, whose words are printed as those of commands are. */
   async console(block) {
     this.count += 1;
     const at = block.marks.includes("page") ? "livez" : "c/prices";
-    if (!this.#pages.has(at)) {
-      chromium ??= browser({ after: (end) => ends.push(end) });
-      const page = await (await chromium).newPage();
-      this.#t.after(() => page.close());
-      page.on("console", (message) => (this.#printed += `${message.text()}\n`));
-      page.on("pageerror", (error) => this.errors.push(error.stack));
-      await page.goto(`http://127.0.0.1:${this.#ports.get(HOME)}/${at}`);
-      this.#pages.set(at, page);
-    }
+    if (!this.#pages.has(at)) this.#pages.set(at, await this.#tab(at));
     const before = await this.#connected("");
     // What the pages call to show something is the reader's own.
     const body = this.#at(block.body);
@@ -141,6 +145,17 @@ class Scene {
     if (/EventSource|WebSocket|connect\(/.test(block.body)) {
       await eventually(`${block.where} is connected`, async () => (await this.#connected("")) > before, () => this.#printed);
     }
+  }
+
+  /** A tab with a page of the server, whose console is printed. */
+  async #tab(at) {
+    chromium ??= browser({ after: (end) => ends.push(end) });
+    const page = await (await chromium).newPage();
+    this.#t.after(() => page.close());
+    page.on("console", (message) => (this.#printed += `${message.text()}\n`));
+    page.on("pageerror", (error) => this.errors.push(error.stack));
+    await page.goto(`http://127.0.0.1:${this.#ports.get(HOME)}/${at}`);
+    return page;
   }
 
   /** Waits until `fragment` was printed since `forget`. */
