@@ -36,6 +36,26 @@ const ASKS_WITHIN: Duration = Duration::from_millis(500);
 /// What is left of the time for the last connections to read their last bytes after the wave of ends.
 const TAIL: Duration = Duration::from_millis(500);
 
+/// Has the node refuse what it could not finish, and ends every subscriber within `within`, or stops waiting for them.
+pub async fn subscribers(
+    node: &Node,
+    plane: &Plane,
+    within: Duration,
+    have_left: impl Fn() -> bool,
+) -> Ending {
+    let due = Instant::now() + within;
+    node.health.enter(Phase::Draining);
+    // Nobody could read a message that is published now (delivery rule R23).
+    node.broker.drain();
+    plane.drain(within.saturating_sub(TAIL.min(within / 4)));
+    let all_left = async {
+        while !have_left() {
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    timeout_at(due, all_left).await.map_or(Ending::TimeOver, |()| Ending::Empty)
+}
+
 /// Drains the node within `within`.
 pub async fn drain(
     node: &Arc<Node>,
@@ -47,16 +67,7 @@ pub async fn drain(
     within: Duration,
 ) -> Ending {
     let due = Instant::now() + within;
-    node.health.enter(Phase::Draining);
-    // Nobody could read a message that is published now (delivery rule R23).
-    node.broker.drain();
-    plane.drain(within.saturating_sub(TAIL.min(within / 4)));
-    let subscribers_left = async {
-        while loops.running() > 0 || pipes.open.get() > 0 {
-            sleep(LOOK_EVERY).await;
-        }
-    };
-    let _ = timeout_at(due, subscribers_left).await;
+    subscribers(node, plane, within, || loops.running() == 0 && pipes.open.get() == 0).await;
     // Whoever was accepted in the last moment is counted by now. They are about to ask, and would take an end without an
     // answer for a failure.
     sleep(COUNTED_WITHIN.min(within / 4)).await;
