@@ -1,0 +1,17 @@
+//! Tidewire inside an application, from both sides: what the application calls, and what real clients of `axum::serve` see.
+//!
+//! | module | about |
+//! |---|---|
+//! | `promises` | order, resume, gaps and bounds of subscribers inside the process |
+//! | `door` | who is let in: `on_authorize` in all its moods, origins, what is open by default |
+//! | `wire` | SSE, WebSocket, polls and the control API through the router: nested, over HTTP/1.1 and HTTP/2 |
+//! | `nodes` | two applications that share a real Redis |
+
+mod door;
+mod nodes;
+mod promises;
+mod rig;
+#[path = "../../../broker/tests/support/server.rs"]
+#[allow(dead_code)]
+mod server;
+mod wire;
