@@ -37,6 +37,10 @@ use crate::live::{Inner, Tidewire};
 /// Connections at once, unless told otherwise.
 const CONNECTIONS_MAX: usize = 10_000;
 
+/// Those of one address, and how many of them it opens a second. See [`Builder::per_address`].
+const ADDRESS_CONNECTIONS_MAX: usize = 1_000;
+const ADDRESS_ARRIVALS_PER_SECOND_MAX: u32 = 200;
+
 /// How long Redis has for answering at the start.
 const REDIS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -150,8 +154,9 @@ impl Builder {
         self.change(move |settings| settings.limits.connections_max = connections)
     }
 
-    /// Streams, WebSockets and polls of one client's address at once, and how many of them it may open a second. Default 100
-    /// and 20. Without [`ConnectInfo`](axum::extract::ConnectInfo) nobody is counted.
+    /// Streams, WebSockets and polls of one client's address at once, and how many of them it may open a second. Default 1 000
+    /// and 200: more than a server allows, since each stream of an HTTP/2 connection counts here, and everybody behind a proxy
+    /// that is not among the [`trusted_proxies`](Builder::trusted_proxies) has one address. Without [`ConnectInfo`](axum::extract::ConnectInfo) nobody is counted.
     pub fn per_address(self, connections: usize, a_second: u32) -> Builder {
         self.change(move |settings| {
             settings.limits.address_connections_max = connections;
@@ -271,6 +276,8 @@ fn settings(file: Option<PathBuf>) -> Result<Settings, StartError> {
     let limits = Limits {
         memory_budget: machine::memory_bytes() / 4,
         connections_max: CONNECTIONS_MAX,
+        address_connections_max: ADDRESS_CONNECTIONS_MAX,
+        address_arrivals_per_second_max: ADDRESS_ARRIVALS_PER_SECOND_MAX,
         ..Limits::default()
     };
     let defaults = Settings::within(limits);

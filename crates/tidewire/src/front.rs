@@ -30,7 +30,8 @@ pub(crate) fn router<S>(live: Arc<Inner>, parts: &Parts) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    behind(live, api::router(parts, false, None))
+    const ADDRESSES: [&str; 5] = ["/c/", "/c/{*channels}", "/v1/{*rest}", "/inspector/{file}", "/client.js"];
+    behind(live, &ADDRESSES, api::router(parts, false, None))
 }
 
 /// The addresses that machines use who watch.
@@ -38,15 +39,17 @@ pub(crate) fn ops_router<S>(live: Arc<Inner>, parts: &Parts) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    behind(live, api::admin_router(parts))
+    behind(live, &["/livez", "/readyz", "/metrics"], api::admin_router(parts))
 }
 
-/// In front of the routes rather than on each: what comes over HTTP/2 may have another method than it means.
-fn behind<S>(live: Arc<Inner>, routes: Router) -> Router<S>
+/// In front of the routes rather than on each: what comes over HTTP/2 may have another method than it means. What is none of
+/// these addresses stays the application's.
+fn behind<S>(live: Arc<Inner>, addresses: &[&str], routes: Router) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    Router::new().fallback_service(from_fn_with_state(live, front).layer(routes))
+    let service = from_fn_with_state(live, front).layer(routes);
+    addresses.iter().fold(Router::new(), |router, address| router.route_service(address, service.clone()))
 }
 
 async fn front(State(live): State<Arc<Inner>>, request: Request, next: Next) -> Response {
