@@ -83,6 +83,11 @@ mod message;
 mod publish;
 mod subscriber;
 
+/// The programs of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use access::{Action, Asked, Grant, PatternError, Refusal};
 pub use builder::{Builder, Namespace};
 pub use error::{Error, StartError};

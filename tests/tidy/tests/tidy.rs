@@ -110,7 +110,8 @@ fn rooms_depend_on_each_other_as_the_map_draws_it() {
 #[test]
 fn every_dependency_has_a_reason() {
     let reasons = read("docs/dependencies.md");
-    let rooms = ["hub", "transport", "engine", "broker", "auth", "server", "load", "compare", "cli"];
+    let rooms =
+        ["hub", "transport", "engine", "broker", "auth", "server", "load", "compare", "cli", "tidewire"];
     for room in rooms {
         for name in dependencies(&format!("crates/{room}/Cargo.toml")) {
             let words = reasons.split(|char: char| !char.is_alphanumeric() && char != '-' && char != '_');
