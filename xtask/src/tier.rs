@@ -49,7 +49,15 @@ impl Tier {
     pub fn clippy_bare() -> Tier {
         Tier::cargo(
             "clippy bare",
-            &["clippy", "--package=tidewire-cli", "--no-default-features", "--", "-D", "warnings"],
+            &[
+                "clippy",
+                "--package=tidewire-cli",
+                "--package=tidewire",
+                "--no-default-features",
+                "--",
+                "-D",
+                "warnings",
+            ],
         )
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{ConnectInfo, OriginalUri, Request, State};
 use axum::http::uri::Scheme;
-use axum::http::{Extensions, HeaderValue, Method, StatusCode, Uri, header, request};
+use axum::http::{Extensions, StatusCode, Uri, header, request};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
@@ -104,6 +104,8 @@ fn channels(path: &str) -> Vec<Box<str>> {
 /// Makes a WebSocket of HTTP/2 (RFC 8441) into what everybody understands: `GET` and `Upgrade`. Whether it was one.
 #[cfg(feature = "http2")]
 fn understand(head: &mut request::Parts) -> bool {
+    use axum::http::{HeaderValue, Method};
+
     let protocol = head.extensions.get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str);
     if head.method != Method::CONNECT || protocol != Some("websocket") {
         return false;

@@ -83,7 +83,7 @@ fn invariant_2_unsafe_code_is_in_one_room_and_each_block_has_its_argument() {
             assert!(above.contains("SAFETY:") || above.contains("# Safety"), "{path}:{}: {line}", at + 1);
         }
     }
-    for room in ["hub", "transport", "broker", "auth", "server", "load", "compare"] {
+    for room in ["hub", "transport", "broker", "auth", "server", "load", "compare", "tidewire"] {
         assert!(read(&format!("crates/{room}/src/lib.rs")).contains("#![forbid(unsafe_code)]"), "{room}");
     }
 }

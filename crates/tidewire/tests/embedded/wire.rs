@@ -147,6 +147,30 @@ async fn until(stream: &mut h2::RecvStream, wanted: &[u8]) {
 }
 
 #[tokio::test]
+async fn who_goes_away_leaves_nothing_behind() {
+    let live = open().start().await.unwrap();
+    let at = serve(Router::new().nest("/live", live.router()), true).await;
+    let mut stream = Client::ask(at, "GET /live/c/a", &[SSE], "").await;
+    stream.until("$ready").await;
+    let poll = Client::ask(at, "GET /live/c/a?wait=30", &[], "").await;
+    let socket = TcpStream::connect(at).await.unwrap();
+    let (raw, _) = tokio_tungstenite::client_async(format!("ws://{at}/live/c/a"), socket).await.unwrap();
+    let shows = async |wanted: &str| {
+        let waits = async {
+            while !format!("{live:?}").contains(wanted) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, waits).await.unwrap_or_else(|_| panic!("{live:?} is not {wanted}"));
+    };
+    shows("connections: 3").await;
+    drop((stream, poll, raw));
+    shows("connections: 0").await;
+    let receivers = live.publish("a", "x").await.unwrap().receivers;
+    assert_eq!((receivers.sse, receivers.websocket, receivers.poll), (0, 0, 0));
+}
+
+#[tokio::test]
 async fn who_watches_has_a_router_of_their_own() {
     let live = open().start().await.unwrap();
     let at = serve(live.ops_router(), false).await;
