@@ -194,15 +194,9 @@ impl Door {
     }
 }
 
-/// Whether this changes nothing. Every browser says the origin of a WebSocket (RFC 6455 section 4.1) and of a POST.
+/// Whether this can change nothing. Every browser says the origin of a WebSocket (RFC 6455 section 4.1) and of a POST.
 fn is_read(action: Wanted) -> bool {
-    matches!(
-        action,
-        Wanted::Subscribe(Transport::Sse | Transport::Poll)
-            | Wanted::Presence
-            | Wanted::Page
-            | Wanted::Control
-    )
+    matches!(action, Wanted::Subscribe(Transport::Sse | Transport::Poll) | Wanted::Presence | Wanted::Page)
 }
 
 fn is_own(origin: &str, host: Option<&str>) -> bool {

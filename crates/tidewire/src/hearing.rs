@@ -173,6 +173,14 @@ impl Hearing {
         }
     }
 
+    /// Why a place is told nothing at all.
+    pub(crate) fn refusal(&self, conn: ConnId) -> Option<Error> {
+        match self.places().all.get(&conn.0)? {
+            Place { phase: Phase::Ended(error), queue, .. } if queue.is_empty() => error.clone(),
+            _ => None,
+        }
+    }
+
     /// Up to where a place that has taken everything has heard all there is.
     pub(crate) fn position(&self, conn: ConnId) -> Option<Position> {
         let places = self.places();

@@ -90,7 +90,7 @@ impl Subscription {
             false => Poll::Pending,
         })
         .await;
-        match subscriber.error.take() {
+        match subscriber.live.hearing.refusal(conn) {
             Some(error) => Err(error),
             None => Ok(subscriber),
         }

@@ -161,6 +161,19 @@ async fn what_is_out_of_bounds_is_refused_and_named() {
 }
 
 #[tokio::test]
+async fn a_subscriber_that_the_broker_refuses_is_told_why_when_it_is_awaited() {
+    let folder = std::env::temp_dir().join(format!("tidewire-refused-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("tidewire.toml");
+    std::fs::write(&file, "[limits]\nchannels_max = 1\n").unwrap();
+    let live = open().config_file(&file).start().await.unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let _first = live.subscribe(["a"]).await.unwrap();
+    assert_eq!(live.subscribe(["b"]).await.unwrap_err().code(), "channels_full");
+    assert_eq!(live.publish("b", "x").await.unwrap_err().code(), "channels_full");
+}
+
+#[tokio::test]
 async fn text_stays_text_and_bytes_stay_bytes() {
     let live = open().start().await.unwrap();
     let mut subscriber = live.subscribe(["a"]).await.unwrap();
