@@ -12,7 +12,9 @@ use tidewire_hub::grant::{Action, Denied, Entry};
 
 /// Asks for one request. An extension of it; clones ask the same.
 #[derive(Clone)]
-pub struct Inquiry(Arc<dyn Fn(Question, Done<Result<Entry, Denied>>) + Send + Sync>);
+pub struct Inquiry(Arc<Ask>);
+
+type Ask = dyn Fn(Question, Done<Result<Entry, Denied>>) + Send + Sync;
 
 /// What is known of a request beside itself.
 #[derive(Clone, Copy, Debug)]

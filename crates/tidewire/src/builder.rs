@@ -52,8 +52,11 @@ pub struct Builder {
     config_file: Option<PathBuf>,
     origins: Vec<Box<str>>,
     hosts: Vec<Box<str>>,
-    changes: Vec<Box<dyn FnOnce(&mut Settings) + Send>>,
+    changes: Vec<Change>,
 }
+
+/// What is set here, laid over what a file says.
+type Change = Box<dyn FnOnce(&mut Settings) + Send>;
 
 impl Builder {
     pub(crate) fn new() -> Builder {

@@ -44,7 +44,6 @@ const REVOKED_FOR: Duration = Duration::from_secs(25 * 3_600);
 
 impl Tidewire {
     /// Begins to set one up.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -56,7 +55,6 @@ impl Tidewire {
     /// [`into_make_service_with_connect_info`] to have clients counted by address; without, nobody knows theirs.
     ///
     /// [`into_make_service_with_connect_info`]: Router::into_make_service_with_connect_info
-    #[must_use]
     pub fn router<S>(&self) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,
@@ -66,7 +64,6 @@ impl Tidewire {
 
     /// `/livez`, `/readyz` and `/metrics`, for machines that watch. They ask for no credentials: serve them where only those
     /// come by, or behind a layer of your own.
-    #[must_use]
     pub fn ops_router<S>(&self) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tidewire_hub::admit::{self, GapReason};
+use tidewire_hub::channel::Channel;
 use tidewire_hub::message;
 use tidewire_hub::position::{self, Position};
 
@@ -80,7 +81,7 @@ pub struct Gap(pub(crate) admit::Gap);
 impl Gap {
     /// On which channels.
     pub fn channels(&self) -> impl Iterator<Item = &str> {
-        self.0.channels.iter().map(|channel| channel.as_str())
+        self.0.channels.iter().map(Channel::as_str)
     }
 
     /// Why.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
-use tidewire_hub::admit::{Cause, ConnId, Join, Subscribe, Terms, Transport};
+use tidewire_hub::admit::{Cause, ConnId, Join, Subscribe, Transport};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::limits::STREAM_PAGE;
 use tidewire_hub::position::{Cursor as Place, Position, Start};
@@ -84,7 +84,7 @@ impl Subscription {
             _ => None,
         };
         let mut subscriber = Subscriber { live, conn, channels, at, error: None };
-        subscriber.ask(start, Cause::Arrival(Box::new(Terms::default())));
+        subscriber.ask(start, Cause::Arrival(Box::default()));
         poll_fn(|context| match subscriber.live.hearing.is_answered(conn, context.waker()) {
             true => Poll::Ready(()),
             false => Poll::Pending,

@@ -1,6 +1,8 @@
 //! Nothing is left behind: threads and descriptors are what they were before, however it ends. A process of its own, since
 //! threads of other tests would count.
 
+#![allow(clippy::unwrap_used)] // The words of a test outside its functions; a panic is their report too.
+
 use std::time::{Duration, Instant};
 
 use axum::Router;

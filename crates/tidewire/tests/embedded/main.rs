@@ -7,11 +7,13 @@
 //! | `wire` | SSE, WebSocket, polls and the control API through the router: nested, over HTTP/1.1 and HTTP/2 |
 //! | `nodes` | two applications that share a real Redis |
 
+#![allow(clippy::unwrap_used)] // The words of a test outside its functions; a panic is their report too.
+
 mod door;
 mod nodes;
 mod promises;
 mod rig;
 #[path = "../../../broker/tests/support/server.rs"]
-#[allow(dead_code)]
+#[allow(dead_code)] // The log's tests ask more of it.
 mod server;
 mod wire;

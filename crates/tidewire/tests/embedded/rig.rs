@@ -88,7 +88,7 @@ impl Client {
     }
 
     /// Reads until the other side ends it.
-    pub(crate) async fn to_end(mut self) -> String {
+    pub(crate) async fn rest(mut self) -> String {
         timeout(PATIENCE, self.stream.read_to_end(&mut self.read)).await.expect("it ends").unwrap();
         String::from_utf8_lossy(&self.read).into_owned()
     }
@@ -97,7 +97,7 @@ impl Client {
 /// The status and everything else of an answer after which the connection closes.
 pub(crate) async fn answer(to: SocketAddr, first: &str, fields: &[&str], body: &str) -> (u16, String) {
     let fields = [fields, &["Connection: close"]].concat();
-    let text = Client::ask(to, first, &fields, body).await.to_end().await;
+    let text = Client::ask(to, first, &fields, body).await.rest().await;
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
     (status.unwrap_or_else(|| panic!("no answer: {text:?}")), text)
 }
