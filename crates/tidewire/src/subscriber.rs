@@ -120,6 +120,24 @@ impl fmt::Debug for Subscription {
 ///
 /// It is a [`Stream`]; [`Subscriber::next`] needs no trait. It keeps Tidewire running, and is given up by being dropped. It
 /// counts among the WebSockets where receivers are counted, and in no presence.
+///
+/// ```
+/// # use tidewire::{Cursor, Delivery, Error, Tidewire};
+/// # async fn watch(live: Tidewire, saved: Cursor, mut keep: impl FnMut(Option<Cursor>)) -> Result<(), Error> {
+/// let mut room = live.subscribe(["room:1"]).cursor(saved).await?;
+/// while let Some(delivery) = room.next().await {
+///     match delivery {
+///         Delivery::Message(message) => println!("{}: {:?}", message.channel(), message.text()),
+///         // What was built from messages is to be read anew.
+///         Delivery::Gap(gap) => println!("something is missing: {:?}", gap.reason()),
+///         _ => {}
+///     }
+///     // Where to go on after a restart.
+///     keep(room.cursor());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Subscriber {
     live: Arc<Inner>,
     conn: ConnId,
