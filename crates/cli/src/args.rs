@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Token(crate::token::Token),
     /// Buy a ticket: a credential for an address, good for one subscription.
     Ticket(crate::ticket::Ticket),
+    /// Watch a server: rates, connections, channels, slow readers and refusals, live.
+    Top(crate::top::Top),
     /// Write a configuration to start from.
     Init(Init),
     /// Say everything that is wrong with the configuration.

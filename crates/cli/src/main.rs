@@ -34,6 +34,7 @@ mod target;
 mod ticket;
 mod tls;
 mod token;
+mod top;
 mod ws;
 
 use clap::Parser as _;
@@ -54,6 +55,7 @@ fn main() -> std::process::ExitCode {
         Some(Command::Keygen(keygen)) => keygen::run(&keygen),
         Some(Command::Token(token)) => token::run(token),
         Some(Command::Ticket(ticket)) => exit::block_on(ticket::run(ticket)),
+        Some(Command::Top(top)) => exit::block_on(top::run(top)),
         Some(Command::Init(init)) => init::run(&init),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Config(config)) => config::run(&config),
