@@ -25,6 +25,9 @@ pub struct ReadyBox {
     pub console: Opened,
 }
 
+/// Where `tidewire top` looks unless it is told where.
+const USUAL: &str = "http://127.0.0.1:8080";
+
 /// How the console is opened.
 #[derive(Clone)]
 pub enum Opened {
@@ -41,6 +44,12 @@ impl ReadyBox {
     pub fn print(&self) {
         let mut out = std::io::stdout().lock();
         let _ = out.write_all(self.to_string().as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// What has to be typed for it to find this server.
+    fn flags_of_top(&self, admin: &str) -> String {
+        let insecure = if self.secure && self.admin.is_none() { " --insecure" } else { "" };
+        if admin == USUAL { String::new() } else { format!(" --url {admin}{insecure}") }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -94,6 +103,7 @@ impl ReadyBox {
             ),
             health,
             console.unwrap_or_default(),
+            format!("terminal     tidewire top{}", self.flags_of_top(&admin)),
             String::new(),
             "To leave dev mode, say who may come in: `tidewire init` writes a file to begin with.".to_owned(),
         ]);
@@ -144,6 +154,7 @@ mod tests {
         assert!(shown.contains("page         http://127.0.0.1:8080/ "));
         assert!(!shown.contains("may do everything"), "the demonstrations keep channels for their tokens");
         assert!(shown.contains("console      http://127.0.0.1:8080/admin  password c0ns0le "));
+        assert!(shown.contains("terminal     tidewire top  "), "it is found without an address");
         let widths: Vec<usize> = shown.lines().map(|line| line.chars().count()).collect();
         assert!(widths.iter().all(|width| *width == widths[0]), "the right edge is straight");
     }
@@ -163,5 +174,6 @@ mod tests {
         let shown = shown.to_string();
         assert!(!shown.contains("0.0.0.0") && shown.contains("--dev-public"));
         assert!(shown.contains("curl -k -d hello https://127.0.0.1:1/c/prices") && shown.contains("wss://"));
+        assert!(shown.contains("terminal     tidewire top --url https://127.0.0.1:1 --insecure"));
     }
 }

@@ -14,7 +14,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Clear, Paragraph, RenderDirection, Sparkline, SparklineBar, Widget as _};
+use ratatui::widgets::{
+    Block, Clear, Paragraph, RenderDirection, Sparkline, SparklineBar, Widget as _, Wrap,
+};
 
 use super::numbers::{bytes, change, count, micros, plural, rate, span};
 use super::state::{Heard, Link, Second, State, Totals, View};
@@ -33,14 +35,14 @@ const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
 const WORSE: Style = Style::new().fg(Color::Yellow).add_modifier(Modifier::BOLD);
 const ALARM: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
 
-/// Draws all of it. Gives back the number of rows that were scrolled past, which is no more than there are.
+/// Draws all of it. Gives back which row is selected, which is one of those that there are.
 pub(super) fn draw(state: &State, area: Rect, buffer: &mut Buffer) -> usize {
     if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
         let (width, height) = (area.width, area.height);
         let words =
             format!("The terminal has {width}×{height}; this takes {WIDTH_MIN}×{HEIGHT_MIN}. q ends.");
-        Paragraph::new(words).wrap(ratatui::widgets::Wrap { trim: true }).render(area, buffer);
-        return state.offset;
+        Paragraph::new(words).wrap(Wrap { trim: true }).render(area, buffer);
+        return state.selected;
     }
     let heard = state.shown();
     let bars = match area.height {
@@ -58,12 +60,12 @@ pub(super) fn draw(state: &State, area: Rect, buffer: &mut Buffer) -> usize {
     draw_graphs(heard, graphs, buffer);
     draw_figures(heard, figures, buffer);
     draw_tabs(state, tabs, buffer);
-    let offset = draw_table(state, below, buffer);
+    let selected = draw_table(state, below, buffer);
     draw_foot(state, foot, buffer);
     if state.is_help_open {
         draw_help(area, buffer);
     }
-    offset
+    selected
 }
 
 fn draw_head(state: &State, area: Rect, buffer: &mut Buffer) {
@@ -97,7 +99,8 @@ fn draw_head(state: &State, area: Rect, buffer: &mut Buffer) {
     match &state.heard().link {
         // It is of now, also while the rest is paused.
         Link::Cut { .. } => {
-            Line::from(Span::styled(cut(state.heard()), ALARM)).render(second, buffer);
+            let words = cell(&cut(state.heard()), second.width, false);
+            Line::from(Span::styled(words, ALARM)).render(second, buffer);
         }
         _ => beside(broker(heard), Line::from(right), second, buffer),
     }
@@ -106,7 +109,9 @@ fn draw_head(state: &State, area: Rect, buffer: &mut Buffer) {
 /// What is known while nothing is heard: since when, and when it is tried again.
 fn cut(heard: &Heard) -> String {
     let Link::Cut { why, again_at_ms } = &heard.link else { return String::new() };
-    let last = heard.silent_ms().map_or_else(String::new, |ms| format!("last heard {} ago; ", span(ms)));
+    // The address stands above already.
+    let why = why.strip_prefix(&*format!("cannot reach {}: ", heard.server)).unwrap_or(why);
+    let last = heard.silent_ms().map_or_else(String::new, |ms| format!("Last heard {} ago, ", span(ms)));
     match again_at_ms.saturating_sub(heard.now_ms).div_ceil(1_000) {
         0 => format!("{last}trying again now: {why}"),
         s => format!("{last}trying again in {s} s: {why}"),
@@ -200,23 +205,23 @@ fn draw_figures(heard: &Heard, area: Rect, buffer: &mut Buffer) {
         }
         parts
     };
-    let line = joined(vec![
+    let by_transport = vec![
         counted("Connections", now.all, before.all),
         counted("SSE", now.sse, before.sse),
         counted("WebSocket", now.ws, before.ws),
         counted("polls", now.poll, before.poll),
         counted("API", now.http, before.http),
-    ]);
-    line.render(connections, buffer);
+    ];
+    joined(by_transport, area.width).render(connections, buffer);
     let named = |name: &str, value: String| vec![Span::raw(format!("{name} ")), Span::styled(value, STRONG)];
     let kept = format!("{} in {}", count(now.history_messages), bytes(now.history_bytes));
-    joined(vec![
+    let of_processes = vec![
         named("CPU", format!("{:.0} %", now.cpu_percent)),
         named("memory", bytes(now.memory_bytes)),
         named("channels", count(now.channels)),
         named("messages kept", kept),
-    ])
-    .render(process, buffer);
+    ];
+    joined(of_processes, area.width).render(process, buffer);
     // What only ever rises: that it did is what matters.
     let risen = |name: &str, now: u64, before: u64| {
         let more = now.saturating_sub(before);
@@ -227,13 +232,13 @@ fn draw_figures(heard: &Heard, area: Rect, buffer: &mut Buffer) {
         }
         parts
     };
-    joined(vec![
+    let of_trouble = vec![
         named("Waiting to be read", bytes(now.queued_bytes)),
         risen("slow readers ended", now.slow_consumers, before.slow_consumers),
         risen("gaps", now.gaps, before.gaps),
         risen("refusals", now.refusals, before.refusals),
-    ])
-    .render(trouble, buffer);
+    ];
+    joined(of_trouble, area.width).render(trouble, buffer);
     if is_stale(heard) {
         buffer.set_style(area, DIM);
     }
@@ -267,43 +272,71 @@ fn draw_table(state: &State, area: Rect, buffer: &mut Buffer) -> usize {
     let heard = state.shown();
     let Table { columns, rows, note } = table(heard, state.view, state.order(), &state.filter);
     let note_lines = u16::from(!note.is_empty());
-    let parts = [Constraint::Length(1), Constraint::Fill(1), Constraint::Length(note_lines)];
-    let [head, body, below] = Layout::vertical(parts).areas(area);
+    let detail_lines = match state.view {
+        View::Nodes | View::Channels => 1,
+        View::Connections => 2,
+        View::Refusals => 3,
+    };
+    let parts = [Constraint::Length(1), Constraint::Fill(1), Constraint::Length(detail_lines)];
+    let [head, body, detail, below] =
+        Layout::vertical(parts.into_iter().chain([Constraint::Length(note_lines)])).areas(area);
     let fitted = fit(columns, area.width);
-    let cells = |cells: &dyn Fn(usize) -> String| {
-        let cells = fitted.iter().map(|(at, width)| cell(&cells(*at), *width, columns[*at].is_number));
+    let line = |text: &dyn Fn(usize) -> String| {
+        let cells = fitted.iter().map(|(at, width)| cell(&text(*at), *width, columns[*at].is_number));
         cells.collect::<Vec<_>>().join("  ")
     };
-    let titles = cells(&|at| columns[at].head.to_owned());
-    Line::from(Span::styled(titles, DIM.underlined())).render(head, buffer);
-    let offset = state.offset.min(rows.len().saturating_sub(usize::from(body.height)));
-    for (row, y) in rows.iter().skip(offset).zip(body.y..body.bottom()) {
-        let Row { cells: texts, mark } = row;
+    Line::from(Span::styled(line(&|at| columns[at].head.to_owned()), DIM.underlined())).render(head, buffer);
+    let selected = state.selected.min(rows.len().saturating_sub(1));
+    let offset = (selected + 1).saturating_sub(usize::from(body.height));
+    for ((at, row), y) in rows.iter().enumerate().skip(offset).zip(body.y..body.bottom()) {
+        let Row { cells, mark } = row;
         let style = match mark {
             Mark::Plain => Style::new(),
             Mark::Slow => WORSE,
             Mark::Stale => DIM,
         };
-        let text = cells(&|at| texts.get(at).cloned().unwrap_or_default());
+        let style = if at == selected { style.reversed() } else { style };
+        let text = line(&|at| cells.get(at).cloned().unwrap_or_default());
         Line::from(Span::styled(text, style)).render(Rect { y, height: 1, ..body }, buffer);
     }
-    if rows.is_empty() && !state.filter.is_empty() {
-        let words = format!("Nothing here holds `{}`. Esc shows everything.", state.filter);
-        Line::from(Span::styled(words, DIM)).render(Rect { height: 1.min(body.height), ..body }, buffer);
+    match rows.get(selected) {
+        Some(row) => draw_detail(columns, row, &fitted, detail, buffer),
+        None if !state.filter.is_empty() => {
+            let words = format!("Nothing here holds `{}`. Esc shows everything.", state.filter);
+            Paragraph::new(words).style(DIM).render(body, buffer);
+        }
+        None => {}
     }
     Line::from(Span::styled(note, DIM)).render(below, buffer);
     if is_stale(heard) {
         buffer.set_style(body, DIM);
     }
-    offset
+    selected
+}
+
+/// What of the selected row there was no room for.
+fn draw_detail(columns: &[Column], row: &Row, fitted: &[(usize, u16)], area: Rect, buffer: &mut Buffer) {
+    let is_whole = |at: usize, cell: &str| {
+        fitted.iter().any(|(shown, width)| *shown == at && Span::raw(cell).width() <= usize::from(*width))
+    };
+    let mut parts = Vec::new();
+    for (at, cell) in
+        row.cells.iter().enumerate().filter(|(at, cell)| !cell.is_empty() && !is_whole(*at, cell))
+    {
+        let head = columns[at].head.to_lowercase();
+        // In one piece: a line ends before the head of a value and not behind it.
+        parts.push(Span::styled(format!("{head}\u{a0}"), DIM));
+        parts.push(Span::raw(format!("{cell}{GAP}")));
+    }
+    Paragraph::new(Line::from(parts)).wrap(Wrap { trim: true }).render(area, buffer);
 }
 
 fn draw_foot(state: &State, area: Rect, buffer: &mut Buffer) {
     let keys: &[(&str, &str)] = match state.is_typing {
         true => &[("Enter", "keeps it"), ("Esc", "shows everything")],
         false => &[
-            ("Tab", "next table"),
-            ("↑↓", "scroll"),
+            ("Tab", "table"),
+            ("↑↓", "row"),
             ("s", "sort"),
             ("/", "filter"),
             ("p", if state.is_paused() { "go on" } else { "pause" }),
@@ -312,15 +345,15 @@ fn draw_foot(state: &State, area: Rect, buffer: &mut Buffer) {
         ],
     };
     let parts = keys.iter().flat_map(|(key, does)| {
-        [Span::styled(format!(" {key} "), Style::new().reversed()), Span::raw(format!(" {does}  "))]
+        [Span::styled(format!(" {key} "), Style::new().reversed()), Span::raw(format!(" {does} "))]
     });
     Line::from(parts.collect::<Vec<_>>()).render(area, buffer);
 }
 
 const HELP: &[(&str, &str)] = &[
     ("Tab ← → 1 2 3 4", "another table"),
-    ("↑ ↓ PgUp PgDn Home End", "scroll"),
-    ("s", "sort by the next column that it can be sorted by"),
+    ("↑ ↓ PgUp PgDn Home End", "another row; all of it stands below"),
+    ("s", "sort by another column"),
     ("/", "show only rows that hold a text; Esc ends it"),
     ("p", "hold the picture still, and go on"),
     ("q Esc Ctrl-C", "quit"),
@@ -329,7 +362,7 @@ const HELP: &[(&str, &str)] = &[
     ("In", "messages placed: published, here or at any node"),
     ("Out", "messages queued to subscribers"),
     ("Waiting to be read", "queued bytes that sockets have not taken"),
-    ("API", "connections that the API server holds: requests,"),
+    ("API", "connections of the API server: requests,"),
     ("", "pages, and what comes over TLS or HTTP/2"),
     ("placed in", "until the broker has the console's own message"),
 ];
@@ -340,7 +373,7 @@ fn draw_help(area: Rect, buffer: &mut Buffer) {
     let place =
         Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     Clear.render(place, buffer);
-    let frame = ratatui::widgets::Block::bordered().title(" Any key goes back ");
+    let frame = Block::bordered().title(" Any key goes back ");
     let inner = frame.inner(place);
     frame.render(place, buffer);
     for ((keys, does), y) in HELP.iter().zip(inner.y..inner.bottom()) {
@@ -374,10 +407,10 @@ fn fit(columns: &[Column], width: u16) -> Vec<(usize, u16)> {
         kept.remove(place);
     }
     let mut left = usize::from(width).saturating_sub(needed(&kept));
-    let mut elastic = kept.iter().filter(|at| columns[**at].gives_way == 0).count();
+    let mut elastic = kept.iter().filter(|at| columns[**at].stretches).count();
     let widths = kept.iter().map(|at| {
         let column = &columns[*at];
-        if column.gives_way > 0 || elastic == 0 {
+        if !column.stretches {
             return (*at, column.width);
         }
         let more = left / elastic;
@@ -412,15 +445,19 @@ fn area_at_right(area: Rect, width: u16) -> Rect {
     Rect { x: area.right() - width, width, ..area }
 }
 
-fn joined(parts: Vec<Vec<Span<'static>>>) -> Line<'static> {
-    let mut line = Vec::new();
+/// Figures in a line, as many of the first ones as there is room for: half of a number is a wrong one.
+fn joined(parts: Vec<Vec<Span<'static>>>, width: u16) -> Line<'static> {
+    let mut line = Line::default();
     for part in parts {
-        if !line.is_empty() {
-            line.push(Span::raw(GAP));
+        let gap = if line.spans.is_empty() { "" } else { GAP };
+        let part = Line::from(part);
+        if line.width() + gap.len() + part.width() > usize::from(width) {
+            break;
         }
-        line.extend(part);
+        line.push_span(gap);
+        line.extend(part.spans);
     }
-    Line::from(line)
+    line
 }
 
 /// The lines of an area.

@@ -75,7 +75,7 @@ pub(crate) async fn run(args: Top) -> Result<(), Failure> {
         return Err(Failure::Usage(what.into()));
     }
     let given = password::given(args.password_file.as_deref())?;
-    let console = find(&args).await?;
+    let console = find(&args, given.is_some()).await?;
     let (console, about) = log_in(console, given).await?;
     let mut state = State::new(&console.target.authority);
     state.hear(News::Opened(about), 0);
@@ -89,7 +89,7 @@ pub(crate) async fn run(args: Top) -> Result<(), Failure> {
 }
 
 /// The console that was named, or the first of the usual ones that there is.
-async fn find(args: &Top) -> Result<Console, Failure> {
+async fn find(args: &Top, has_password: bool) -> Result<Console, Failure> {
     let named: Vec<&str> = match &args.url {
         Some(url) => vec![url],
         None => USUAL.to_vec(),
@@ -100,6 +100,9 @@ async fn find(args: &Top) -> Result<Console, Failure> {
     for url in named {
         let (ca, insecure) = (args.ca.clone(), args.insecure);
         let console = Console::new(Target::of(&Server { url: url.to_owned(), token: None, ca, insecure })?);
+        if has_password {
+            keep_private(&console.target)?;
+        }
         asked.push(console.target.authority.clone());
         match console.look().await {
             Ok(()) => return Ok(console),
@@ -129,9 +132,6 @@ async fn log_in(
 ) -> Result<(Console, said::About), Failure> {
     let authority = console.target.authority.clone();
     let is_given = given.is_some();
-    if is_given {
-        keep_private(&console.target)?;
-    }
     let mut console = console.with(given);
     for attempt in 0..=ATTEMPTS_MAX {
         match console.open().await {

@@ -69,8 +69,9 @@ pub(super) fn can_ask() -> bool {
 pub(super) fn ask(authority: &str) -> Result<Secret, Failure> {
     let broken = |error: std::io::Error| Failure::Runtime(format!("the terminal cannot be read: {error}"));
     let mut out = std::io::stderr().lock();
-    let _ = write!(out, "Password of the console at {authority}: ").and_then(|()| out.flush());
+    // First no echo, and then the question: some are quick to answer.
     enable_raw_mode().map_err(broken)?;
+    let _ = write!(out, "Password of the console at {authority}: ").and_then(|()| out.flush());
     let typed = type_unseen();
     let _ = disable_raw_mode();
     let _ = writeln!(out);

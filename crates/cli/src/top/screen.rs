@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use crate::exit::Failure;
 
 use super::console::Console;
-use super::state::{News, Pressed, State};
+use super::draw::draw;
+use super::state::{News, Pressed, State, Wanted};
 use super::watch::{NEWS_MAX, figures, lists, ticks};
 
 /// Keys that wait to be taken.
@@ -50,7 +51,7 @@ impl Screen {
         &mut self,
         state: &mut State,
         news: &mut mpsc::Receiver<News>,
-        wants: &watch::Sender<super::state::Wanted>,
+        wants: &watch::Sender<Wanted>,
     ) -> Result<(), Failure> {
         let began = Instant::now();
         let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -89,9 +90,9 @@ impl Screen {
     }
 
     fn draw(&mut self, state: &mut State) -> Result<(), Failure> {
-        let mut offset = state.offset;
-        let drawn = self.0.draw(|frame| offset = super::draw::draw(state, frame.area(), frame.buffer_mut()));
-        state.offset = offset;
+        let mut selected = state.selected;
+        let drawn = self.0.draw(|frame| selected = draw(state, frame.area(), frame.buffer_mut()));
+        state.selected = selected;
         drawn.map(|_| ()).map_err(|_| Failure::OutputClosed)
     }
 }

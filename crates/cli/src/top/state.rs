@@ -32,8 +32,8 @@ pub(super) struct State {
     frozen: Option<Box<Heard>>,
     pub view: View,
     sorted: [usize; View::ALL.len()],
-    /// Rows that were scrolled past.
-    pub offset: usize,
+    /// The row that somebody looks at, counted from the top; drawing keeps it among those that there are.
+    pub selected: usize,
     pub filter: String,
     /// Whether keys are for the filter.
     pub is_typing: bool,
@@ -221,7 +221,7 @@ impl State {
             frozen: None,
             view: View::Nodes,
             sorted: [0; View::ALL.len()],
-            offset: 0,
+            selected: 0,
             filter: String::new(),
             is_typing: false,
             is_help_open: false,
@@ -279,19 +279,19 @@ impl State {
             KeyCode::Tab | KeyCode::Right => self.show(self.view.next(1)),
             KeyCode::BackTab | KeyCode::Left => self.show(self.view.next(View::ALL.len() - 1)),
             KeyCode::Char(digit @ '1'..='4') => self.show(View::ALL[digit as usize - '1' as usize]),
-            KeyCode::Up | KeyCode::Char('k') => self.offset = self.offset.saturating_sub(1),
-            KeyCode::Down | KeyCode::Char('j') => self.offset = self.offset.saturating_add(1),
-            KeyCode::PageUp => self.offset = self.offset.saturating_sub(10),
-            KeyCode::PageDown => self.offset = self.offset.saturating_add(10),
-            KeyCode::Home => self.offset = 0,
-            KeyCode::End => self.offset = usize::MAX,
+            KeyCode::Up | KeyCode::Char('k') => self.selected = self.selected.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => self.selected = self.selected.saturating_add(1),
+            KeyCode::PageUp => self.selected = self.selected.saturating_sub(10),
+            KeyCode::PageDown => self.selected = self.selected.saturating_add(10),
+            KeyCode::Home => self.selected = 0,
+            KeyCode::End => self.selected = usize::MAX,
             KeyCode::Char('p' | ' ') => {
                 self.frozen = if self.is_paused() { None } else { Some(Box::new(self.heard.clone())) };
             }
             KeyCode::Char('s') => {
                 let sorted = &mut self.sorted[self.view as usize];
                 *sorted = (*sorted + 1) % self.view.orders().len();
-                self.offset = 0;
+                self.selected = 0;
             }
             KeyCode::Char('/') => self.is_typing = true,
             KeyCode::Char('?' | 'h') => self.is_help_open = true,
@@ -301,11 +301,11 @@ impl State {
     }
 
     fn show(&mut self, view: View) {
-        (self.view, self.offset) = (view, 0);
+        (self.view, self.selected) = (view, 0);
     }
 
     fn type_filter(&mut self, key: KeyCode) {
-        self.offset = 0;
+        self.selected = 0;
         match key {
             KeyCode::Enter => self.is_typing = false,
             KeyCode::Esc => {

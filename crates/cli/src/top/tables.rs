@@ -18,11 +18,13 @@ pub(super) struct Table {
 #[derive(Debug)]
 pub(super) struct Column {
     pub head: &'static str,
-    /// Characters that it takes.
+    /// Characters that it takes at least.
     pub width: u16,
     pub is_number: bool,
-    /// Columns with the greatest go first where there is no room. What is left over goes to those with 0.
+    /// Columns with the greatest go first where there is no room; those with 0 stay.
     pub gives_way: u8,
+    /// Whether it takes of what is left over.
+    pub stretches: bool,
 }
 
 /// A row and what is to be noticed about it.
@@ -41,17 +43,21 @@ pub(super) enum Mark {
     Stale,
 }
 
+const fn long(head: &'static str, width: u16, gives_way: u8) -> Column {
+    Column { head, width, is_number: false, gives_way, stretches: true }
+}
+
 const fn text(head: &'static str, width: u16, gives_way: u8) -> Column {
-    Column { head, width, is_number: false, gives_way }
+    Column { head, width, is_number: false, gives_way, stretches: false }
 }
 
 const fn number(head: &'static str, width: u16, gives_way: u8) -> Column {
-    Column { head, width, is_number: true, gives_way }
+    Column { head, width, is_number: true, gives_way, stretches: false }
 }
 
 const NODES: &[Column] = &[
-    text("NODE", 22, 0),
-    text("STATE", 10, 1),
+    long("NODE", 22, 0),
+    text("STATE", 11, 1),
     number("CONN", 6, 1),
     number("IN/s", 6, 2),
     number("OUT/s", 6, 1),
@@ -64,7 +70,7 @@ const NODES: &[Column] = &[
 ];
 
 const CHANNELS: &[Column] = &[
-    text("CHANNEL", 24, 0),
+    long("CHANNEL", 24, 0),
     number("IN/s", 7, 1),
     number("SUBSCRIBERS", 11, 1),
     number("SSE", 6, 3),
@@ -75,22 +81,22 @@ const CHANNELS: &[Column] = &[
 ];
 
 const CONNECTIONS: &[Column] = &[
-    number("QUEUED", 9, 1),
-    text("TRANSPORT", 14, 2),
-    text("WHO", 14, 0),
-    text("ADDRESS", 15, 1),
+    number("QUEUED", 8, 0),
+    text("OVER", 5, 1),
+    long("WHO", 12, 0),
+    long("ADDRESS", 15, 1),
     number("AGE", 6, 1),
     number("MESSAGES", 8, 3),
-    text("CHANNELS", 10, 0),
+    long("CHANNELS", 22, 0),
 ];
 
 const REFUSALS: &[Column] = &[
     number("AGO", 6, 1),
-    text("REASON", 18, 1),
+    text("REASON", 22, 0),
     text("FROM", 15, 1),
-    text("ASKED", 26, 4),
-    text("ORIGIN", 26, 5),
-    text("WORDS", 30, 0),
+    long("ASKED", 20, 2),
+    long("WORDS", 40, 5),
+    long("ORIGIN", 22, 6),
 ];
 
 /// The table of `view`, with the rows that hold `filter`.
@@ -214,7 +220,7 @@ fn connections(heard: &Heard, order: Order) -> Vec<Row> {
         let others = if others == 0 { String::new() } else { format!(" and {others} more") };
         let cells = vec![
             bytes(connection.backlog_bytes),
-            connection.transport.to_string(),
+            over(&connection.transport),
             connection.who.shown().to_owned(),
             connection.address.to_string(),
             age(connection.age_ms),
@@ -224,6 +230,11 @@ fn connections(heard: &Heard, order: Order) -> Vec<Row> {
         Row { cells, mark: if connection.backlog_bytes > 0 { Mark::Slow } else { Mark::Plain } }
     };
     connections.into_iter().map(row).collect()
+}
+
+/// How it receives, in five characters.
+fn over(transport: &str) -> String {
+    transport.replace("ws tidewire.", "ws ")
 }
 
 fn connections_note(heard: &Heard) -> String {
@@ -252,8 +263,8 @@ fn refusals(heard: &Heard, order: Order) -> Vec<Row> {
             format!("{} {}", refusal.status, refusal.code),
             refusal.client.as_deref().unwrap_or_default().to_owned(),
             format!("{} {}", refusal.asked, refusal.path),
-            refusal.origin.as_deref().unwrap_or_default().to_owned(),
             refusal.detail.to_string(),
+            refusal.origin.as_deref().unwrap_or_default().to_owned(),
         ];
         Row { cells, mark: Mark::Plain }
     };

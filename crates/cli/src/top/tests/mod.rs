@@ -50,6 +50,14 @@ const NODE: &str = "127.0.0.1:8080-3fa2b1";
 fn busy() -> State {
     let mut state = State::new("127.0.0.1:8080");
     state.hear(opened(NODE), 0);
+    let channels = |placed: u64| {
+        let row = |name: &str, factor: u64, sse: u64| {
+            json!({ "channel": name, "receivers": { "sse": sse, "ws": 2, "poll": 0 }, "messages": 1000, "bytes": 160_000,
+                    "placed": placed * factor })
+        };
+        let rows = [row("prices", 90, 700), row("chat:42", 3, 12), row("user:alice", 0, 1)];
+        News::Channels(Ok(serde_json::from_value(json!({ "channels": rows, "more": true })).unwrap()))
+    };
     for second in 0..60_u64 {
         let wave = 400.0 + 300.0 * f64::sin(second as f64 / 5.0);
         let mut figures = figures(NODE, wave.round(), (wave * 100.0).round());
@@ -61,18 +69,12 @@ fn busy() -> State {
         figures.refusals =
             BTreeMap::from([(Plain::of("forbidden"), second / 10), (Plain::of("unauthorized"), 1)]);
         state.hear(told(figures), second * 1_000 + 100);
+        if second == 58 {
+            state.hear(channels(10), 58_100);
+        }
         state.tick(second * 1_000 + 1_000);
     }
-    let channels = |placed: u64| {
-        let row = |name: &str, factor: u64, sse: u64| {
-            json!({ "channel": name, "receivers": { "sse": sse, "ws": 2, "poll": 0 }, "messages": 1000, "bytes": 160_000,
-                    "placed": placed * factor })
-        };
-        let rows = [row("prices", 90, 700), row("chat:42", 3, 12), row("user:alice", 0, 1)];
-        News::Channels(Ok(serde_json::from_value(json!({ "channels": rows, "more": true })).unwrap()))
-    };
-    state.hear(channels(10), 58_000);
-    state.hear(channels(20), 60_000);
+    state.hear(channels(20), 60_100);
     let row = |transport: &str, name: Option<&str>, backlog: u64, age_ms: u64| {
         json!({ "id": "0-1", "transport": transport, "who": { "kind": "token", "name": name }, "address": "203.0.113.9",
                 "channels": ["prices", "chat:42"], "channel_count": 12, "age_ms": age_ms, "messages": 4711,

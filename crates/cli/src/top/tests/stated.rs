@@ -139,7 +139,7 @@ fn a_pause_holds_the_picture_and_not_the_news() {
 fn a_filter_is_bounded_and_holds_nothing_that_a_terminal_obeys() {
     let mut state = busy();
     press(&mut state, "/");
-    (0..100).for_each(|_| drop(state.press(KeyCode::Char('\u{9b}'))));
+    (0..100).for_each(|_| _ = state.press(KeyCode::Char('\u{9b}')));
     assert_eq!(state.filter, "\u{fffd}".repeat(64));
 }
 
