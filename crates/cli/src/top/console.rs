@@ -69,10 +69,8 @@ impl Console {
     pub(super) async fn open(&self) -> Result<About, Refused> {
         let password = self.password.as_ref().map(|secret| String::from_utf8_lossy(secret.expose()));
         let body = serde_json::json!({ "password": password }).to_string();
-        let scheme = if self.target.trust.is_some() { "https" } else { "http" };
-        let origin = format!("{scheme}://{}", self.target.authority);
         let request = http::request(&self.target, "POST", &self.target.path("/admin/login", &[]))
-            .header("origin", origin)
+            .header("origin", self.origin())
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)));
         let response = self.send(request).await?;
@@ -107,9 +105,8 @@ impl Console {
     /// Logs out, if the server is there to hear it: a session that nobody uses is one too many.
     pub(super) async fn close(&self) {
         let Some(session) = self.session().take() else { return };
-        let origin = if self.target.trust.is_some() { "https" } else { "http" };
         let request = http::request(&self.target, "POST", &self.target.path("/admin/logout", &[]))
-            .header("origin", format!("{origin}://{}", self.target.authority))
+            .header("origin", self.origin())
             .header("cookie", session.cookie)
             .header("tidewire-csrf", session.csrf)
             .body(Full::default());
@@ -148,6 +145,12 @@ impl Console {
             status: StatusCode::OK,
             words: format!("what answers at {} is no console of Tidewire", self.target.authority),
         })
+    }
+
+    /// The server's own, as a page of it would say it.
+    fn origin(&self) -> String {
+        let scheme = if self.target.trust.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.target.authority)
     }
 
     fn late(&self) -> Refused {

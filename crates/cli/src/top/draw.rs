@@ -384,7 +384,7 @@ fn draw_help(area: Rect, buffer: &mut Buffer) {
 
 /// Whether what is shown is of before.
 fn is_stale(heard: &Heard) -> bool {
-    matches!(heard.link, Link::Cut { .. })
+    matches!(heard.link, Link::Opening | Link::Cut { .. })
         || heard.silent_ms().is_some_and(|ms| ms >= super::state::SILENT_MS)
 }
 

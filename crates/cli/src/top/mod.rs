@@ -17,9 +17,10 @@ mod screen;
 mod snapshot;
 mod state;
 mod tables;
+mod watch;
+
 #[cfg(test)]
 mod tests;
-mod watch;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

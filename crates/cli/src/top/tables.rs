@@ -108,8 +108,8 @@ pub(super) fn table(heard: &Heard, view: View, order: Order, filter: &str) -> Ta
         View::Refusals => (REFUSALS, refusals(heard, order), reasons(heard)),
     };
     if !filter.is_empty() {
-        let filter = filter.to_lowercase();
-        rows.retain(|row| row.cells.iter().any(|cell| cell.to_lowercase().contains(&filter)));
+        // Letter for letter, as the server does it: a row must not vanish once the server has been asked.
+        rows.retain(|row| row.cells.iter().any(|cell| cell.contains(filter)));
     }
     let why = match view {
         View::Nodes => None,
@@ -196,13 +196,18 @@ fn channels(heard: &Heard, order: Order) -> Vec<Row> {
 }
 
 fn channels_note(heard: &Heard) -> String {
+    let here = here(heard);
     match &heard.channels.list {
         None => "asking…".to_owned(),
-        Some(list) if list.channels.is_empty() => "No channel is in use.".to_owned(),
-        Some(list) if list.more => format!("{} of many, of the node that was asked", list.channels.len()),
-        Some(_) if heard.nodes.len() > 1 => "of the node that was asked".to_owned(),
-        Some(_) => String::new(),
+        Some(list) if list.channels.is_empty() => format!("no channel is in use{here}"),
+        Some(list) if list.more => format!("{} of many{here}", list.channels.len()),
+        Some(_) => here.trim_start().to_owned(),
     }
+}
+
+/// Lists are one node's, which has to be said where there are others.
+fn here(heard: &Heard) -> &'static str {
+    if heard.nodes.len() > 1 { " at the node that was asked" } else { "" }
 }
 
 fn connections(heard: &Heard, order: Order) -> Vec<Row> {
@@ -238,14 +243,13 @@ fn over(transport: &str) -> String {
 }
 
 fn connections_note(heard: &Heard) -> String {
-    let Some(list) = &heard.connections.list else { return "asking…".to_owned() };
-    let of = if heard.nodes.len() > 1 { " of the node that was asked" } else { "" };
+    let (here, Some(list)) = (here(heard), &heard.connections.list) else { return "asking…".to_owned() };
     match list.connections.len() as u64 {
-        0 => "Nobody is connected.".to_owned(),
+        0 => format!("nobody is connected{here}"),
         shown if shown < list.matching => {
-            format!("{shown} of {}{of}: those with the most queued", count(list.matching))
+            format!("{shown} of {}{here}: those with the most queued", count(list.matching))
         }
-        _ => of.trim_start().to_owned(),
+        _ => here.trim_start().to_owned(),
     }
 }
 
