@@ -207,6 +207,8 @@ async fn s51_a_program_on_this_machine_may_look_in_dev_mode_and_nobody_else_may_
     // No page, not even one of this server's own: a browser says that it is one.
     let page = [("origin", "http://localhost:9090"), ("sec-fetch-site", "same-origin")];
     refuses(opens(&dev, &page).await, 401, "unauthorized").await;
+    let passed_on = [("origin", "http://localhost:9090"), ("x-forwarded-for", "192.0.2.7")];
+    refuses(opens(&dev, &passed_on).await, 401, "unauthorized").await;
     for foreign in [&[][..], &[("origin", "http://localhost:3000")]] {
         refuses(opens(&dev, foreign).await, 403, "origin_refused").await;
     }

@@ -144,6 +144,25 @@ def test_a_password_file_opens_it_and_a_server_without_a_console_says_what_to_se
     assert away.returncode != 0 and VIEWER not in away.stderr
 
 
+def test_a_terminal_that_goes_away_ends_it(server):
+    with top(server) as terminal:
+        terminal.until("live")
+        terminal.process.send_signal(signal.SIGHUP)
+        assert terminal.ended() == 0
+        assert terminal.is_as_before()
+
+
+def test_json_is_a_line_a_second_that_says_when_nothing_is_heard(serve):
+    server = serve()
+    command = [BINARY, "top", "--json", "--url", server.url]
+    with subprocess.Popen(command, env={}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as looking:
+        assert json.loads(looking.stdout.readline())["link"] == {"state": "live"}
+        server.process.kill()
+        cut = next(look for line in looking.stdout if (look := json.loads(line))["link"]["state"] != "live")
+        assert cut["link"]["state"] == "cut off" and cut["nodes"][0]["phase"] == "ready", cut
+        looking.kill()
+
+
 def test_one_look_is_printed_as_text_and_as_json(server):
     with Wire(server) as wire:
         wire.request("GET /c/prices", STREAM)

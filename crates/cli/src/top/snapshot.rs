@@ -12,7 +12,7 @@ use crate::show::print;
 
 use super::console::Console;
 use super::numbers::{bytes, count, micros, plural, rate, span};
-use super::state::{Heard, News, Order, State, View, Wanted};
+use super::state::{Heard, Link, News, Order, State, View, Wanted};
 use super::tables::{Table, reasons, table};
 use super::watch::{NEWS_MAX, figures, list};
 
@@ -116,8 +116,15 @@ fn object(heard: &Heard) -> Value {
     let channels = heard.channels.list.as_ref().map(|list| json!(list.channels));
     let connections = heard.connections.list.as_ref().map(|list| json!(list.connections));
     let refusals = heard.refusals.list.as_ref().map(|list| json!(list.refusals));
+    let link = match &heard.link {
+        Link::Opening => json!({ "state": "opening" }),
+        Link::Live => json!({ "state": "live" }),
+        Link::Asked => json!({ "state": "one node" }),
+        Link::Cut { why, .. } => json!({ "state": "cut off", "why": why }),
+    };
     json!({
         "server": heard.server,
+        "link": link,
         "time": heard.node_time_ms(),
         "nodes": nodes.collect::<Vec<_>>(),
         "channels": channels,

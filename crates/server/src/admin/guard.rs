@@ -53,6 +53,9 @@ const BY_ITSELF: &str = "tidewire-by-itself";
 /// What a request that changes something says besides its cookie.
 const CSRF: &str = "tidewire-csrf";
 
+/// What proxies say of those whose requests they pass on.
+const PASSED_ON: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
 /// As security rule S51 has it: no inline script or style, nothing from elsewhere, and no string becomes a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                       base-uri 'none'; frame-ancestors 'none'; form-action 'self'; require-trusted-types-for 'script'";
@@ -108,8 +111,10 @@ fn look(console: &Console, listener: &Node, request: &mut Request) -> Result<(),
     let session = value.and_then(|value| console.sessions.find(value, now_ms, by_itself));
     let is_private = asked.secure || is_called_loopback(&asked);
     let is_near = asked.client.to_canonical().is_loopback() && is_called_loopback(&asked);
-    // Every browser that is still in use says on a request to loopback where it comes from, and no page can leave it out.
-    let is_this_machine = is_near && asked.fetch_site.is_none();
+    // Every browser that is still in use says on a request to loopback where it comes from, and no page can leave it out. A
+    // proxy that nobody named in `trusted_proxies` is on this machine, and those who come through it need not be.
+    let is_passed_on = PASSED_ON.iter().any(|field| request.headers().contains_key(*field));
+    let is_this_machine = is_near && asked.fetch_site.is_none() && !is_passed_on;
     let visit = Visit { client: asked.client, cookie, is_private, is_this_machine };
     request.extensions_mut().insert(visit);
     if let Some(session) = session {
