@@ -44,7 +44,7 @@ struct Screen(DefaultTerminal);
 
 impl Screen {
     fn take() -> Result<Screen, Failure> {
-        ratatui::try_init().map(Screen).map_err(broken)
+        ratatui::try_init().map(Screen).map_err(|error| broken(&error))
     }
 
     async fn follow(
@@ -156,6 +156,6 @@ async fn ended() {
     }
 }
 
-fn broken(error: io::Error) -> Failure {
+fn broken(error: &io::Error) -> Failure {
     Failure::Runtime(format!("the terminal cannot be had: {error}"))
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::numbers::{age, bytes, count, rate, span};
 use super::said::{Channel, Connection, Refusal};
-use super::state::{Heard, Order, View};
+use super::state::{Heard, Node, Order, View};
 
 /// A table before anybody knows how wide it may be.
 pub(super) struct Table {
@@ -125,18 +125,16 @@ pub(super) fn table(heard: &Heard, view: View, order: Order, filter: &str) -> Ta
 
 fn nodes(heard: &Heard, order: Order) -> Vec<Row> {
     let mut nodes: Vec<_> = heard.nodes.values().collect();
+    let cpu = |node: &Node| node.figures.cpu_percent.unwrap_or(0.0);
+    let out = |node: &Node| node.figures.rate("delivered");
     match order {
-        Order::Out => {
-            nodes.sort_by(|a, b| b.figures.rate("delivered").total_cmp(&a.figures.rate("delivered")))
-        }
+        Order::Out => nodes.sort_by(|a, b| out(b).total_cmp(&out(a))),
         Order::Connections => nodes.sort_by_key(|node| Reverse(node.figures.connections.all)),
         Order::Queued => nodes.sort_by_key(|node| Reverse(node.figures.queued_bytes)),
-        Order::Cpu => nodes.sort_by(|a, b| {
-            b.figures.cpu_percent.unwrap_or(0.0).total_cmp(&a.figures.cpu_percent.unwrap_or(0.0))
-        }),
+        Order::Cpu => nodes.sort_by(|a, b| cpu(b).total_cmp(&cpu(a))),
         _ => {}
     }
-    let row = |node: &super::state::Node| {
+    let row = |node: &Node| {
         let figures = &node.figures;
         let silent_ms = heard.now_ms.saturating_sub(node.heard_at_ms);
         let (state, mark) = if heard.is_silent(node) {
