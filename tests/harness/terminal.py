@@ -30,7 +30,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self.written = b""
         """Every byte that the program wrote."""
-        self._ours, self._theirs = pty.openpty()
+        self._ends = self._ours, self._theirs = pty.openpty()
         self.resize(columns, lines)
         self.before = termios.tcgetattr(self._theirs)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEWIRE_")}
@@ -52,8 +52,17 @@ class Terminal:
         self.process.kill()
         self.process.wait()
         atexit.unregister(self.process.kill)
-        os.close(self._ours)
-        os.close(self._theirs)
+        self._close()
+
+    def hang_up(self) -> int:
+        """Takes the terminal away, as a broken connection does, and gives the exit code."""
+        self._close()
+        return self.process.wait(PATIENCE)
+
+    def _close(self) -> None:
+        for end in self._ends:
+            os.close(end)
+        self._ends = ()
 
     def resize(self, columns: int, lines: int) -> None:
         self._screen.resize(lines, columns)

@@ -147,9 +147,7 @@ def test_a_password_file_opens_it_and_a_server_without_a_console_says_what_to_se
 def test_a_terminal_that_goes_away_ends_it(server):
     with top(server) as terminal:
         terminal.until("live")
-        terminal.process.send_signal(signal.SIGHUP)
-        assert terminal.ended() == 0
-        assert terminal.is_as_before()
+        assert terminal.hang_up() == 0
 
 
 def test_json_is_a_line_a_second_that_says_when_nothing_is_heard(serve):

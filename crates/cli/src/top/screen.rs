@@ -1,6 +1,7 @@
 //! The terminal: taken, drawn on, listened to, and given back as it was however this ends.
 
 use std::io::{self, IsTerminal as _};
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use ratatui::DefaultTerminal;
@@ -40,11 +41,15 @@ pub(super) async fn show(console: &Console, mut state: State) -> Result<(), Fail
     }
 }
 
-struct Screen(DefaultTerminal);
+/// Never dropped as ratatui does it, which complains to standard error where the terminal is gone, and panics where that is the
+/// same terminal.
+struct Screen(ManuallyDrop<DefaultTerminal>);
 
 impl Screen {
     fn take() -> Result<Screen, Failure> {
-        ratatui::try_init().map(Screen).map_err(|error| broken(&error))
+        ratatui::try_init()
+            .map(|terminal| Screen(ManuallyDrop::new(terminal)))
+            .map_err(|error| broken(&error))
     }
 
     async fn follow(
@@ -99,7 +104,8 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        let _ = self.0.show_cursor();
+        let _ = ratatui::try_restore();
     }
 }
 
