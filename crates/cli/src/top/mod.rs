@@ -107,13 +107,15 @@ async fn find(args: &Top, has_password: bool) -> Result<Console, Failure> {
         asked.push(console.target.authority.clone());
         match console.look().await {
             Ok(()) => return Ok(console),
-            Err(refused @ Refused::Unreachable(_)) => unreachable = unreachable.or(Some(refused)),
-            Err(refused) if refused.may_pass() => return Err(refused.into()),
-            Err(Refused::Refused { .. }) => is_off = true,
+            Err(refused) if refused.may_pass() => unreachable = unreachable.or(Some(refused)),
+            Err(_) => is_off = true,
         }
     }
-    match unreachable {
-        Some(refused) if !is_off => Err(refused.into()),
+    match (unreachable, &asked[..]) {
+        (Some(refused), [_, other]) if !is_off => Err(Failure::TryAgain(format!(
+            "{refused}; nor is there a console at {other}. Name the address of yours with --url"
+        ))),
+        (Some(refused), _) if !is_off => Err(refused.into()),
         _ => Err(Failure::Runtime(no_console(&asked.join(" or ")))),
     }
 }

@@ -264,7 +264,7 @@ fn refusals(heard: &Heard, order: Order) -> Vec<Row> {
             now_ms.map_or_else(String::new, |now_ms| age(now_ms.saturating_sub(refusal.time))),
             format!("{} {}", refusal.status, refusal.code),
             refusal.client.as_deref().unwrap_or_default().to_owned(),
-            format!("{} {}", refusal.asked, refusal.path),
+            format!("{} {}", refusal.asked, refusal.path).trim_start().to_owned(),
             refusal.detail.to_string(),
             refusal.origin.as_deref().unwrap_or_default().to_owned(),
         ];
