@@ -27,7 +27,7 @@ for (const [name, { flags, host = "127.0.0.1", reach }] of Object.entries(worlds
     const someone = reader(t);
     const port = await freePort();
     const { rows, words } = await box(someone, `tidewire serve --listen ${host}:${port} ${flags}`);
-    const labels = ["page", "publish", "subscribe", "EventSource", "WebSocket", "health", "console"];
+    const labels = ["page", "publish", "subscribe", "EventSource", "WebSocket", "health", "console", "terminal"];
     assert.deepEqual([...rows.keys()], labels, "there is no line that this test does not do");
     const curl = rows.get("publish").split(" -d ")[0];
 
@@ -36,6 +36,12 @@ for (const [name, { flags, host = "127.0.0.1", reach }] of Object.entries(worlds
     for (const address of [rows.get("page"), ...rows.get("health").split("  "), console_]) {
       assert.equal(await status(someone, curl, address), "200", address);
     }
+
+    // Whoever may come from elsewhere is asked for the password.
+    const asked = flags === "--dev-public" ? `TIDEWIRE_ADMIN_PASSWORD='${password}' ` : "";
+    const looked = shell(someone, `${asked}${rows.get("terminal")} --once`);
+    assert.equal(await looked.over, 0, looked.printed);
+    assert.match(looked.printed, new RegExp(`^Node +\\S*:${port}-`));
 
     const listening = shell(someone, rows.get("subscribe"));
     await eventually("the subscriber of the box is ready", () => listening.printed.includes("event: $ready"), () => listening.printed);

@@ -199,9 +199,14 @@ async fn s51_a_program_on_this_machine_may_look_in_dev_mode_and_nobody_else_may_
     let set = response.headers()["set-cookie"].to_str().unwrap().to_owned();
     let cookie = set.split(';').next().unwrap().to_owned();
     let about = json_of(response).await;
-    assert_eq!(about["role"], "viewer");
+    assert_eq!(about["role"], "watcher");
     let login = Login { cookie, csrf: about["csrf"].as_str().unwrap().to_owned() };
-    assert_eq!(dev.get(&login, "/admin/connections").await.status(), 200);
+    for list in ["/admin/connections", "/admin/channels", "/admin/refusals"] {
+        assert_eq!(dev.get(&login, list).await.status(), 200, "{list}");
+    }
+    for messages in ["/admin/history?channel=a", "/admin/tail?channel=a", "/admin/channel?channel=a"] {
+        refuses(dev.get(&login, messages).await, 403, "forbidden").await;
+    }
     refuses(dev.post(&login, "/admin/kick", json!({ "id": "0-1" })).await, 403, "forbidden").await;
 
     // No page, not even one of this server's own: a browser says that it is one.

@@ -24,7 +24,7 @@ use tidewire_hub::reason::Reason;
 use tidewire_transport::{poll, post, presence};
 use tokio::sync::oneshot;
 
-use super::guard::{Acts, Guard, Looks};
+use super::guard::{Acts, Guard, Looks, Reads};
 use crate::api::{Problem, Receivers, read_body, read_json, revoke_as_said};
 use crate::posts::read_key;
 use crate::refusals;
@@ -125,7 +125,7 @@ struct Detail {
 /// `GET /admin/channel?channel=`
 pub(super) async fn one(
     State(guard): State<Guard>,
-    Looks(_): Looks,
+    _: Reads,
     query: Result<Query<NameQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let channel = name(query)?;
@@ -156,7 +156,7 @@ pub(super) async fn one(
 /// `GET /admin/history?channel=`: the newest messages, as a poll answers them.
 pub(super) async fn history(
     State(guard): State<Guard>,
-    Looks(_): Looks,
+    _: Reads,
     query: Result<Query<NameQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let channel = name(query)?;

@@ -21,7 +21,7 @@ use tidewire_hub::grant::{Grant, Scope};
 use tidewire_hub::reason::Reason;
 
 use super::console::Watching;
-use super::guard::{Guard, Looks};
+use super::guard::{Guard, Looks, Reads};
 use super::sessions::{Role, Session};
 use crate::api::{Problem, Relays};
 use crate::control::passes::Pass;
@@ -35,7 +35,7 @@ pub(super) fn grant(session: &Session) -> Grant {
     let everything = Grant { ends_at_ms: Some(session.ends_at_ms), ..Grant::everything() };
     match session.role {
         Role::Admin => everything,
-        Role::Viewer => Grant { publish: Scope::none(), admin: false, ..everything },
+        Role::Viewer | Role::Watcher => Grant { publish: Scope::none(), admin: false, ..everything },
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) struct TailQuery {
 pub(super) async fn tail(
     State(guard): State<Guard>,
     Extension(relays): Extension<Relays>,
-    Looks(session): Looks,
+    Reads(session): Reads,
     query: Result<Query<TailQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {

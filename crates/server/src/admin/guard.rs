@@ -155,6 +155,9 @@ impl Cookie {
 /// Who is logged in may look.
 pub(super) struct Looks(pub(super) Session);
 
+/// Who is logged in with a password may read messages, too.
+pub(super) struct Reads(pub(super) Session);
+
 /// Who is logged in as an administrator may act, and it is the page that does.
 pub(super) struct Acts;
 
@@ -169,6 +172,19 @@ impl<S: Sync> FromRequestParts<S> for Looks {
     }
 }
 
+impl<S: Sync> FromRequestParts<S> for Reads {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Reads, Problem> {
+        let Looks(session) = Looks::from_request_parts(parts, state).await?;
+        if session.role == Role::Watcher {
+            let detail = "whoever looks without a password sees figures and lists, and no messages";
+            return Err(Problem::new(Reason::Forbidden, detail));
+        }
+        Ok(Reads(session))
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Acts {
     type Rejection = Problem;
 
@@ -178,7 +194,7 @@ impl<S: Sync> FromRequestParts<S> for Acts {
         if session.role != Role::Admin {
             return Err(Problem::new(
                 Reason::Forbidden,
-                "whoever is logged in as a viewer may look, and nothing else",
+                "whoever is not logged in as an administrator may look, and nothing else",
             ));
         }
         Ok(Acts)

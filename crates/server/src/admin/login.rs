@@ -68,7 +68,7 @@ pub(super) async fn login(
         if !(visit.is_this_machine && passwords.lets_this_machine_look()) {
             return Err(Problem::new(Reason::Unauthorized, "the console asks for a password"));
         }
-        return open(&guard, &visit, before.as_ref(), Role::Viewer, &passwords);
+        return open(&guard, &visit, before.as_ref(), Role::Watcher, &passwords);
     };
     let now_ms = console.node.clock.now().monotonic_ms;
     if !console.attempts.begin(visit.client, now_ms) {

@@ -24,6 +24,8 @@ pub(super) enum Role {
     Admin,
     /// Look.
     Viewer,
+    /// Look at figures and lists, and read no message.
+    Watcher,
 }
 
 impl Role {
@@ -32,6 +34,7 @@ impl Role {
         match self {
             Role::Admin => "admin",
             Role::Viewer => "viewer",
+            Role::Watcher => "watcher",
         }
     }
 }

@@ -86,6 +86,7 @@ const TAIL: &str = r#"
 | `TIDEWIRE_URL` | [commands](cli.md) that talk to a server | the server that is asked, as `--url` |
 | `TIDEWIRE_TOKEN` | the same | a token or an API key, as `--token`, which everybody on the machine can read |
 | `TIDEWIRE_CA` | the same | certificates in PEM that the server is trusted by, as `--ca` |
+| `TIDEWIRE_ADMIN_PASSWORD` | `tidewire top` | a password of the console; with `_FILE`, a file that holds it |
 | `TIDEWIRE_API_KEY` | the programs of `examples` | an API key; the server passes it over |
 | `LISTEN_FDS`, `LISTEN_PID` | the server | sockets that systemd holds: [operations](operations.md#a-socket-that-outlives-the-process) |
 | `XDG_STATE_HOME`, `HOME` | the server | where the demonstrations keep what they must not forget |

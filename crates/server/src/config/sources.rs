@@ -83,8 +83,14 @@ impl fmt::Debug for Flag {
 }
 
 /// Environment variables of the command line's own and of programs that publish, which are no settings of a server.
-const NOT_SETTINGS: [&str; 5] =
-    ["TIDEWIRE_URL", "TIDEWIRE_TOKEN", "TIDEWIRE_API_KEY", "TIDEWIRE_CONFIG", "TIDEWIRE_ADMIN_PASSWORD"];
+const NOT_SETTINGS: [&str; 6] = [
+    "TIDEWIRE_URL",
+    "TIDEWIRE_TOKEN",
+    "TIDEWIRE_API_KEY",
+    "TIDEWIRE_CONFIG",
+    "TIDEWIRE_ADMIN_PASSWORD",
+    "TIDEWIRE_ADMIN_PASSWORD_FILE",
+];
 
 /// What a name ends in that holds the name of a file in place of the value.
 const IN_A_FILE: &str = "_file";
