@@ -33,6 +33,7 @@ use crate::http::Refused;
 use crate::target::Target;
 
 use console::Console;
+use password::Unseen;
 use state::{News, State};
 
 #[derive(Clone, Debug, Args)]
@@ -136,6 +137,7 @@ async fn log_in(
     let authority = console.target.authority.clone();
     let is_given = given.is_some();
     let mut console = console.with(given);
+    let mut terminal = None;
     for attempt in 0..=ATTEMPTS_MAX {
         match console.open().await {
             Ok(about) => return Ok((console, about)),
@@ -147,11 +149,15 @@ async fn log_in(
                     )));
                 }
                 keep_private(&console.target)?;
+                if terminal.is_none() {
+                    terminal = Some(Unseen::begin()?);
+                }
+                let Some(terminal) = &terminal else { break };
                 if attempt > 0 {
-                    eprintln!("This is not a password of the console.");
+                    terminal.refuse();
                 }
                 if attempt < ATTEMPTS_MAX {
-                    console = console.with(Some(password::ask(&authority)?));
+                    console = console.with(Some(terminal.ask(&authority)?));
                 }
             }
             Err(refused) => return Err(refused.into()),

@@ -62,20 +62,48 @@ pub(super) fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Asks for it on the terminal, and shows nothing of it.
-///
-/// # Errors
-/// Whoever was asked would rather not, or the terminal cannot be had.
-pub(super) fn ask(authority: &str) -> Result<Secret, Failure> {
-    let broken = |error: std::io::Error| Failure::Runtime(format!("the terminal cannot be read: {error}"));
+/// A terminal that shows nothing of what is typed, from the first question until the last answer was good: some type on
+/// while an answer is looked at.
+pub(super) struct Unseen;
+
+impl Unseen {
+    /// # Errors
+    /// The terminal cannot be had.
+    pub(super) fn begin() -> Result<Unseen, Failure> {
+        enable_raw_mode().map(|()| Unseen).map_err(|error| broken(&error))
+    }
+
+    /// Asks for the password of the console at `authority`.
+    ///
+    /// # Errors
+    /// Whoever was asked would rather not, or the terminal is gone.
+    pub(super) fn ask(&self, authority: &str) -> Result<Secret, Failure> {
+        say(&format!("Password of the console at {authority}: "));
+        let typed = type_unseen();
+        say("\r\n");
+        typed.map_err(|error| broken(&error))?.ok_or_else(|| Failure::Runtime("no password was given".into()))
+    }
+
+    /// Says that it was not.
+    pub(super) fn refuse(&self) {
+        say("This is not a password of the console.\r\n");
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        let _ = disable_raw_mode();
+    }
+}
+
+/// Where nobody reads, nobody is asked.
+fn say(words: &str) {
     let mut out = std::io::stderr().lock();
-    // First no echo, and then the question: some are quick to answer.
-    enable_raw_mode().map_err(broken)?;
-    let _ = write!(out, "Password of the console at {authority}: ").and_then(|()| out.flush());
-    let typed = type_unseen();
-    let _ = disable_raw_mode();
-    let _ = writeln!(out);
-    typed.map_err(broken)?.ok_or_else(|| Failure::Runtime("no password was given".into()))
+    let _ = out.write_all(words.as_bytes()).and_then(|()| out.flush());
+}
+
+fn broken(error: &std::io::Error) -> Failure {
+    Failure::Runtime(format!("the terminal cannot be read: {error}"))
 }
 
 fn type_unseen() -> std::io::Result<Option<Secret>> {
