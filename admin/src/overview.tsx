@@ -15,6 +15,8 @@ export function Overview() {
   const counted = known.filter(([name, { at }]) => (!node || name === node) && !isSilent(at)).map(([, { figures }]) => figures);
   const sum = (of: (figures: Figures) => number | null) => counted.reduce((all, figures) => all + (of(figures) ?? 0), 0);
   const shared = known.some(([, { figures }]) => figures.broker.kind === "redis");
+  // Nodes that share a log all count what is placed there.
+  const published = shared ? Math.max(0, ...counted.map(({ rates }) => rates.published ?? 0)) : sum(({ rates }) => rates.published ?? 0);
   return (
     <>
       <h2 class="unseen">Overview</h2>
@@ -23,7 +25,7 @@ export function Overview() {
       )}
       <dl class="tiles">
         <Tile name="Connections" value={count(sum(({ connections }) => connections.all))} />
-        <Tile name="Published" value={rate(sum(({ rates }) => rates.published ?? 0))} unit="/s" />
+        <Tile name="Published" value={rate(published)} unit="/s" />
         <Tile name="Delivered" value={rate(sum(({ rates }) => rates.delivered ?? 0))} unit="/s" />
         <Tile name="Waiting to be read" value={bytes(sum((figures) => figures.queued_bytes))} />
         <Tile name="Slow readers ended" value={count(sum((figures) => figures.slow_consumers))} />
@@ -47,7 +49,7 @@ export function Overview() {
           { name: "Poll", colour: "three", values: series(({ connections }) => connections.poll, node) },
         ]} />
         <Chart title="Messages a second" show={rate} lines={[
-          { name: "published", colour: "two", values: series(({ rates }) => rates.published ?? null, node) },
+          { name: "published", colour: "two", values: series(({ rates }) => rates.published ?? null, node, shared ? "max" : "sum") },
           { name: "delivered", colour: "one", values: series(({ rates }) => rates.delivered ?? null, node) },
         ]} />
         <Chart title="Until a message is placed" show={micros} lines={[
