@@ -30,7 +30,7 @@ pub(crate) fn router<S>(live: Arc<Inner>, parts: &Parts) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    const ADDRESSES: [&str; 5] = ["/c/", "/c/{*channels}", "/v1/{*rest}", "/inspector/{file}", "/client.js"];
+    const ADDRESSES: [&str; 4] = ["/c/", "/c/{*channels}", "/v1/{*rest}", "/client.js"];
     behind(live, &ADDRESSES, api::router(parts, false, None))
 }
 

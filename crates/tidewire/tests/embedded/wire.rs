@@ -147,6 +147,17 @@ async fn until(stream: &mut h2::RecvStream, wanted: &[u8]) {
 }
 
 #[tokio::test]
+async fn it_may_stand_at_the_root_beside_what_the_application_has_there() {
+    let live = open().start().await.unwrap();
+    let app = Router::new().route("/", get(|| async { "a page" })).merge(live.router());
+    let at = serve(app, true).await;
+    assert!(answer(at, "GET /", &[], "").await.1.ends_with("a page"));
+    assert_eq!(answer(at, "GET /c/a", &[], "").await.0, 200);
+    let (status, text) = answer(at, "PUT /c/a", &[], "").await;
+    assert!(status == 405 && text.contains("method_not_allowed"), "{text}");
+}
+
+#[tokio::test]
 async fn who_goes_away_leaves_nothing_behind() {
     let live = open().start().await.unwrap();
     let at = serve(Router::new().nest("/live", live.router()), true).await;
