@@ -47,6 +47,8 @@ pub(crate) enum Command {
     /// Measure short polling, long polling, SSE and WebSocket side by side.
     #[cfg(target_os = "linux")]
     Compare(crate::compare::Compare),
+    /// Say what is wrong on the way to a server, in which box, and the line to change.
+    Doctor(crate::doctor::Doctor),
     /// Print what a proxy in front has to be told.
     ProxyConfig(crate::proxy_config::ProxyConfig),
     /// Ask a server on this machine whether it is well; exit code 0 or 1, as HEALTHCHECK of a container wants it.

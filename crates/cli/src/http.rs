@@ -81,14 +81,7 @@ pub(crate) async fn send(
     target: &Target,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<Incoming>, Refused> {
-    let broken =
-        |error: hyper::Error| Refused::Unreachable(format!("{} gave no answer: {error}", target.authority));
-    let socket = connect(target).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(broken)?;
-    // Ends with the response's body, or with its error, which the body shows too.
-    tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(broken)?;
+    let response = exchange(connect(target).await?, target, request).await?;
     if response.status() == StatusCode::OK {
         return Ok(response);
     }
@@ -96,6 +89,21 @@ pub(crate) async fn send(
     let body = Limited::new(response.into_body(), PROBLEM_BYTES_MAX).collect().await;
     let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     Err(Refused::of(status, &body))
+}
+
+/// Sends a request on a connection that is open, and gives the response once its head is here, whatever it says.
+pub(crate) async fn exchange(
+    socket: Box<dyn Socket>,
+    target: &Target,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, Refused> {
+    let broken =
+        |error: hyper::Error| Refused::Unreachable(format!("{} gave no answer: {error}", target.authority));
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(broken)?;
+    // Ends with the response's body, or with its error, which the body shows too.
+    tokio::spawn(connection);
+    sender.send_request(request).await.map_err(broken)
 }
 
 /// A request with what every request of ours carries.

@@ -13,6 +13,7 @@ mod check;
 mod compare;
 mod completions;
 mod config;
+mod doctor;
 mod exit;
 mod get;
 mod healthcheck;
@@ -61,6 +62,7 @@ fn main() -> std::process::ExitCode {
         Some(Command::Config(config)) => config::run(&config),
         #[cfg(target_os = "linux")]
         Some(Command::Compare(asked)) => compare::run(&asked),
+        Some(Command::Doctor(asked)) => exit::block_on(doctor::run(asked)),
         Some(Command::ProxyConfig(asked)) => proxy_config::run(&asked),
         Some(Command::Healthcheck(asked)) => healthcheck::run(&asked),
         Some(Command::Completions(asked)) => completions::run(&asked),

@@ -1,8 +1,8 @@
 //! TLS towards a server, and who is believed to be it.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -33,9 +33,25 @@ pub(crate) async fn shake(
     host: &str,
     trust: &Trust,
 ) -> Result<TlsStream<TcpStream>, String> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is no name for TLS"))?;
-    let connector = TlsConnector::from(Arc::new(config(trust)?));
-    connector.connect(name, socket).await.map_err(|error| error.to_string())
+    shake_for(socket, host, trust, &[]).await.map_err(|error| error.to_string())
+}
+
+/// The same, with the protocols to choose from (ALPN, RFC 7301), the dearest first. None leave it to the server.
+///
+/// # Errors
+/// What rustls said, inside; of a host that is no name, or authorities that cannot be read, why.
+pub(crate) async fn shake_for(
+    socket: TcpStream,
+    host: &str,
+    trust: &Trust,
+    protocols: &[&[u8]],
+) -> io::Result<TlsStream<TcpStream>> {
+    let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
+    let name = ServerName::try_from(host.to_owned());
+    let name = name.map_err(|_| wrong(format!("`{host}` is no name for TLS")))?;
+    let mut config = config(trust).map_err(wrong)?;
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    TlsConnector::from(Arc::new(config)).connect(name, socket).await
 }
 
 fn config(trust: &Trust) -> Result<ClientConfig, String> {

@@ -326,7 +326,7 @@ pub(crate) fn seconds(text: &str) -> Result<u64, Failure> {
 }
 
 /// A text of somebody else's, for a terminal: nothing in it moves the cursor or turns the line around.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let hidden = |char: char| {
         (char.is_control() && char != '\n')
             || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

@@ -86,17 +86,19 @@ fn request(follow: &Follow) -> Result<Request, Stop> {
     let start = follow.start.query();
     let query: Vec<(&str, &str)> = start.iter().map(|(key, value)| (*key, value.as_str())).collect();
     let path = follow.target.path(&Target::channels(&follow.channels), &query);
+    let request = handshake(&follow.target, &path).header("sec-websocket-protocol", "tidewire.v1").body(());
+    request.map_err(|error| Stop::Cut(format!("this cannot be asked: {error}")))
+}
+
+/// The request of a handshake (RFC 6455 section 4.1), without a subprotocol.
+pub(crate) fn handshake(target: &Target, path: &str) -> hyper::http::request::Builder {
     let nonce = [getrandom::u64(), getrandom::u64()].map(Result::unwrap_or_default);
     let key = STANDARD.encode(nonce.map(u64::to_be_bytes).concat());
-    let target = format!("ws://{}{path}", follow.target.authority);
-    let request = http::request(&follow.target, "GET", &target)
+    http::request(target, "GET", &format!("ws://{}{path}", target.authority))
         .header("connection", "Upgrade")
         .header("upgrade", "websocket")
         .header("sec-websocket-version", "13")
         .header("sec-websocket-key", key)
-        .header("sec-websocket-protocol", "tidewire.v1")
-        .body(());
-    request.map_err(|error| Stop::Cut(format!("this cannot be asked: {error}")))
 }
 
 fn refused(error: tungstenite::Error) -> Stop {
