@@ -17,6 +17,7 @@
 //!              others in target/acme, against Debian's pebble; minutes
 //! scan         every check of testssl.sh, and waits of the default length; minutes
 //! proxies      a real nginx and a real HAProxy in front
+//! doctor       the same, told wrong things on purpose: `tidewire doctor` names them
 //! hostile      clients that mean harm: sieges of seconds, and what brought other servers down
 //! auth         who may come in: tickets, rights that end, keys that change, secrets that stay one
 //! faults [...] real nodes and a real Redis that are killed, stopped, cut off, emptied and flooded, for ten minutes or
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
         "acme" => schedule::acme(),
         "scan" => schedule::with_binary(|| schedule::in_turn([Tier::scan()])),
         "proxies" => schedule::with_binary(|| schedule::in_turn([Tier::proxies()])),
+        "doctor" => schedule::with_binary(|| schedule::in_turn([Tier::doctor()])),
         "hostile" => schedule::with_binary(|| schedule::in_turn([Tier::hostile()])),
         "auth" => schedule::with_binary(|| schedule::in_turn([Tier::auth()])),
         "cluster" => schedule::with_binary(|| schedule::in_turn([Tier::cluster()])),
@@ -139,4 +141,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | hostile | faults | cluster | rolling | upgrade | siege | auth | races | costs | api | browser | screenshots | client | console | book | snippets | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | doctor | hostile | faults | cluster | rolling | upgrade | siege | auth | races | costs | api | browser | screenshots | client | console | book | snippets | bench | fuzz";

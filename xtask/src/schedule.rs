@@ -29,8 +29,8 @@ pub fn everything() -> Tally {
             Tier::api(),
             Tier::costs(),
         ]);
-        // Both wait more than they work: for rights that end, and for links that are given up.
-        total += beside([Tier::auth(), Tier::cluster()]);
+        // All wait more than they work: for rights that end, for links that are given up, and for who cuts what is quiet.
+        total += beside([Tier::auth(), Tier::cluster(), Tier::doctor()]);
         total += Tier::faults().run();
         // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
         total += in_turn([

@@ -223,6 +223,11 @@ impl Tier {
         Tier::pytest("proxies", "tests/proxies")
     }
 
+    /// The same, told wrong things on purpose: `tidewire doctor` names each, and the line that it says mends it.
+    pub fn doctor() -> Tier {
+        Tier::pytest("doctor", "tests/doctor")
+    }
+
     /// Clients that mean harm: sieges of seconds, and what brought other servers down.
     pub fn hostile() -> Tier {
         Tier::pytest("hostile", "tests/hostile")
