@@ -71,7 +71,7 @@ class Ill:
     also: Sequence[tuple[str, str]] = ()
     """Lines that are there in both, and where: what makes the wrong ones do harm."""
     in_global: bool = False
-    """HAProxy: the lines belong into `global`."""
+    """The lines belong into the frame: `global` of HAProxy, the global options of Caddy."""
     args: Sequence[str] = ("--quick",)
     settings: dict = field(default_factory=dict)
     """The server's."""
