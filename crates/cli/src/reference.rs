@@ -85,7 +85,7 @@ fn row(arg: &Arg) -> String {
     let long = arg.get_long().map(|long| format!("--{long}"));
     let flags: Vec<String> = [short, long].into_iter().flatten().collect();
     let typed = match (flags.is_empty(), values.is_empty()) {
-        (true, _) => values.iter().map(|value| format!("{value}")).collect::<Vec<_>>().join(" "),
+        (true, _) => values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         (false, true) => flags.join(", "),
         (false, false) => format!("{} {}", flags.join(", "), values.join(" ")),
     };
