@@ -233,6 +233,7 @@ pub(crate) fn judge_passing(live: &Live) -> Verdict {
                 Some(bytes) => {
                     format!("something came once {} KiB had been published", bytes >> 10)
                 }
+                None if *filled < PIECE_BYTES => "nor when another one was published".to_owned(),
                 None => format!("nor after {} KiB had been published", filled >> 10),
             };
             let sent = if *was_sent { "; the node says that it has sent it" } else { "" };
