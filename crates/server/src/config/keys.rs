@@ -72,6 +72,13 @@ impl Found {
     }
 }
 
+/// Whether a file of its own may hold the value in place of the configuration file: a secret, or an address with a password
+/// in it, which is shown with that part masked.
+#[must_use]
+pub fn may_hold_a_secret(name: &str, form: Form) -> bool {
+    form.is_secret() || name == "broker.url"
+}
+
 /// Finds the key that is called `name`.
 ///
 /// # Errors

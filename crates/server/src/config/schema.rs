@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{KEYS, Key, NAMESPACE_KEYS};
+use super::keys::{self, KEYS, Key, NAMESPACE_KEYS};
 use super::kinds::Form;
 
 /// The schema, in draft 2020-12.
@@ -50,7 +50,7 @@ fn insert<S>(properties: &mut Map<String, Value>, name: &str, key: &Key<S>) {
     value["description"] = key.meaning.into();
     value["default"] = default(key);
     properties.insert(name.into(), value);
-    if key.form.is_secret() {
+    if keys::may_hold_a_secret(key.name, key.form) {
         let words = format!("The name of a file that holds `{}`.", key.name);
         properties.insert(format!("{name}_file"), json!({ "type": "string", "description": words }));
     }

@@ -299,7 +299,7 @@ fn set<S>(key: &Key<S>, to: &mut S, defaults: &S, value: &str, folder: &Path) ->
 /// The key whose value stands in a file that `name` names: any key in the environment, secrets elsewhere.
 fn in_a_file<'n>(name: &'n str, place: &Place) -> Option<&'n str> {
     let key = name.strip_suffix(IN_A_FILE)?;
-    let secret = keys::find(key).ok()?.form().is_secret();
+    let secret = keys::may_hold_a_secret(key, keys::find(key).ok()?.form());
     (secret || matches!(place, Place::Variable(_))).then_some(key)
 }
 

@@ -226,6 +226,13 @@ fn a_secret_may_stand_in_a_file_beside_the_configuration() {
 }
 
 #[test]
+fn the_address_of_a_redis_may_stand_in_a_file_since_it_holds_a_password() {
+    let url = Temporary::holding("redis.url", b"redis://user:password@10.0.0.1:6379\n");
+    let settings = resolve(&format!("[broker]\nurl_file = \"{}\"\n", url.path()), &[], &[]).unwrap();
+    assert!(settings.broker.url.is_some());
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_a_problem_where_it_is_named() {
     let error = resolve("", &[("TIDEWIRE_LISTEN_FILE", "/there/is/none")], &[]).unwrap_err();
     assert!(error.starts_with("TIDEWIRE_LISTEN_FILE: `listen`: cannot read /there/is/none: "), "{error}");
