@@ -20,6 +20,8 @@ const DEBIAN: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("nghttp2-client", "h2load"),
     ("testssl.sh", "testssl"),
+    ("systemd", "systemd-analyze"),
+    ("groff-base", "groff"),
 ];
 
 /// The same for what only `cargo xtask acme` needs: an ACME server, with a DNS that tests can change.

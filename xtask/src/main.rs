@@ -1,7 +1,7 @@
 //! The project's chores, one short verb each: `cargo xtask VERB`. CI speaks the same verbs.
 //!
 //! ```text
-//! test         everything below but acme, book, rolling, upgrade, scan, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
+//! test         everything below but acme, book, msrv, release, rolling, upgrade, scan, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
 //! fmt          rewrites the code as rustfmt has it
 //! lint         rustfmt, clippy and rustdoc without a warning
 //! deny         licences, bans and sources of the dependencies
@@ -35,14 +35,19 @@
 //! console      whether what the server embeds of the console is what its sources give
 //! book         the documentation as a book, in target/book; builds mdBook into target/tools, which takes minutes once
 //! snippets     every command and snippet of the README and of the book, dev mode's box, and the guides for who moves here
+//! packaging    what is shipped around the binary: units, completions, manual pages, compose.yaml, the service manager's protocol
+//! msrv         whether it compiles with the oldest Rust that it states, where there is one
+//! release      builds, packs, describes and tries a release of this commit, in target/release-VERSION
 //! bench [...]  Tidewire beside the floor; prints figures, gates nothing on time
 //! bench peers [...]  Tidewire beside nchan, uWebSockets, Socket.IO and others, which it installs; writes docs/benchmarks.md
 //! fuzz [SECONDS]  every fuzz target for so long
 //! ```
 
 mod book;
+mod licences;
 mod machine;
 mod previous;
+mod release;
 mod run;
 mod schedule;
 mod tally;
@@ -119,6 +124,9 @@ fn main() -> ExitCode {
         "console" => schedule::in_turn([Tier::console()]),
         "book" => return book::build(),
         "snippets" => schedule::with_binary(|| schedule::in_turn([Tier::book()])),
+        "packaging" => schedule::with_binary(|| schedule::in_turn([Tier::packaging()])),
+        "msrv" => schedule::in_turn([Tier::msrv()]),
+        "release" => release::make(rest),
         unknown => {
             eprintln!("there is no verb `{unknown}`\n{USAGE}");
             return ExitCode::from(2);
@@ -141,4 +149,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | doctor | hostile | faults | cluster | rolling | upgrade | siege | auth | races | costs | api | browser | screenshots | client | console | book | snippets | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | doctor | hostile | faults | cluster | rolling | upgrade | siege | auth | races | costs | api | browser | screenshots | client | console | book | snippets | packaging | msrv | release | bench | fuzz";

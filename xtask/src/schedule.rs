@@ -24,6 +24,7 @@ pub fn everything() -> Tally {
             Tier::client(),
             Tier::console(),
             Tier::book(),
+            Tier::packaging(),
             Tier::http2(),
             Tier::hostile(),
             Tier::api(),

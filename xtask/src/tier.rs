@@ -12,6 +12,9 @@ use crate::tally::Tally;
 /// Seeds that one run of the simulation tries.
 pub const SEEDS: &str = "1500";
 
+/// The oldest Rust: `rust-version` in `Cargo.toml`, to which `tests/tidy` holds this.
+const MSRV: &str = "1.90";
+
 /// Lines of a failed tier that are shown; the rest stands in its log.
 const SHOWN_LINES_MAX: usize = 150;
 
@@ -352,6 +355,39 @@ impl Tier {
             machine::debian()?;
             machine::npm_locked("admin")?;
             node_tests("admin")
+        })
+    }
+
+    /// What is shipped around the binary.
+    pub fn packaging() -> Tier {
+        Tier::pytest("packaging", "tests/packaging")
+    }
+
+    /// Whether it compiles with the oldest Rust that `Cargo.toml` states. Clippy holds the code itself to that
+    /// (`incompatible_msrv`), and `tests/tidy` the dependencies; only that Rust knows.
+    pub fn msrv() -> Tier {
+        Tier::new("msrv", || {
+            let toolchains =
+                run::logged("rustup", &mut run::command("rustup", &["toolchain", "list"])).output;
+            if !toolchains.lines().any(|line| line.starts_with(MSRV)) {
+                return Ok(Ready::Skip(
+                    "not tried: there is no such toolchain; `rustup toolchain install 1.90`",
+                ));
+            }
+            let mut check = run::command("cargo", &["+1.90", "check", "--workspace", "--locked"]);
+            check.env("CARGO_TARGET_DIR", run::target().join("msrv"));
+            Ok(Ready::Run(check))
+        })
+    }
+
+    /// The files of a release, as somebody who downloads them meets them.
+    pub fn released(folder: PathBuf) -> Tier {
+        Tier::new("released", move || {
+            let mut ready = (Tier::pytest("released", "tests/release").command)()?;
+            if let Ready::Run(command) = &mut ready {
+                command.env("TIDEWIRE_RELEASE", folder);
+            }
+            Ok(ready)
         })
     }
 

@@ -122,6 +122,30 @@ fn every_dependency_has_a_reason() {
 }
 
 #[test]
+fn no_dependency_needs_a_newer_rust_than_we_state() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let stated = manifest["workspace"]["package"]["rust-version"].as_str().unwrap();
+    assert!(
+        read("xtask/src/tier.rs").contains(&format!("const MSRV: &str = \"{stated}\";")),
+        "xtask tries another"
+    );
+    let metadata =
+        ["metadata", "--locked", "--format-version=1", "--filter-platform", "x86_64-unknown-linux-gnu"];
+    let output =
+        std::process::Command::new(env!("CARGO")).args(metadata).current_dir(root()).output().unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |version: &str| -> Vec<u32> { version.split('.').map(|part| part.parse().unwrap()).collect() };
+    for package in metadata["packages"].as_array().unwrap() {
+        let Some(needed) = package["rust-version"].as_str().or(package["rust_version"].as_str()) else {
+            continue;
+        };
+        let mut needs = of(needed);
+        needs.truncate(2);
+        assert!(needs <= of(stated), "{} needs Rust {needed}; we state {stated}", package["name"]);
+    }
+}
+
+#[test]
 fn the_protocol_lists_every_reason_as_the_code_has_it() {
     let (protocol, openapi) = (read("docs/protocol.md"), read("docs/openapi.yaml"));
     for reason in Reason::ALL {
