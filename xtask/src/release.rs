@@ -17,20 +17,14 @@ use crate::schedule;
 use crate::tally::Tally;
 use crate::tier::Tier;
 
-/// What `--allow-dirty` is for: to try this out before it is committed.
-const ALLOW_DIRTY: &str = "--allow-dirty";
+/// Only to see what would come out: of whatever is here, committed or not, and without looking at the code.
+const TRY: &str = "--try";
 
 /// Makes the release of this commit.
 pub fn make(arguments: &[String]) -> Tally {
-    let allow_dirty = arguments.iter().any(|argument| argument == ALLOW_DIRTY);
-    let quick = [Tier::fmt(), Tier::clippy(), Tier::deny()];
-    let steps = clean_tree(allow_dirty).and_then(|()| {
-        let tally = schedule::in_turn(quick);
-        if tally.failed > 0 { Err("what is not clean is not released".into()) } else { Ok(tally) }
-    });
-    let made = steps.and_then(|tally| {
-        Release::of_this_commit().and_then(|release| release.make()).map(|folder| (tally, folder))
-    });
+    let checked =
+        if arguments.iter().any(|argument| argument == TRY) { Ok(Tally::default()) } else { check() };
+    let made = checked.and_then(|tally| Ok((tally, Release::of_this_commit()?.make()?)));
     match made {
         Ok((tally, folder)) => {
             println!("{}", folder.display());
@@ -41,6 +35,18 @@ pub fn make(arguments: &[String]) -> Tally {
             Tally { passed: 0, failed: 1 }
         }
     }
+}
+
+/// Whether this is fit to be released.
+fn check() -> Result<Tally, String> {
+    let changed = step("git status", &mut run::command("git", &["status", "--porcelain"]))?;
+    if !changed.trim().is_empty() {
+        return Err(format!(
+            "a release is of a commit, and this is in none ({TRY} makes one all the same):\n{changed}"
+        ));
+    }
+    let tally = schedule::in_turn([Tier::fmt(), Tier::clippy(), Tier::deny()]);
+    if tally.failed > 0 { Err("what is not clean is not released".into()) } else { Ok(tally) }
 }
 
 /// What is released, and for which machine.
@@ -157,12 +163,17 @@ impl Release {
     fn describe(&self, folder: &Path) -> Result<(), String> {
         let tool = machine::cargo_tool("cargo-cyclonedx")?;
         let name = self.name();
-        let mut sbom = run::command(tool, &["cyclonedx", "--format", "json", "--target"]);
+        let mut sbom =
+            run::command(tool, &["cyclonedx", "--format", "json", "--spec-version", "1.5", "--target"]);
         sbom.arg(&self.host).args(["--manifest-path", "crates/cli/Cargo.toml", "--override-filename", &name]);
         step("cargo cyclonedx", sbom.env("SOURCE_DATE_EPOCH", &self.epoch))?;
         // It writes beside every manifest of the workspace.
         let ours = run::repository().join("crates/cli").join(format!("{name}.json"));
-        let outcome = copy(&ours, &folder.join(format!("{name}.cdx.json")));
+        // Where our own crates lie is nobody's business.
+        let here = run::repository().display().to_string();
+        let outcome = read(&ours).and_then(|bill| {
+            write(&folder.join(format!("{name}.cdx.json")), &bill.replace(&here, "/tidewire"))
+        });
         let listed = step("git ls-files", &mut run::command("git", &["ls-files", "*Cargo.toml"]))?;
         for manifest in listed.lines() {
             let stray = run::repository().join(manifest).with_file_name(format!("{name}.json"));
@@ -200,17 +211,6 @@ fn default_configuration() -> Result<String, String> {
         return Err("the default configuration has no line `#dev = \"auto\"`".into());
     }
     Ok(text.replace("\n#dev = \"auto\"\n", "\ndev = false\n"))
-}
-
-fn clean_tree(allow_dirty: bool) -> Result<(), String> {
-    let changed = step("git status", &mut run::command("git", &["status", "--porcelain"]))?;
-    match changed.trim() {
-        "" => Ok(()),
-        _ if allow_dirty => Ok(()),
-        changed => {
-            Err(format!("a release is of a commit, and this is not in it ({ALLOW_DIRTY} to try):\n{changed}"))
-        }
-    }
 }
 
 fn sums(folder: &Path) -> Result<(), String> {
