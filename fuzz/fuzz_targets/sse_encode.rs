@@ -23,6 +23,7 @@ fuzz_target!(|input: &str| {
         event: event.clone(),
         payload: Payload::text(Bytes::copy_from_slice(content.as_bytes())).expect("a string is UTF-8"),
         time_ms: 0,
+        taken_us: 0,
         bridged: false,
     };
     let expected = |event: &str, data: String| Dispatched {

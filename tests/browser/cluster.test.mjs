@@ -99,10 +99,10 @@ for (const by of ["nginx", "haproxy"]) {
   test(`m6_alice_on_one_node_chats_with_bob_on_another_and_writes_to_him_alone_through_${by}`, async (t) => {
     const scene = await lobby(t, by);
     const { nodes, url, alice, bob } = scene;
-    const hers = await led(nodes, "tidewire_open_sse", () => listen(alice, url, "chat:lobby,user:alice"));
-    await ledElsewhere(scene, hers, "tidewire_open_sse", () => listen(bob, url, "chat:lobby,user:bob"), () => closeSource(bob));
-    const joined = await led(nodes, "tidewire_open_ws", () => join(alice, url));
-    await ledElsewhere(scene, joined, "tidewire_open_ws", () => join(bob, url), () => closeSocket(bob));
+    const hers = await led(nodes, 'tidewire_connections{transport="sse"}', () => listen(alice, url, "chat:lobby,user:alice"));
+    await ledElsewhere(scene, hers, 'tidewire_connections{transport="sse"}', () => listen(bob, url, "chat:lobby,user:bob"), () => closeSource(bob));
+    const joined = await led(nodes, 'tidewire_connections{transport="ws"}', () => join(alice, url));
+    await ledElsewhere(scene, joined, 'tidewire_connections{transport="ws"}', () => join(bob, url), () => closeSocket(bob));
 
     await bob.page.evaluate(() => socket.send("hello, all"));
     for (const person of [alice, bob]) {
@@ -147,7 +147,7 @@ for (const by of ["nginx", "haproxy"]) {
     // Long enough for the message to be written before he is back.
     const scene = await lobby(t, by, { retry: "500ms" });
     const { nodes, url, alice, bob } = scene;
-    const his = await led(nodes, "tidewire_open_sse", () => listen(bob, url, "user:bob"));
+    const his = await led(nodes, 'tidewire_connections{transport="sse"}', () => listen(bob, url, "user:bob"));
     const other = nodes.find((node) => node !== his);
     const before = await alice.page.evaluate(write, [url, "user:bob", "before", tokens.alice]);
     assert.deepEqual(await bob.heard.next(), { type: "message", data: "before", id: before });
@@ -157,7 +157,7 @@ for (const by of ["nginx", "haproxy"]) {
     const again = await bob.heard.next();
     assert.deepEqual([again.type, JSON.parse(again.data).cursor], ["$ready", before], "his cursor holds at the other node");
     assert.deepEqual(await bob.heard.next(), { type: "message", data: "while it is dead", id });
-    assert.equal(await count(other, "tidewire_open_sse"), 1);
+    assert.equal(await count(other, 'tidewire_connections{transport="sse"}'), 1);
     const history = await bob.page.evaluate(
       (url) => fetch(url, { credentials: "include" }).then((answer) => answer.json()),
       `${url}/c/user:bob?cursor=${before}`,

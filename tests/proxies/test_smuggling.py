@@ -66,7 +66,7 @@ class Arena:
 
     def accepted(self) -> int:
         """Connections that the server has taken in."""
-        return int(re.search(r"^tidewire_accepted_total (\d+)", self.server.client.get("/metrics").text, re.MULTILINE)[1])
+        return int(re.search(r"^tidewire_connections_accepted_total (\d+)", self.server.client.get("/metrics").text, re.MULTILINE)[1])
 
 
 @pytest.fixture(scope="module", params=RECOMMENDED)

@@ -32,7 +32,7 @@ pub fn measure(plan: &Plan) -> io::Result<bool> {
             measured.round.row("CPU s per million, node that hears", cpu);
             // Few connections have their messages coalesced, many do not: that is what the row above differs by.
             let per = |name| hearing.counter(name).unwrap_or(f64::NAN);
-            let writes = per("tidewire_writes_total") / per("tidewire_delivered_total");
+            let writes = per("tidewire_writes_total") / per("tidewire_messages_delivered_total");
             measured.round.row("its writes per delivery", writes);
             grid.add(&format!("{channels} channels"), measured.into_round());
         }

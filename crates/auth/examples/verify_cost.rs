@@ -20,7 +20,7 @@ use tidewire_auth::{MemoryVault, Rules, Tickets, TokenGate};
 use tidewire_hub::grant::{Action, Asked, Gate as _, Grant};
 use tidewire_hub::{Channel, Now, Pattern};
 
-const NOW: Now = Now { monotonic_ms: 0, wall_ms: 1_795_000_000_000 };
+const NOW: Now = Now { monotonic_ms: 0, wall_ms: 1_795_000_000_000, micros: 0 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("{:<10} {:>12} {:>12} {:>8}", "algorithm", "accepted", "refused", "bytes");

@@ -105,7 +105,7 @@ impl fmt::Debug for TokenCache {
 mod tests {
     use super::*;
 
-    const NOW: Now = Now { monotonic_ms: 1_000, wall_ms: 0 };
+    const NOW: Now = Now { monotonic_ms: 1_000, wall_ms: 0, micros: 0 };
 
     fn ends_at(ends_at_ms: u64) -> Arc<Grant> {
         Arc::new(Grant { ends_at_ms: Some(ends_at_ms), ..Grant::everything() })
@@ -117,7 +117,7 @@ mod tests {
         cache.remember(key, 300, (0, 0), ends_at(5_000));
         assert_eq!(cache.find(key, (0, 0), NOW), Some(ends_at(5_000)));
         assert_eq!(cache.find(TokenKey::of("b"), (0, 0), NOW), None);
-        assert_eq!(cache.find(key, (0, 0), Now { monotonic_ms: 5_000, wall_ms: 0 }), None);
+        assert_eq!(cache.find(key, (0, 0), Now { monotonic_ms: 5_000, wall_ms: 0, micros: 0 }), None);
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl fmt::Debug for Claims {
 mod tests {
     use super::*;
 
-    const NOW: Now = Now { monotonic_ms: 5_000, wall_ms: 1_700_000_000_500 };
+    const NOW: Now = Now { monotonic_ms: 5_000, wall_ms: 1_700_000_000_500, micros: 0 };
 
     fn claims(expires_at_s: u64) -> Claims {
         let (subscribe, publish, none) = (Scope::all(), Scope::none(), Scope::none());

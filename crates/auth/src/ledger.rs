@@ -219,7 +219,7 @@ mod tests {
         Allowance { per_second: 10, outstanding_max: 20, sessions_max: 2, accounts_max: 3 };
 
     fn at(monotonic_ms: u64) -> Now {
-        Now { monotonic_ms, wall_ms: 0 }
+        Now { monotonic_ms, wall_ms: 0, micros: 0 }
     }
 
     fn subject(name: &str) -> Buyer {

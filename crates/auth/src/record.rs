@@ -176,7 +176,7 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const NOW: Now = Now { monotonic_ms: 5_000, wall_ms: 1_700_000_000_000 };
+    const NOW: Now = Now { monotonic_ms: 5_000, wall_ms: 1_700_000_000_000, micros: 0 };
 
     fn scope(patterns: &[&str]) -> Scope {
         Scope::new(patterns.iter().map(|pattern| Pattern::parse(pattern).unwrap()))
@@ -228,7 +228,7 @@ mod tests {
     fn s25_rights_end_when_those_of_the_token_do_on_any_nodes_clock() {
         let grant = grant(Holder::Developer);
         // A node that started an hour earlier, half a minute later.
-        let later = Now { monotonic_ms: 3_605_000, wall_ms: NOW.wall_ms + 30_000 };
+        let later = Now { monotonic_ms: 3_605_000, wall_ms: NOW.wall_ms + 30_000, micros: 0 };
         assert_eq!(there_and_back(&grant, later).unwrap().ends_at_ms, Some(3_635_000));
         let over = Now { wall_ms: NOW.wall_ms + 60_000, ..later };
         assert_eq!(there_and_back(&grant, over), None);

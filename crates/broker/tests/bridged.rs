@@ -19,7 +19,7 @@ use tidewire_hub::position::{Cursor, Gen, Position, Start};
 use tidewire_hub::publish::Publish;
 use tidewire_hub::reason::Reason;
 
-const NOW: Now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 };
+const NOW: Now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000, micros: 0 };
 
 /// A broker that bridges `events` and `jobs`, with one outlet.
 struct Bench {

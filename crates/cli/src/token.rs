@@ -338,7 +338,7 @@ pub(crate) fn plain(text: &str) -> String {
 
 fn now() -> Now {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now { monotonic_ms: 0, wall_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX) }
+    Now { monotonic_ms: 0, wall_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX), micros: 0 }
 }
 
 #[cfg(test)]

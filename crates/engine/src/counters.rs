@@ -2,13 +2,22 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidewire_hub::admit::GapReason;
+use tidewire_hub::admit::{GapReason, Transport};
+use tidewire_hub::histogram::Histogram;
+use tidewire_hub::reason::Reason;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What one outlet has done and holds. Plain loads and stores: one thread writes, so nothing contends.
         #[derive(Debug, Default)]
-        pub struct Counters { $($(#[$doc])* pub $name: Counter,)* }
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+            /// Why streams and WebSockets ended.
+            pub ends: Ends,
+            /// From when this node took a message until everybody here had been written it once, by the end of the turn;
+            /// once a message.
+            pub delivery: Histogram,
+        }
 
         impl Counters {
             /// Every counter by name, as it stands.
@@ -42,8 +51,12 @@ counters! {
     admitted,
     /// Requests refused.
     refused,
-    /// Messages queued to subscribers.
-    delivered,
+    /// Messages queued to SSE streams.
+    delivered_sse,
+    /// Messages queued to WebSockets.
+    delivered_ws,
+    /// Messages in answers to polls.
+    delivered_poll,
     /// Messages encoded, once for each encoding that was needed.
     encoded,
     /// Writes to sockets.
@@ -82,6 +95,8 @@ counters! {
     protocol_errors,
     /// Turns of the loop.
     turns,
+    /// Microseconds in which the loop did not wait.
+    busy_us,
     /// Times that accepting paused, at a limit or out of file descriptors.
     accept_pauses,
     /// Panics survived by cutting this outlet's connections.
@@ -100,6 +115,43 @@ impl Counters {
             GapReason::Transient => &self.gaps_transient,
         };
         counter.add(1);
+    }
+
+    /// Counts messages on their way to a connection of this kind.
+    pub(crate) fn deliver(&self, transport: Transport, count: u64) {
+        let counter = match transport {
+            Transport::Sse => &self.delivered_sse,
+            Transport::Ws => &self.delivered_ws,
+            Transport::Poll => &self.delivered_poll,
+        };
+        counter.add(count);
+    }
+}
+
+/// How many streams and WebSockets ended, by why.
+#[derive(Debug)]
+pub struct Ends {
+    /// The client went, or its connection broke.
+    pub by_client: Counter,
+    by_reason: Box<[Counter]>,
+}
+
+impl Default for Ends {
+    fn default() -> Ends {
+        let by_reason = Reason::ALL.iter().map(|_| Counter::default()).collect();
+        Ends { by_client: Counter::default(), by_reason }
+    }
+}
+
+impl Ends {
+    /// How many this server ended, by its reason.
+    pub fn by_reason(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL.iter().copied().zip(self.by_reason.iter().map(Counter::get))
+    }
+
+    pub(crate) fn count(&self, reason: Option<Reason>) {
+        let counter = reason.and_then(|reason| self.by_reason.get(reason as usize));
+        counter.unwrap_or(&self.by_client).add(1);
     }
 }
 

@@ -14,6 +14,11 @@ pub trait Kernel {
     /// Milliseconds on a clock that never steps.
     fn now_ms(&self) -> u64;
 
+    /// Microseconds on the clock that messages are stamped by (see [`tidewire_hub::Message::taken_us`]).
+    fn now_us(&self) -> u64 {
+        self.now_ms().saturating_mul(1_000)
+    }
+
     /// Waits until something is ready, for at most `timeout_ms`, without an end where there is none. Appends what
     /// is ready to `ready`. May return early with nothing.
     fn wait(&mut self, timeout_ms: Option<u64>, ready: &mut Vec<Ready>);

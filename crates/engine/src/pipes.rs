@@ -37,6 +37,8 @@ pub struct Options {
     pub limits: Arc<Limits>,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// When the clock began that messages are stamped by.
+    pub epoch: Instant,
     /// See [`Parts::explain`].
     pub explain: bool,
 }
@@ -46,13 +48,13 @@ pub struct Options {
 /// # Errors
 /// The system has no thread for it.
 pub fn spawn(options: Options) -> io::Result<Pipes> {
-    let Options { outlet, inbox, control, limits, counters, explain } = options;
+    let Options { outlet, inbox, control, limits, counters, epoch, explain } = options;
     let pipes = Pipes { desk: Arc::new(Desk::default()) };
     let (desk, bell) = (pipes.desk.clone(), pipes.desk.clone());
     inbox.wake_with(Box::new(move || bell.ring(|_| ())));
     let seed = crate::shard::seed();
     std::thread::Builder::new().name("tidewire-pipes".to_owned()).spawn(move || {
-        let kernel = PipeKernel { desk, readers: Vec::new(), started: Instant::now() };
+        let kernel = PipeKernel { desk, readers: Vec::new(), epoch };
         crate::shard::run(Shard::new(
             kernel,
             // Who opens a pipe knows already who the client is.
@@ -346,14 +348,18 @@ struct PipeKernel {
     desk: Arc<Desk>,
     /// Who is woken at the end of a batch.
     readers: Vec<Waker>,
-    started: Instant,
+    epoch: Instant,
 }
 
 impl Kernel for PipeKernel {
     type Socket = Arc<Pipe>;
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn wait(&mut self, timeout_ms: Option<u64>, ready: &mut Vec<Ready>) {

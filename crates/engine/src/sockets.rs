@@ -36,6 +36,8 @@ pub struct Options {
     pub limits: Arc<Limits>,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// When the clock began that messages are stamped by.
+    pub epoch: Instant,
     /// How what it sends leaves.
     pub sends: Sends,
     /// See [`Parts::explain`].
@@ -112,12 +114,13 @@ pub fn share(listener: TcpListener, count: usize) -> io::Result<Vec<TcpListener>
 /// The kernel has no descriptor or thread for it, or no io_uring where [`Sends::Uring`] demands one.
 pub fn spawn(options: Options) -> io::Result<JoinHandle<()>> {
     let Options { outlet, inbox, listener, has_heir, control, limits, .. } = options;
-    let Options { counters, sends, explain, proxies, has_room, hand_off, .. } = options;
+    let Options { counters, epoch, sends, explain, proxies, has_room, hand_off, .. } = options;
     let ring = open_ring(sends)?;
     tracing::debug!(outlet = outlet.0, io_uring = ring.is_some(), "an event loop begins");
     let io = if ring.is_some() { &counters.loops_uring } else { &counters.loops_epoll };
     io.set(1);
-    let kernel = Sockets { has_heir, ring, ..Sockets::new(listener, counters.clone(), has_room, hand_off)? };
+    let kernel = Sockets::new(listener, counters.clone(), has_room, hand_off, epoch)?;
+    let kernel = Sockets { has_heir, ring, ..kernel };
     let bell = kernel.bell.clone();
     inbox.wake_with(Box::new(move || bell.ring()));
     let seed = crate::shard::seed();
@@ -154,7 +157,7 @@ struct Sockets {
     listening: bool,
     has_room: Box<dyn Fn() -> bool + Send>,
     hand_off: Box<dyn Fn(HandOff) + Send>,
-    started: Instant,
+    epoch: Instant,
 }
 
 /// Tokens that no connection has: a slot's index never has all bits set.
@@ -167,12 +170,12 @@ impl Sockets {
         counters: Arc<Counters>,
         has_room: Box<dyn Fn() -> bool + Send>,
         hand_off: Box<dyn Fn(HandOff) + Send>,
+        epoch: Instant,
     ) -> io::Result<Sockets> {
         let (epoll, bell) = (Epoll::new()?, Arc::new(Bell::new()?));
         epoll.watch_level(&*bell, BELL)?;
         // Level-triggered: an edge that was met with EMFILE would never come again (delivery rule R28).
         epoll.watch_level(&listener, LISTENER)?;
-        let started = Instant::now();
         let listener = Some(listener);
         let (ring, has_heir) = (None, false);
         Ok(Sockets {
@@ -185,7 +188,7 @@ impl Sockets {
             listening: true,
             has_room,
             hand_off,
-            started,
+            epoch,
         })
     }
 }
@@ -194,7 +197,11 @@ impl Kernel for Sockets {
     type Socket = TcpStream;
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn wait(&mut self, timeout_ms: Option<u64>, ready: &mut Vec<Ready>) {

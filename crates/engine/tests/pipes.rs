@@ -24,8 +24,15 @@ fn pipes() -> (Pipes, Arc<Counters>, Arc<Mutex<Partition>>) {
     let partition = Arc::new(Mutex::new(partition));
     let control = Arc::new(rig::Plane::new(partition.clone(), inbox.clone()));
     let counters = Arc::<Counters>::default();
-    let options =
-        pipes::Options { outlet, inbox, control, limits, counters: counters.clone(), explain: false };
+    let options = pipes::Options {
+        outlet,
+        inbox,
+        control,
+        limits,
+        counters: counters.clone(),
+        epoch: Instant::now(),
+        explain: false,
+    };
     (pipes::spawn(options).unwrap(), counters, partition)
 }
 

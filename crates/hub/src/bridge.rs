@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::admit::{Gap, GapReason, Loss, Page};
 use crate::barrier::Feeds;
-use crate::broker::{Done, Now};
+use crate::broker::{Done, Figure, Now};
 use crate::channel::{Channel, ChannelSet};
 use crate::deliver::Command;
 use crate::history::History;
@@ -37,6 +37,11 @@ pub trait Outward: Send + Sync {
     /// be sent ([`Bridged::may_send`]) is refused; so is, with `overloaded` or `broker_unavailable`, what was certainly not
     /// sent. `outcome_unknown` where nobody knows.
     fn send(&self, publish: Publish, done: Done<Result<Receipt, Reason>>);
+
+    /// What it counts and holds, for `/metrics`.
+    fn figures(&self) -> Vec<Figure> {
+        Vec::new()
+    }
 }
 
 /// The channels that are bridged. Clones share the names.
@@ -129,6 +134,7 @@ impl Bridge {
             event: None,
             payload,
             time_ms: now.wall_ms,
+            taken_us: now.monotonic_us(),
             bridged: true,
         };
         // Behind everything that has entered the inbox, and nothing else.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::admit::{OutletId, Page, Subscribe, Transport};
 use crate::channel::{Channel, ChannelSet};
 use crate::deliver::Outlet;
+use crate::histogram::Observed;
 use crate::limits::{PageLimit, Retentions};
 use crate::position::Start;
 use crate::publish::{Publish, Receipt, Receivers};
@@ -21,6 +22,16 @@ pub struct Now {
     pub monotonic_ms: u64,
     /// Milliseconds since 1970. Shown to users, never compared.
     pub wall_ms: u64,
+    /// What `monotonic_ms` leaves out, in microseconds, below 1 000. For measuring; no decision is made by it.
+    pub micros: u16,
+}
+
+impl Now {
+    /// Microseconds on the clock that never steps.
+    #[must_use]
+    pub fn monotonic_us(&self) -> u64 {
+        self.monotonic_ms.saturating_mul(1_000).saturating_add(u64::from(self.micros))
+    }
 }
 
 /// The contract of a broker. Its sequencer is the only place where messages take their order (delivery rule R1).
@@ -96,17 +107,47 @@ pub trait Broker: Send + Sync {
     }
 }
 
-/// One number of a broker.
+/// One number of a broker, or of what stands beside it.
 #[derive(Clone, Copy, Debug)]
 pub struct Figure {
-    /// Its name, without the unit of the whole and without `_total`.
+    /// The name of its metric without `tidewire_`, unit and `_total`; the table of metrics says what it means.
     pub name: &'static str,
-    /// What it is, in a line.
-    pub help: &'static str,
     /// The number.
-    pub number: u64,
-    /// Whether it only ever rises.
-    pub rises: bool,
+    pub value: Value,
+}
+
+/// A number with its unit.
+#[derive(Clone, Copy, Debug)]
+pub enum Value {
+    /// How many.
+    Count(u64),
+    /// How long, in microseconds.
+    Micros(u64),
+    /// How often something took how long.
+    Times(Observed),
+}
+
+impl Figure {
+    /// So many.
+    #[must_use]
+    pub fn count(name: &'static str, number: u64) -> Figure {
+        Figure { name, value: Value::Count(number) }
+    }
+
+    /// So long.
+    #[must_use]
+    pub fn time(name: &'static str, time: std::time::Duration) -> Figure {
+        Figure { name, value: Value::Micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)) }
+    }
+
+    /// The number without its unit; nothing where it is many.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        match self.value {
+            Value::Count(number) | Value::Micros(number) => Some(number),
+            Value::Times(_) => None,
+        }
+    }
 }
 
 /// How a broker is. `/readyz` is made of it.
@@ -120,6 +161,19 @@ pub enum State {
     Away,
     /// It can be reached, and what it has is not heard here.
     Deaf,
+}
+
+impl State {
+    /// The word for it in `/readyz`, in the console and in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Ready => "ready",
+            State::Away => "away",
+            State::Deaf => "deaf",
+        }
+    }
 }
 
 /// What one channel holds.

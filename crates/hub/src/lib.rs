@@ -18,6 +18,7 @@ pub mod broker;
 pub mod channel;
 pub mod deliver;
 pub mod grant;
+pub mod histogram;
 mod history;
 mod keys;
 pub mod limits;
@@ -45,6 +46,7 @@ pub use deliver::{Command, Outlet};
 pub use grant::{
     Action, Asked, Denied, Entry, Gate, Grant, Holder, Scope, Screened, Ticket, TicketOrder, Tickets, Token,
 };
+pub use histogram::Histogram;
 pub use limits::{Limits, Retention, Retentions};
 pub use message::{EventName, Message, Payload};
 pub use partition::Partition;

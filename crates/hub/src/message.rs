@@ -171,6 +171,9 @@ pub struct Message {
     pub payload: Payload,
     /// When it was placed, in milliseconds since 1970.
     pub time_ms: u64,
+    /// When this node took it, in microseconds on its own steady clock ([`Now::monotonic_us`](crate::broker::Now)); 0 where
+    /// it was read from a log that is kept elsewhere. How long its delivery takes is measured from here.
+    pub taken_us: u64,
     /// It came over the bridge: no log keeps it, and it has no id (delivery rule R8).
     pub bridged: bool,
 }

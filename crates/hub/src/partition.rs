@@ -359,8 +359,8 @@ impl Partition {
         let floor = self.floor;
         let history = self.channels.entry(channel.clone()).or_insert_with(|| History::new(floor));
         let prev = history.last();
-        let message =
-            Message { channel, position, prev, event, payload, time_ms: now.wall_ms, bridged: false };
+        let (time_ms, taken_us) = (now.wall_ms, now.monotonic_us());
+        let message = Message { channel, position, prev, event, payload, time_ms, taken_us, bridged: false };
         self.keep(&Arc::new(message), position.seq - 1, now)
     }
 

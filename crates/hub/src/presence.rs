@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admit::{ConnId, OutletId};
-use crate::broker::{Done, Now};
+use crate::broker::{Done, Figure, Now};
 use crate::channel::{Channel, ChannelSet};
 use crate::grant::{Grant, Holder};
 use crate::reason::Reason;
@@ -124,6 +124,11 @@ pub trait Roster: Send + Sync {
 
     /// The members over all nodes, at most `count_max` of them by name. `overloaded` while they cannot be known.
     fn members(&self, channel: Channel, count_max: usize, done: Done<Result<Members, Reason>>);
+
+    /// What it counts, for `/metrics`.
+    fn figures(&self) -> Vec<Figure> {
+        Vec::new()
+    }
 }
 
 /// The members of the channels of one node.
@@ -294,7 +299,7 @@ mod tests {
     }
 
     fn at(monotonic_ms: u64) -> Now {
-        Now { monotonic_ms, wall_ms: 0 }
+        Now { monotonic_ms, wall_ms: 0, micros: 0 }
     }
 
     fn alice() -> Subject {

@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn at(monotonic_ms: u64) -> Now {
-        Now { monotonic_ms, wall_ms: 0 }
+        Now { monotonic_ms, wall_ms: 0, micros: 0 }
     }
 
     /// What a single record says and what the table says are the same thing.

@@ -144,14 +144,9 @@ impl Assembly {
         let plane = Plane::new(node.clone(), census.clone(), outlets);
         let pipe_counters = pipes.counters();
         let counters: Vec<_> = sockets.iter().chain([&pipes]).map(Seat::counters).collect();
-        let broker = ground.broker.clone();
-        let metrics = Metrics::new(counters.clone(), broker, census.clone(), node.presence.clone());
-        let metrics = Arc::new(match &node.ledger {
-            Some(ledger) => metrics.watching(ledger.clone(), node.clock.clone()),
-            None => metrics,
-        });
+        let metrics = Arc::new(Metrics::new(node.clone(), counters.clone(), census.clone()));
         let control: Arc<dyn Control> = Arc::new(plane.clone());
-        let pipes = pipes.run_pipes(control, share)?;
+        let pipes = pipes.run_pipes(control, share, node.clock.epoch())?;
         Ok(Assembly { node, plane, census, pipes, pipe_counters, counters, metrics })
     }
 }

@@ -1,7 +1,7 @@
 //! Who is here: the connections of every outlet and those of the API server, against one bound (security rule S39).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tidewire_engine::Counters;
 
@@ -15,6 +15,10 @@ pub struct Census {
     /// The counters of the outlets that hold sockets of their own. A pipe's socket is counted among `http`.
     sockets: Vec<Arc<Counters>>,
     http: AtomicUsize,
+    /// Accepted by the API server itself, since the start.
+    http_accepted: AtomicU64,
+    http2: AtomicUsize,
+    http2_streams: AtomicUsize,
     connections_max: usize,
 }
 
@@ -22,7 +26,14 @@ impl Census {
     /// A census over these outlets.
     #[must_use]
     pub fn new(sockets: Vec<Arc<Counters>>, connections_max: usize) -> Arc<Census> {
-        Arc::new(Census { sockets, http: AtomicUsize::new(0), connections_max })
+        Arc::new(Census {
+            sockets,
+            http: AtomicUsize::new(0),
+            http_accepted: AtomicU64::new(0),
+            http2: AtomicUsize::new(0),
+            http2_streams: AtomicUsize::new(0),
+            connections_max,
+        })
     }
 
     /// Connections open now.
@@ -36,6 +47,40 @@ impl Census {
     #[must_use]
     pub fn http(&self) -> usize {
         self.http.load(Ordering::Acquire)
+    }
+
+    /// Connections accepted since the start, by whomever.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        let engine: u64 = self.sockets.iter().map(|counters| counters.accepted.get()).sum();
+        engine + self.http_accepted.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that the API server has accepted from a listener of its own.
+    pub fn accept(&self) {
+        self.http_accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections that speak HTTP/2, and the streams open on all of them.
+    #[must_use]
+    pub fn http2(&self) -> (usize, usize) {
+        (self.http2.load(Ordering::Relaxed), self.http2_streams.load(Ordering::Relaxed))
+    }
+
+    /// One more or one less connection that speaks HTTP/2.
+    pub(crate) fn http2_connection(&self, comes: bool) {
+        count(&self.http2, comes);
+    }
+
+    /// One more or one less stream of HTTP/2.
+    pub(crate) fn http2_stream(&self, comes: bool) {
+        count(&self.http2_streams, comes);
+    }
+
+    /// The most that may be.
+    #[must_use]
+    pub fn connections_max(&self) -> usize {
+        self.connections_max
     }
 
     /// Whether there are so many more connections than may be that there is no room even to tell them so.
@@ -56,6 +101,14 @@ impl Census {
         self.http.fetch_add(1, Ordering::AcqRel);
         Counted(self.clone())
     }
+}
+
+fn count(number: &AtomicUsize, comes: bool) {
+    if comes {
+        number.fetch_add(1, Ordering::Relaxed)
+    } else {
+        number.fetch_sub(1, Ordering::Relaxed)
+    };
 }
 
 /// One connection of the API server.

@@ -23,6 +23,15 @@ impl Clock {
         Clock(Source::System { started: Instant::now() })
     }
 
+    /// When the steady side began: event loops measure from then on too. Of a clock that is turned by hand, now.
+    #[must_use]
+    pub fn epoch(&self) -> Instant {
+        match &self.0 {
+            Source::System { started } => *started,
+            Source::Hand(_) => Instant::now(),
+        }
+    }
+
     /// A clock that somebody else turns: the simulation's.
     #[must_use]
     pub fn by_hand(now: impl Fn() -> Now + Send + Sync + 'static) -> Clock {
@@ -35,7 +44,10 @@ impl Clock {
         match &self.0 {
             Source::System { started } => {
                 let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                Now { monotonic_ms: millis(started.elapsed()), wall_ms: millis(since_1970) }
+                let elapsed = started.elapsed();
+                // Below a thousand, so it fits.
+                let micros = u16::try_from(elapsed.subsec_micros() % 1_000).unwrap_or_default();
+                Now { monotonic_ms: millis(elapsed), wall_ms: millis(since_1970), micros }
             }
             Source::Hand(now) => now(),
         }

@@ -319,7 +319,7 @@ mod tests {
     }
 
     fn at(seconds: u64) -> Now {
-        Now { monotonic_ms: seconds * 1_000, wall_ms: 0 }
+        Now { monotonic_ms: seconds * 1_000, wall_ms: 0, micros: 0 }
     }
 
     #[test]

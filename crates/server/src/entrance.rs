@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use tidewire_auth::jwt::{self, Jwks, Options, Verifier};
+use tidewire_auth::jwt::{self, Fetching, Jwks, Options, Verifier};
 use tidewire_auth::{MemoryVault, Rules, Tickets, TokenGate, Vault};
 use tidewire_hub::broker::Now;
 use tidewire_hub::revocation::Revocations;
@@ -55,6 +55,13 @@ impl Entrance {
         self.gate.reload(rules).map_err(Unusable::from)?;
         self.verifier.store(verifier);
         Ok(())
+    }
+
+    /// How fetching the key set goes; nothing where none is fetched.
+    #[must_use]
+    pub fn fetching(&self, now: Now) -> Option<Fetching> {
+        let verifier = self.verifier.load_full()?;
+        verifier.options().jwks.as_ref().map(|jwks| jwks.fetching(now))
     }
 
     /// Lets time pass.

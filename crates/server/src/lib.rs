@@ -46,6 +46,7 @@ pub mod outlets;
 mod posts;
 pub mod presence;
 pub mod private;
+mod process;
 mod proxies;
 pub mod publishes;
 pub mod ready_box;

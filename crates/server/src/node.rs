@@ -28,6 +28,7 @@ use crate::control::passes::Passes;
 use crate::crowd::Crowd;
 use crate::health::{Health, Phase};
 use crate::inquiry::{Inquiry, Question};
+use crate::metrics::Tally;
 use crate::presence::Keeper;
 use crate::publishes::{Namespaces, Publishes};
 use crate::refusals;
@@ -61,6 +62,8 @@ pub struct Node {
     pub presence: Arc<Keeper>,
     /// Remembers who was refused.
     pub turned_away: Arc<TurnedAway>,
+    /// Counts publishes and tickets.
+    pub tally: Arc<Tally>,
     /// Knows the proxies that are believed.
     pub ways: Ways,
     /// Whether the node is not ready while its broker is away for everybody (`readyz.strict`).
@@ -97,6 +100,7 @@ impl Node {
             ledger: None,
             presence: Arc::default(),
             turned_away: Arc::default(),
+            tally: Arc::default(),
             ways: Ways::default(),
             strict_readiness: false,
             runtime: None,
@@ -327,9 +331,16 @@ impl Node {
 
     /// Hands a publish that has begun to whoever takes it: the broker, or the bridge where its channel is bridged.
     pub fn hand_over(&self, publish: Publish, done: Done<Result<Receipt, Reason>>) {
+        let (began, clock, tally) = (self.clock.now(), self.clock.clone(), self.tally.clone());
+        let done = Box::new(move |outcome: Result<Receipt, Reason>| {
+            let took = clock.now().monotonic_us().saturating_sub(began.monotonic_us());
+            tally.publish.observe(took);
+            tally.published(outcome.as_ref().err().copied());
+            done(outcome);
+        });
         match self.bridge_of(&publish.channel) {
             Some(bridge) => bridge.send(publish, done),
-            None => self.broker.publish(publish, self.clock.now(), done),
+            None => self.broker.publish(publish, began, done),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tidewire_engine::pipes::{self, Pipes};
 use tidewire_engine::{Control, Counters, Inbox};
@@ -44,16 +45,16 @@ impl Seat {
         seats.into_iter().map(|seat| (seat.id, seat.inbox.clone() as Arc<dyn Outlet>)).collect()
     }
 
-    /// Starts the outlet over pipes.
+    /// Starts the outlet over pipes, by the clock that began at `epoch`.
     ///
     /// # Errors
     /// The system has no thread for it.
-    pub fn run_pipes(self, control: Arc<dyn Control>, limits: &Limits) -> io::Result<Pipes> {
+    pub fn run_pipes(self, control: Arc<dyn Control>, limits: &Limits, epoch: Instant) -> io::Result<Pipes> {
         let Seat { id: outlet, inbox, counters, explain } = self;
         // A pipe is a stream, and a connection of HTTP/2 has many. Connections themselves are counted by the census.
         let most = limits.connections_max.saturating_mul(limits.streams_per_connection_max);
         let limits = Arc::new(Limits { connections_max: most, ..limits.clone() });
-        pipes::spawn(pipes::Options { outlet, inbox, control, limits, counters, explain })
+        pipes::spawn(pipes::Options { outlet, inbox, control, limits, counters, epoch, explain })
     }
 }
 
@@ -62,13 +63,14 @@ impl Seat {
 pub struct Loops {
     running: Arc<AtomicUsize>,
     io: Io,
+    epoch: Instant,
 }
 
 impl Loops {
-    /// None yet. They will write through `io`.
+    /// None yet. They will write through `io`, by the clock that began at `epoch`.
     #[must_use]
-    pub fn new(io: Io) -> Loops {
-        Loops { running: Arc::default(), io }
+    pub fn new(io: Io, epoch: Instant) -> Loops {
+        Loops { running: Arc::default(), io, epoch }
     }
 
     /// How many still run. A loop ends with its last connection after a drain.
@@ -113,6 +115,7 @@ impl Loops {
                 control,
                 limits,
                 counters,
+                epoch: self.epoch,
                 sends,
                 explain,
                 proxies,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tidewire_hub::admit::{ConnId, OutletId};
-use tidewire_hub::broker::{Done, Now};
+use tidewire_hub::broker::{Done, Figure, Now};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::{Command, Outlet};
 use tidewire_hub::grant::Grant;
@@ -110,6 +110,12 @@ impl Keeper {
     #[must_use]
     pub fn untold(&self) -> u64 {
         self.teller.untold.load(Ordering::Relaxed)
+    }
+
+    /// What else is counted where other nodes are.
+    #[must_use]
+    pub fn figures(&self) -> Vec<Figure> {
+        self.roster.as_ref().map(|roster| roster.figures()).unwrap_or_default()
     }
 
     fn of_each(

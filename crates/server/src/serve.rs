@@ -162,7 +162,10 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let console =
         admin::Parts { node: node.clone(), plane: plane.clone(), sources, lookout, passwords, clients };
     let console = Arc::new(Console::new(console));
-    let parts = Parts { node: node.clone(), pipes, metrics, console: Some(console.clone()) };
+    if let Some(entrance) = &entrance {
+        metrics.watch_entrance(entrance.clone());
+    }
+    let parts = Parts { node: node.clone(), pipes, metrics: metrics.clone(), console: Some(console.clone()) };
     let demo = demos.map(|demos| demos.start(settings, &node));
     let (closing, closes) = watch::channel(false);
     let http =
@@ -171,7 +174,10 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let public = if settings.proxy_protocol { public.behind(node.clone()) } else { public };
     let public = if handed { public.yielding() } else { public };
     let public = match open_tls(settings)? {
-        Some(tls) => public.over(tls),
+        Some(tls) => {
+            metrics.watch_identities(tls.identities());
+            public.over(tls)
+        }
         None => public,
     };
 
@@ -190,7 +196,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     }
 
     // Now they may come.
-    let running = Loops::new(settings.io);
+    let running = Loops::new(settings.io, node.clock.epoch());
     if settings.engine_listens() {
         running.run(sockets, std::mem::take(&mut listeners), &control, &share, &census, &public)?;
     }

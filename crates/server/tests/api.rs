@@ -57,8 +57,8 @@ impl Rig {
         let census = Census::new(Vec::new(), limits.connections_max);
         let control: Arc<dyn Control> =
             Arc::new(Plane::new(node.clone(), census.clone(), Seat::inboxes([&pipes])));
-        let metrics = Arc::new(Metrics::new(vec![pipes.counters()], broker, census, node.presence.clone()));
-        let pipes = pipes.run_pipes(control, &limits).unwrap();
+        let metrics = Arc::new(Metrics::new(node.clone(), vec![pipes.counters()], census));
+        let pipes = pipes.run_pipes(control, &limits, node.clock.epoch()).unwrap();
         node.health.enter(Phase::Ready);
         let parts = Parts { node: node.clone(), pipes, metrics, console: None };
         let apart = [api::router(&parts, false, None), api::admin_router(&parts)];
@@ -468,13 +468,20 @@ async fn r23_a_draining_node_is_red_and_takes_no_publishes() {
 }
 
 #[tokio::test]
-async fn metrics_are_open_metrics_and_know_what_happened() {
+async fn metrics_come_in_either_text_and_know_what_happened() {
     let rig = Rig::new();
     rig.publish("/c/a", "x").await;
     let text = text_of(rig.get("/metrics").await).await;
     assert!(
-        text.contains("\ntidewire_published_total 1\n") && text.contains("\ntidewire_channels 1\n"),
+        text.contains("\ntidewire_messages_published_total 1\n") && text.contains("\ntidewire_channels 1\n"),
         "{text}"
     );
-    assert!(text.contains("# TYPE tidewire_delivered counter") && text.ends_with("# EOF\n"), "{text}");
+    assert!(text.contains("# TYPE tidewire_messages_delivered_total counter\n"), "{text}");
+    let open_metrics =
+        Request::get("/metrics").header("accept", "application/openmetrics-text; version=1.0.0");
+    let text = text_of(rig.ask(open_metrics, "").await).await;
+    assert!(
+        text.contains("# TYPE tidewire_messages_delivered counter\n") && text.ends_with("# EOF\n"),
+        "{text}"
+    );
 }

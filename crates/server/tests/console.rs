@@ -63,8 +63,8 @@ impl Rig {
         let plane = Plane::new(node.clone(), census.clone(), Seat::inboxes([&pipes]));
         let control: Arc<dyn Control> = Arc::new(plane.clone());
         let counters = vec![pipes.counters()];
-        let metrics = Metrics::new(counters.clone(), broker.clone(), census.clone(), node.presence.clone());
-        let pipes = pipes.run_pipes(control, &limits).unwrap();
+        let metrics = Metrics::new(node.clone(), counters.clone(), census.clone());
+        let pipes = pipes.run_pipes(control, &limits, node.clock.epoch()).unwrap();
         node.health.enter(Phase::Ready);
         let turned_away = node.turned_away.clone();
         let sources =

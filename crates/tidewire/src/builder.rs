@@ -373,6 +373,9 @@ fn assemble(runtime: Runtime, settings: &Settings, decider: Decider) -> Result<T
     let assembly = Assembly::new(&ground, node.clone(), census, &ground.limits, &[], pipes, others)?;
 
     handle.spawn(assembly::tick(assembly.plane.clone(), ground.revocations.clone(), entrance.clone()));
+    if let Some(entrance) = &entrance {
+        assembly.metrics.watch_entrance(entrance.clone());
+    }
     if let (Some(entrance), Some(generations)) = (entrance, ground.generations()) {
         handle.spawn(assembly::follow(generations, entrance));
     }

@@ -178,6 +178,7 @@ pub(crate) mod tests {
             event: event.map(|event| EventName::parse(event).unwrap()),
             payload,
             time_ms: 1_700_000_000_000,
+            taken_us: 0,
             bridged: false,
         }
     }

@@ -299,7 +299,7 @@ impl Round<'_> {
             let mut held = Vec::new();
             for (node, (descriptors, resident)) in stage.cluster.nodes.iter().zip(before) {
                 let Some((now, now_resident)) = node.vitals() else { continue };
-                let connections = node.metric("connections").await;
+                let connections = node.metric("sockets").await;
                 let swollen = now_resident > resident + RESIDENT_KIB_MORE;
                 if now > descriptors + DESCRIPTORS_MORE
                     || connections.is_some_and(|count| count > 1)

@@ -142,14 +142,15 @@ impl Node {
         self.watch("/readyz").await
     }
 
-    /// A counter or gauge of `/metrics`, without the `tidewire_` before and the `_total` behind it.
+    /// A counter or gauge of `/metrics`, summed over its labels, without the `tidewire_` before and the `_total` behind it.
     pub async fn metric(&self, name: &str) -> Option<u64> {
         let (_, text) = self.watch("/metrics").await?;
         let names = [format!("tidewire_{name}"), format!("tidewire_{name}_total")];
-        let value = text.lines().filter_map(|line| line.split_once(' '));
-        value
-            .filter(|(found, _)| names.iter().any(|name| name == found))
-            .find_map(|(_, value)| value.parse().ok())
+        let samples = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let found =
+            samples.filter(|(found, _)| names.iter().any(|name| found.split('{').next() == Some(name)));
+        let numbers: Vec<u64> = found.filter_map(|(_, value)| value.parse().ok()).collect();
+        (!numbers.is_empty()).then(|| numbers.iter().sum())
     }
 
     /// Descriptors and resident kibibytes of its process.

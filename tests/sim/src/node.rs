@@ -296,7 +296,7 @@ impl Node {
 
 fn now(time: &Time) -> Now {
     let monotonic_ms = time.now_ms();
-    Now { monotonic_ms, wall_ms: 1_700_000_000_000 + monotonic_ms }
+    Now { monotonic_ms, wall_ms: 1_700_000_000_000 + monotonic_ms, micros: 0 }
 }
 
 /// A control plane that does not hear that an inbox was emptied.

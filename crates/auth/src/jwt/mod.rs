@@ -29,7 +29,7 @@ mod tests;
 pub use algorithm::Algorithm;
 pub use claims::Rules;
 pub use error::TokenError;
-pub use jwks::{Jwks, JwksOptions};
+pub use jwks::{Fetching, Jwks, JwksOptions};
 pub use keys::{Key, KeyError, KeySet};
 pub use mint::{Draft, SigningKey};
 pub use secret::Strength;

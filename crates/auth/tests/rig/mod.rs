@@ -31,7 +31,7 @@ pub const POLL: Action = Action::Subscribe(Transport::Poll);
 pub const ACTIONS: [Action; 8] =
     [SSE, WS, POLL, Action::Publish, Action::Control, Action::Presence, Action::Ticket, Action::Page];
 
-pub const START: Now = Now { monotonic_ms: 5_000, wall_ms: 1_700_000_000_000 };
+pub const START: Now = Now { monotonic_ms: 5_000, wall_ms: 1_700_000_000_000, micros: 0 };
 
 /// An origin that the rig's gate allows.
 pub const PAGE: &str = "https://app.example";
@@ -77,7 +77,8 @@ impl Bench {
 
     pub fn pass(&mut self, time: Duration) {
         let ms = u64::try_from(time.as_millis()).unwrap();
-        self.now = Now { monotonic_ms: self.now.monotonic_ms + ms, wall_ms: self.now.wall_ms + ms };
+        self.now =
+            Now { monotonic_ms: self.now.monotonic_ms + ms, wall_ms: self.now.wall_ms + ms, micros: 0 };
     }
 
     /// Makes a token that lasts an hour good, and gives it.

@@ -24,7 +24,7 @@ pub(crate) const TTL: Duration = Duration::from_millis(400);
 
 impl Bench {
     pub(crate) fn new(vault: Arc<dyn Vault>) -> Bench {
-        Bench { vault, now: Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 } }
+        Bench { vault, now: Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000, micros: 0 } }
     }
 
     pub(crate) fn put_for(&self, key: Key, value: &str, ttl: Duration) -> Result<(), VaultError> {

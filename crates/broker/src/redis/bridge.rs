@@ -21,7 +21,7 @@ use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
 use tidewire_hub::bridge::{Bridged, Outward, Relay};
-use tidewire_hub::broker::{Done, Now};
+use tidewire_hub::broker::{Done, Figure, Now};
 use tidewire_hub::channel::Channel;
 use tidewire_hub::message::Payload;
 use tidewire_hub::publish::{Publish, Receipt, Receivers};
@@ -160,6 +160,17 @@ impl Outward for Bridge {
             }
             done(outcome.map_err(|error| reason_of(&error)));
         });
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let Crossed { is_up, relayed, too_large, sent, disturbances } = self.crossed();
+        vec![
+            Figure::count("bridge_up", u64::from(is_up)),
+            Figure::count("bridge_relayed", relayed),
+            Figure::count("bridge_sent", sent),
+            Figure::count("bridge_too_large", too_large),
+            Figure::count("bridge_disturbances", disturbances),
+        ]
     }
 }
 

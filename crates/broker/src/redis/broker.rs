@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tidewire_hub::admit::{OutletId, Page, Subscribe, Transport};
 use tidewire_hub::bridge::{Bridged, Relay};
-use tidewire_hub::broker::{Broker, ChannelInfo, Done, Figure, Now, State, Totals};
+use tidewire_hub::broker::{Broker, ChannelInfo, Done, Figure, Now, State, Totals, Value};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Outlet;
+use tidewire_hub::histogram::Histogram;
 use tidewire_hub::limits::{Limits, PageLimit, Retentions};
 use tidewire_hub::message::Payload;
 use tidewire_hub::position::{Gen, Start};
@@ -103,6 +104,8 @@ pub(super) struct Shared {
     pub(super) strayed: Mutex<Option<Session>>,
     pub(super) astray: Notify,
     pub(super) watched: Mutex<Watched>,
+    /// How long flushes of publishes took, from sending to the answer.
+    pub(super) round_trips: Histogram,
 }
 
 #[derive(Default)]
@@ -145,6 +148,7 @@ impl Redis {
             strayed: Mutex::default(),
             astray: Notify::new(),
             watched: Mutex::new(Watched { not_live_since: Some(Instant::now()), ..Watched::default() }),
+            round_trips: Histogram::default(),
         });
         let keeper = tokio::spawn(keep(shared.clone()));
         Redis { shared, keeper }
@@ -334,7 +338,9 @@ impl Broker for Redis {
     }
 
     fn figures(&self) -> Vec<Figure> {
-        figures(&self.link())
+        let mut figures = figures(&self.link());
+        figures.push(Figure { name: "broker", value: Value::Times(self.shared.round_trips.observed()) });
+        figures
     }
 
     fn state(&self) -> State {
@@ -356,21 +362,19 @@ impl Broker for Redis {
 /// What `/metrics` shows of the link to Redis.
 fn figures(link: &LinkState) -> Vec<Figure> {
     let LinkState { standing, since, probe, tally, waiting } = link;
-    let micros = |time: &Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    let rises = |name, help, number| Figure { name, help, number, rises: true };
-    let stands = |name, help, number| Figure { name, help, number, rises: false };
-    let probe = probe.as_ref().map_or(0, micros);
-    vec![
-        stands("broker_up", "Whether messages come and go", u64::from(*standing == Standing::Live)),
-        stands("broker_lag_milliseconds", "For how long nothing has been heard", micros(since) / 1_000),
-        stands("broker_probe_microseconds", "The last round trip over the link that brings messages", probe),
-        stands("broker_waiting", "Subscriptions and reads that wait for the broker", *waiting as u64),
-        rises("broker_entries", "Times that this node came into the log", tally.entries),
-        rises("broker_losses", "Times that the log may have lost what was seen here", tally.losses),
-        rises("broker_holes", "Messages that followed one that never came", tally.holes),
-        rises("broker_junk", "What came over the link and was no message of this log", tally.junk),
-        rises("broker_reads", "Reads of history", tally.reads),
-        rises("broker_flushes", "Flushes of messages to be placed", tally.flushes),
-        rises("broker_placed", "Messages placed by this node", tally.placed),
-    ]
+    let mut figures = vec![
+        Figure::count("broker_up", u64::from(*standing == Standing::Live)),
+        Figure::time("broker_silence", *since),
+        Figure::count("broker_waiting", *waiting as u64),
+        // The first time is no return.
+        Figure::count("broker_reconnects", tally.entries.saturating_sub(1)),
+        Figure::count("broker_losses", tally.losses),
+        Figure::count("broker_holes", tally.holes),
+        Figure::count("broker_junk", tally.junk),
+        Figure::count("broker_reads", tally.reads),
+        Figure::count("broker_flushes", tally.flushes),
+        Figure::count("broker_placed", tally.placed),
+    ];
+    figures.extend(probe.map(|probe| Figure::time("broker_probe", probe)));
+    figures
 }

@@ -118,7 +118,7 @@ pub fn decode_body(
     } else {
         Payload::binary(body)
     };
-    Ok(Message { channel, position, prev, event, payload, time_ms, bridged: false })
+    Ok(Message { channel, position, prev, event, payload, time_ms, taken_us: 0, bridged: false })
 }
 
 fn decode_event(body: &mut Bytes) -> Result<EventName, Junk> {

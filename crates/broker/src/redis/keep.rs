@@ -219,7 +219,10 @@ async fn flush(shared: &Arc<Shared>, log: &Log) -> Error {
             // On a task of its own: whatever becomes of this session, its messages are answered for.
             let (shared, log, failed) = (shared.clone(), log.clone(), failed.clone());
             tokio::spawn(async move {
+                let began = Instant::now();
                 let outcomes = log.publish(&flush.fence, flush.node, &flush.requests()).await;
+                let took = began.elapsed().as_micros();
+                shared.round_trips.observe(u64::try_from(took).unwrap_or(u64::MAX));
                 let broken = outcomes.iter().find_map(|one| match one {
                     Err(error @ (Error::Broken | Error::Malformed { .. })) => Some(error.clone()),
                     _ => None,

@@ -45,7 +45,7 @@ pub(crate) struct Clock(Arc<AtomicU64>);
 impl Clock {
     pub(crate) fn at(&self, elapsed: Duration) -> Now {
         let passed = self.0.load(Ordering::Relaxed) + elapsed.as_millis() as u64;
-        Now { monotonic_ms: 1_000 + passed, wall_ms: 1_700_000_000_000 + passed }
+        Now { monotonic_ms: 1_000 + passed, wall_ms: 1_700_000_000_000 + passed, micros: 0 }
     }
 }
 

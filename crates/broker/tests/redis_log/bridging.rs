@@ -20,7 +20,7 @@ use tidewire_hub::reason::Reason;
 use crate::node::{channel, message};
 use crate::server::Server;
 
-const NOW: Now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 };
+const NOW: Now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000, micros: 0 };
 
 /// How soon a link that hears nothing any more has been noticed.
 const NOTICED: Duration = Duration::from_secs(3);

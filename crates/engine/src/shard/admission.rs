@@ -215,7 +215,8 @@ impl<K: Kernel> Shard<K> {
         for message in &page.messages {
             slot.queue.push(self.frames.of(message, encoding), Kind::History, now);
         }
-        self.counters.delivered.add(page.messages.len() as u64);
+        let transport = slot.form.transport().unwrap_or(Transport::Sse);
+        self.counters.deliver(transport, page.messages.len() as u64);
     }
 
     /// Answers a `subscribe` frame with an `ack` that holds what a poll would (delivery rule R11).
@@ -326,7 +327,7 @@ impl<K: Kernel> Shard<K> {
             head,
         };
         poll::response(page, &answered, &mut answer);
-        self.counters.delivered.add(page.messages.len() as u64);
+        self.counters.deliver(Transport::Poll, page.messages.len() as u64);
         self.queue(index, answer, Kind::History);
         let now = self.now();
         if !keep_alive {
@@ -436,6 +437,7 @@ mod tests {
                 event: None,
                 payload: Payload::binary(vec![0; 10].into()),
                 time_ms: 0,
+                taken_us: 0,
                 bridged: false,
             })
         };

@@ -196,13 +196,18 @@ impl<K: Kernel> Shard<K> {
             (Phase::Live, Form::Poll) => return self.answer_wait(index),
             _ => {}
         }
+        self.ends_for = Some(reason);
         self.end_after(index, last);
+        self.ends_for = None;
     }
 
     /// Gives back what a connection counts as: its seats, and its place among the open ones.
     fn close_accounts(&mut self, index: u32) {
         let slot = self.slots.at(index);
         if matches!(slot.phase, Phase::Paging | Phase::Live) {
+            if matches!(slot.form, Form::Sse(..) | Form::Ws(_)) {
+                self.counters.ends.count(self.ends_for);
+            }
             match slot.form {
                 Form::Sse(..) => self.counters.open_sse.sub(1),
                 Form::Ws(_) => self.counters.open_ws.sub(1),

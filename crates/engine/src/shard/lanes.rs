@@ -46,12 +46,18 @@ pub(super) struct Lanes {
     narrow_next: bool,
 }
 
+/// A moment in the life of both lanes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark([u64; 2]);
+
 #[derive(Default)]
 struct Line {
     /// A slot may stand here that has been written since, or in the other lane.
     waiting: VecDeque<u32>,
     /// How many of them are left of the pass under way.
     left: usize,
+    /// How many have ever left it.
+    gone: u64,
     /// Messages and queue entries that may still be queued in it.
     messages: usize,
     entries: usize,
@@ -77,6 +83,16 @@ impl Lanes {
         }
         self.line(lane).waiting.push_back(index);
         lane
+    }
+
+    /// What has to have left both lanes for everybody who stands in them now to have had a write.
+    pub(super) fn mark(&self) -> Mark {
+        Mark([&self.broad, &self.narrow].map(|line| line.gone + line.waiting.len() as u64))
+    }
+
+    /// Whether that has left.
+    pub(super) fn has_passed(&self, mark: Mark) -> bool {
+        self.broad.gone >= mark.0[0] && self.narrow.gone >= mark.0[1]
     }
 
     /// The next slot to write.
@@ -113,6 +129,7 @@ impl Line {
         }
         let index = self.waiting.pop_front()?;
         self.left = self.left.saturating_sub(1);
+        self.gone += 1;
         Some(index)
     }
 }
@@ -154,5 +171,17 @@ mod tests {
         assert!(!lanes.may_queue(), "the pass is over, and the next one has not begun");
         lanes.next();
         assert!(lanes.may_queue());
+    }
+
+    #[test]
+    fn a_mark_has_passed_once_everybody_who_stood_before_it_has_left() {
+        let mut lanes = filled(0..2, 100..101);
+        let mark = lanes.mark();
+        lanes.put(3, Lane::None, Lane::Broad);
+        for _ in 0..3 {
+            assert!(!lanes.has_passed(mark));
+            lanes.next();
+        }
+        assert!(lanes.has_passed(mark) && !lanes.is_empty());
     }
 }

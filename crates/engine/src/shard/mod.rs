@@ -17,6 +17,7 @@ mod frames;
 mod introduction;
 mod inward;
 mod lanes;
+mod latency;
 mod members;
 mod obey;
 mod post;

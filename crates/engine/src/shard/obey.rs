@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewire_hub::admit::{Cause, ConnId, Gap, Loss};
+use tidewire_hub::admit::{Cause, ConnId, Gap, Loss, Transport};
 use tidewire_hub::channel::{Channel, ChannelSet};
 use tidewire_hub::deliver::Command;
 use tidewire_hub::limits::Limits;
@@ -68,6 +68,7 @@ impl<K: Kernel> Shard<K> {
         self.position = id.or(self.position);
         let now = self.clock.tick();
         let mut frames: [Option<Frame>; Encoding::COUNT] = [const { None }; Encoding::COUNT];
+        let mut counts = [0u64; Encoding::COUNT];
         let members = self.members.of(&message.channel);
         let lane = Lane::of(members.len());
         for index in members {
@@ -78,6 +79,7 @@ impl<K: Kernel> Shard<K> {
             slot.messages = slot.messages.wrapping_add(1);
             match slot.form.encoding() {
                 Some(encoding) => {
+                    counts[encoding.index()] += 1;
                     let frame =
                         frames[encoding.index()].get_or_insert_with(|| self.frames.of(message, encoding));
                     slot.queue.push(frame.clone(), Kind::Live, now);
@@ -86,8 +88,14 @@ impl<K: Kernel> Shard<K> {
             }
             slot.lane = self.lanes.put(*index, slot.lane, lane);
         }
-        self.counters.delivered.add(members.len() as u64);
         self.lanes.queued(1, members.len());
+        if !members.is_empty() {
+            let websockets = counts[Encoding::WsRaw.index()] + counts[Encoding::WsV1.index()];
+            // What waits for a poll counts when it is answered: it may be too much for one answer.
+            self.counters.deliver(Transport::Ws, websockets);
+            self.counters.deliver(Transport::Sse, counts.iter().sum::<u64>() - websockets);
+            self.latency.queued(message.taken_us, &self.lanes);
+        }
     }
 
     /// Something is missing for everybody on these channels who had joined before it was published.

@@ -224,6 +224,7 @@ mod tests {
             event: None,
             payload: Payload::binary(format!("{name}{seq}").into_bytes().into()),
             time_ms: 0,
+            taken_us: 0,
             bridged: false,
         }
     }

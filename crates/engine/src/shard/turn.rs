@@ -18,6 +18,7 @@ use crate::proxies::Proxies;
 
 use super::frames::Frames;
 use super::lanes::Lanes;
+use super::latency::Latency;
 use super::members::Members;
 use super::send::Batch;
 use super::slot::Slots;
@@ -71,6 +72,11 @@ pub struct Shard<K: Kernel> {
     pub(super) overflowed: bool,
     /// Sockets to write.
     pub(super) lanes: Lanes,
+    pub(super) latency: Latency,
+    /// When this turn's wait was over, by the kernel's clock in microseconds.
+    woke_us: u64,
+    /// Why the connection ends that is ended now; nothing where its client did it.
+    pub(super) ends_for: Option<Reason>,
     /// Connections that wait to be read again, by token.
     pub(super) unread: VecDeque<u64>,
     /// Connections to close at the end of the turn, by slot (delivery rule R24).
@@ -116,6 +122,9 @@ impl<K: Kernel> Shard<K> {
             commands: VecDeque::new(),
             overflowed: false,
             lanes: Lanes::default(),
+            latency: Latency::default(),
+            woke_us: 0,
+            ends_for: None,
             unread: VecDeque::new(),
             doomed: Vec::new(),
             wave: None,
@@ -167,6 +176,7 @@ impl<K: Kernel> Shard<K> {
         self.inward.resize(INWARD_BYTES, 0);
         self.bury();
         self.lanes.clear();
+        self.latency.clear();
         self.unread.clear();
     }
 
@@ -187,7 +197,8 @@ impl<K: Kernel> Shard<K> {
             !self.lanes.is_empty() || !self.unread.is_empty() || !self.commands.is_empty() || self.overflowed;
         let timeout_ms = if busy || !self.inbox.may_sleep() { Some(0) } else { self.until_deadline_ms() };
         self.kernel.wait(timeout_ms, &mut self.ready);
-        self.clock.advance(self.kernel.now_ms(), timeout_ms.unwrap_or(u64::MAX));
+        self.woke_us = self.kernel.now_us();
+        self.clock.advance(self.woke_us / 1_000, timeout_ms.unwrap_or(u64::MAX));
         self.counters.turns.add(1);
     }
 
@@ -229,6 +240,7 @@ impl<K: Kernel> Shard<K> {
         self.commands.shrink_to(IDLE_ROOM);
         self.taken.shrink_to(IDLE_ROOM);
         self.lanes.shrink_to(IDLE_ROOM);
+        self.latency.shrink_to(IDLE_ROOM);
         self.unread.shrink_to(IDLE_ROOM);
         self.expired.shrink_to(IDLE_ROOM);
         self.ready.shrink_to(IDLE_ROOM);
@@ -248,6 +260,9 @@ impl<K: Kernel> Shard<K> {
             self.overflowed = false;
             self.control.handle(Event::Emptied { outlet: self.outlet });
         }
+        let now_us = self.kernel.now_us();
+        self.latency.settle(now_us, &self.lanes, &self.counters.delivery);
+        self.counters.busy_us.add(now_us.saturating_sub(self.woke_us));
         self.counters.open.set(self.slots.count() as u64);
         self.counters.encoded.set(self.frames.encoded());
         self.counters.queued_bytes.set(self.frames.bytes() as u64);

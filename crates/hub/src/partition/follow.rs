@@ -172,7 +172,8 @@ impl Partition {
     ///
     /// # Errors
     /// A message before this one never came. It is kept all the same, and handed to nobody.
-    pub fn take(&mut self, message: Message, chained: bool, now: Now) -> Result<(), Hole> {
+    pub fn take(&mut self, mut message: Message, chained: bool, now: Now) -> Result<(), Hole> {
+        message.taken_us = now.monotonic_us();
         let seq = message.position.seq;
         let Some(history) = self.channels.get(&message.channel) else { return Ok(()) };
         if seq <= history.last() {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tidewire_engine::Counters;
-use tidewire_hub::broker::{Broker, State, Totals};
+use tidewire_hub::broker::{Broker, Figure, Totals};
 use tidewire_hub::channel::Channel;
 
-use super::process::Process;
 use crate::census::Census;
+use crate::process::Process;
 use crate::turned_away::TurnedAway;
 
 /// Where figures come from.
@@ -109,6 +109,8 @@ impl Sources {
     pub(super) fn sample(&self, own: Option<&Channel>, at_ms: u64) -> Sample {
         let mut counters = BTreeMap::new();
         for (name, number) in self.outlets.iter().flat_map(|outlet| outlet.snapshot()) {
+            // How a message went is not asked here.
+            let name = if name.starts_with("delivered_") { "delivered" } else { name };
             *counters.entry(name).or_insert(0u64) += number;
         }
         let is_told = own.is_some_and(|own| self.broker.channel(own).is_some());
@@ -167,18 +169,13 @@ impl Sources {
         let figures = self.broker.figures();
         let find = |name: &str| {
             let figure = figures.iter().find(|figure| figure.name == name);
-            figure.map(|figure| figure.number).filter(|_| self.is_shared)
+            figure.and_then(Figure::number).filter(|_| self.is_shared)
         };
         Redis {
             kind: if self.is_shared { "redis" } else { "memory" },
-            state: match self.broker.state() {
-                State::Starting => "starting",
-                State::Ready => "ready",
-                State::Away => "away",
-                State::Deaf => "deaf",
-            },
-            lag_ms: find("broker_lag_milliseconds"),
-            probe_us: find("broker_probe_microseconds").filter(|micros| *micros > 0),
+            state: self.broker.state().as_str(),
+            lag_ms: find("broker_silence").map(|micros| micros / 1_000),
+            probe_us: find("broker_probe"),
             waiting: find("broker_waiting"),
         }
     }

@@ -26,7 +26,6 @@ mod files;
 mod guard;
 mod login;
 mod password;
-mod process;
 mod pulse;
 mod refusals;
 mod routes;

@@ -2,10 +2,11 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::Parts;
 use super::publish::no_store;
+use crate::metrics::Format;
 
 /// Whether this path is asked for by machines that watch us.
 #[must_use]
@@ -25,11 +26,14 @@ pub(super) async fn readyz(State(parts): State<Parts>) -> Response<Body> {
     json(status, format!("{{\"status\":\"{word}\"}}"))
 }
 
-/// `GET /metrics`: the counters in the OpenMetrics text format.
-pub(super) async fn metrics(State(parts): State<Parts>) -> Response<Body> {
-    let mut response = Response::new(Body::from(parts.metrics.text()));
-    let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format));
+/// `GET /metrics`, in the format that `Accept` asks for.
+pub(super) async fn metrics(State(parts): State<Parts>, headers: HeaderMap) -> Response<Body> {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = Format::asked_for(accept);
+    let mut response = Response::new(Body::from(parts.metrics.text(format)));
+    let content_type = HeaderValue::from_static(format.content_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     no_store(response.headers_mut());
     response
 }

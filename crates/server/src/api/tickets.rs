@@ -71,6 +71,7 @@ pub(super) async fn tickets(
         Ok(Err(denied)) => return Err(Problem(refusals::worded(denied))),
         Err(_) => return Err(Problem::new(Reason::Internal, "the ticket was not issued")),
     };
+    parts.node.tally.issued_ticket();
     let answer = Answer { ticket: &ticket.secret, expires_in: ticket.expires_in_s };
     let mut response = Json(answer).into_response();
     no_store(response.headers_mut());

@@ -144,7 +144,7 @@ mod tests {
     use tidewire_hub::broker::Now;
     use tidewire_hub::channel::Channel;
 
-    const NOW: Now = Now { monotonic_ms: 5_000, wall_ms: 1_700_000_000_000 };
+    const NOW: Now = Now { monotonic_ms: 5_000, wall_ms: 1_700_000_000_000, micros: 0 };
 
     fn read(tokens: &Tokens, token: &str) -> Option<Grant> {
         let (sender, answer) = mpsc::channel();

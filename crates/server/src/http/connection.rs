@@ -76,7 +76,7 @@ impl Connection {
         let Connection { http, client, limits, counted, surplus, first_due } = self;
         let socket = io.socket();
         let peer = Peer { address: client, secure };
-        let (open, companions) = Default::default();
+        let (open, companions) = (http2::Open::of(http.census.clone()), Default::default());
         let linger_max = limits.linger_max;
         let streams =
             Streams { router: http.router, peer, _counted: counted, surplus, limits, open, companions };

@@ -39,7 +39,7 @@ use tokio::sync::watch;
 use self::answer::{Running, Settled};
 use self::berths::Berths;
 use self::chunk::Chunk;
-use self::open::Open;
+pub(super) use self::open::Open;
 use self::pings::{PING_WITHIN, Pings};
 use super::calm::Calm;
 use super::serve::closed;

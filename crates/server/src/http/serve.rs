@@ -38,7 +38,7 @@ pub struct Incoming {
 #[derive(Clone)]
 pub struct Http {
     limits: Arc<ArcSwap<Limits>>,
-    census: Arc<Census>,
+    pub(super) census: Arc<Census>,
     pub(super) health: Arc<Health>,
     pub(super) router: Router,
     /// Turns true when connections that answer nothing shall close.
@@ -127,6 +127,7 @@ impl Http {
             };
             match accepted.and_then(|(socket, peer)| Ok((socket.into_std()?, peer))) {
                 Ok((socket, peer)) => {
+                    self.census.accept();
                     let _ = socket.set_nodelay(true);
                     tokio::spawn(self.clone().welcome(socket, peer));
                 }

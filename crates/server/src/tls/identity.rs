@@ -79,6 +79,17 @@ impl Identities {
         self.acme.as_ref().map_or(Ok(()), Acme::prepare)
     }
 
+    /// When the first of the certificates in use ends, in seconds since 1970; nothing where none is known.
+    #[must_use]
+    pub fn ends_at_s(&self) -> Option<u64> {
+        let all = self.current.load();
+        let ends = all.iter().filter_map(|identity| {
+            let (_, certificate) = x509_parser::parse_x509_certificate(identity.cert.first()?).ok()?;
+            u64::try_from(certificate.validity().not_after.timestamp()).ok()
+        });
+        ends.min()
+    }
+
     /// Whether something is ordered, so that somebody may come with a challenge.
     pub(super) fn orders(&self) -> bool {
         self.acme.is_some()

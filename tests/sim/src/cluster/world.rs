@@ -157,7 +157,11 @@ impl World {
     }
 
     fn bear(&mut self) -> Member {
-        let now = Now { monotonic_ms: self.time.now_ms(), wall_ms: 1_700_000_000_000 + self.time.now_ms() };
+        let now = Now {
+            monotonic_ms: self.time.now_ms(),
+            wall_ms: 1_700_000_000_000 + self.time.now_ms(),
+            micros: 0,
+        };
         let (limits, node) = (Arc::new(self.limits.clone()), NodeId::from_random(self.rng.next()));
         let sequencer = Sequencer::new(node, &limits, self.retention.into(), Arc::default(), now);
         let shared = Arc::new(Shared(Mutex::new(sequencer)));

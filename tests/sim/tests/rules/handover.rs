@@ -30,7 +30,7 @@ fn r10_who_is_far_behind_gets_page_after_page() {
     let peer = rig.connect(0, SSE, 512);
     rig.say(&peer, &head("a").sse().query(&format!("cursor={first}")).bytes());
     assert_eq!(rig.receivers("a"), 0, "it joins with its last page");
-    assert!(rig.counter("delivered") <= 256, "history is asked for as the socket drains");
+    assert!(rig.counter("delivered_sse") <= 256, "history is asked for as the socket drains");
     let heard = peer.hears_all(&mut rig);
     let expected: Vec<String> = (2..=700).map(|number| format!("{number} @{number}")).collect();
     assert_eq!(heard[1..], expected[..]);

@@ -28,6 +28,10 @@ pub(crate) struct Cache<W> {
     failing: bool,
     generation: u64,
     waiters: Vec<W>,
+    fetches: u64,
+    failures: u64,
+    /// When the fetch began that brought what is known, or confirmed it.
+    good_at_ms: Option<u64>,
 }
 
 /// What is known now.
@@ -73,6 +77,9 @@ impl<W> Cache<W> {
             failing: false,
             generation: 0,
             waiters: Vec::new(),
+            fetches: 0,
+            failures: 0,
+            good_at_ms: None,
         }
     }
 
@@ -86,6 +93,12 @@ impl<W> Cache<W> {
 
     pub(crate) fn keys(&self) -> Option<Arc<KeySet>> {
         self.keys.clone()
+    }
+
+    /// Fetches that have ended, those of them that failed, and how old what is known is, in milliseconds.
+    pub(crate) fn tally(&self, now: Now) -> (u64, u64, Option<u64>) {
+        let age_ms = self.good_at_ms.map(|good_at_ms| now.monotonic_ms.saturating_sub(good_at_ms));
+        (self.fetches, self.failures, age_ms)
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -109,9 +122,12 @@ impl<W> Cache<W> {
     pub(crate) fn landed(&mut self, fetched: Option<Fetched>) -> Vec<W> {
         self.in_flight = false;
         self.failing = fetched.is_none();
+        self.fetches += 1;
+        self.failures += u64::from(self.failing);
         if let Some(Fetched { keys, digest, lasts_ms }) = fetched {
             // Counted from the beginning of the fetch: a key withdrawn while the answer was on its way is not in time.
             let began_at_ms = self.began_at_ms.unwrap_or_default();
+            self.good_at_ms = Some(began_at_ms);
             self.refresh_at_ms = began_at_ms.saturating_add(lasts_ms / 4 * 3);
             self.expires_at_ms = began_at_ms.saturating_add(lasts_ms);
             if self.keys.is_none() || self.digest != digest {
@@ -143,7 +159,7 @@ mod tests {
     use super::*;
 
     fn at(monotonic_ms: u64) -> Now {
-        Now { monotonic_ms, wall_ms: 0 }
+        Now { monotonic_ms, wall_ms: 0, micros: 0 }
     }
 
     fn fetched(digest: u8) -> Option<Fetched> {

@@ -58,6 +58,17 @@ struct Shared {
     runtime: Handle,
 }
 
+/// How fetching a set of keys goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetching {
+    /// Fetches that have ended since the start.
+    pub fetches: u64,
+    /// Those of them that brought nothing.
+    pub failures: u64,
+    /// How long ago the set that is in use was fetched; nothing where none ever was.
+    pub age: Option<Duration>,
+}
+
 /// Called once with what there is after the fetch that was waited for, and the moment of its end.
 type Waiter = Box<dyn FnOnce(Outcome, Now) + Send>;
 
@@ -83,6 +94,13 @@ impl Jwks {
     #[must_use]
     pub fn options(&self) -> &JwksOptions {
         &self.0.options
+    }
+
+    /// How fetching goes.
+    #[must_use]
+    pub fn fetching(&self, now: Now) -> Fetching {
+        let (fetches, failures, age_ms) = self.0.locked(|cache| cache.tally(now));
+        Fetching { fetches, failures, age: age_ms.map(Duration::from_millis) }
     }
 
     /// Changes with the keys.
@@ -168,6 +186,7 @@ impl Drop for Flight {
         let now = Now {
             monotonic_ms: self.began_at.monotonic_ms.saturating_add(took_ms),
             wall_ms: self.began_at.wall_ms.saturating_add(took_ms),
+            micros: 0,
         };
         let outcome = self.shared.outcome();
         // Each may verify a signature, and together they would hold up whatever else this thread has to do.

@@ -15,7 +15,7 @@ use super::*;
 use crate::Claims;
 
 /// A moment of 2026.
-const NOW: Now = Now { monotonic_ms: 50_000, wall_ms: 1_795_000_000_000 };
+const NOW: Now = Now { monotonic_ms: 50_000, wall_ms: 1_795_000_000_000, micros: 0 };
 const NOW_S: u64 = NOW.wall_ms / 1_000;
 
 const SECRET: &str = "3n8Yw0fX5m1QvZ2kTgR7bLhJ9sUeCdPa4oIxWyBtN6E";

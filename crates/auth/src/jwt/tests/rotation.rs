@@ -17,7 +17,11 @@ use crate::jwt::jwks::{JwksError, JwksOptions};
 
 /// So many seconds after [`NOW`].
 fn after(seconds: u64) -> Now {
-    Now { monotonic_ms: NOW.monotonic_ms + seconds * 1_000, wall_ms: NOW.wall_ms + seconds * 1_000 }
+    Now {
+        monotonic_ms: NOW.monotonic_ms + seconds * 1_000,
+        wall_ms: NOW.wall_ms + seconds * 1_000,
+        micros: 0,
+    }
 }
 
 fn fetching(server: &Https) -> Verifier {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tidewire_hub::broker::Done;
+use tidewire_hub::broker::{Done, Figure};
 use tidewire_hub::channel::Channel;
 use tidewire_hub::presence::{self, Members, News, Subject};
 use tidewire_hub::reason::Reason;
@@ -116,6 +116,10 @@ impl presence::Roster for Roster {
             };
             done(listed);
         });
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        vec![Figure::count("presence_junk", self.junk())]
     }
 }
 

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     fn at(monotonic_ms: u64) -> Now {
-        Now { monotonic_ms, wall_ms: 0 }
+        Now { monotonic_ms, wall_ms: 0, micros: 0 }
     }
 
     fn key(name: &str) -> Key {

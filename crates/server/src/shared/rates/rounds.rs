@@ -98,7 +98,7 @@ mod tests {
         }
 
         fn now(&self) -> Now {
-            Now { monotonic_ms: self.now_ms, wall_ms: 0 }
+            Now { monotonic_ms: self.now_ms, wall_ms: 0, micros: 0 }
         }
 
         /// One try at one node.

@@ -69,7 +69,7 @@ impl Node {
     /// One whose channels keep so many messages.
     fn keeping(messages_max: usize, limits: Limits) -> Node {
         let retentions = Retentions::new(Retention { messages_max, ..Retention::default() }, []);
-        let now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 };
+        let now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000, micros: 0 };
         let (limits, node) = (Arc::new(limits), NodeId::from_random(7));
         let mut sequencer = Sequencer::new(node, &limits, retentions, Arc::default(), now)
             .bridging(Bridged::new(&[channel("bridged")], &[]));
