@@ -18,6 +18,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("strace", "strace"),
     ("valgrind", "valgrind"),
     ("curl", "curl"),
+    ("prometheus", "promtool"),
     ("nghttp2-client", "h2load"),
     ("testssl.sh", "testssl"),
     ("systemd", "systemd-analyze"),

@@ -27,6 +27,7 @@
 //! upgrade [REV]  nodes of REV (the commit before) replaced by those of this one under load, and back, over one Redis; minutes
 //! races        10 000 tickets with eight racers for each
 //! siege        the sieges at their full size, against the default deadlines; minutes
+//! metrics      what a node tells of itself, before a real Prometheus
 //! costs        what a delivery costs in system calls and instructions
 //! api          the HTTP surface against docs/openapi.yaml, by schemathesis
 //! browser      Chromium and Firefox: their own EventSource and WebSocket, and every page, against payloads and for everybody
@@ -113,6 +114,7 @@ fn main() -> ExitCode {
         }
         "races" => schedule::with_binary(|| schedule::in_turn([Tier::races()])),
         "siege" => schedule::with_binary(|| schedule::in_turn([Tier::siege()])),
+        "metrics" => schedule::with_binary(|| schedule::in_turn([Tier::metrics()])),
         "costs" => schedule::with_binary(|| schedule::in_turn([Tier::costs()])),
         "epoll" => schedule::with_binary(|| {
             schedule::in_turn([Tier::e2e().on_epoll("e2e epoll"), Tier::python().on_epoll("python epoll")])

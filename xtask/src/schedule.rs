@@ -28,6 +28,7 @@ pub fn everything() -> Tally {
             Tier::http2(),
             Tier::hostile(),
             Tier::api(),
+            Tier::metrics(),
             Tier::costs(),
         ]);
         // All wait more than they work: for rights that end, for links that are given up, and for who cuts what is quiet.
