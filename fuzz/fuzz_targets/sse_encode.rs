@@ -24,8 +24,8 @@ fuzz_target!(|input: &str| {
         payload: Payload::text(Bytes::copy_from_slice(content.as_bytes())).expect("a string is UTF-8"),
         time_ms: 0,
         taken_us: 0,
-        bridged: false,
-    };
+        bridged: false, trace: None,
+};
     let expected = |event: &str, data: String| Dispatched {
         event: event.into(),
         data,

@@ -12,6 +12,8 @@ export interface Message {
   readonly data: string | Uint8Array;
   /** When it got its place, in milliseconds since 1970, by the server's clock. */
   readonly time: number;
+  /** The trace that its publish was part of (W3C Trace Context), where it was part of one. */
+  readonly traceparent?: string;
 }
 
 /** Messages of `channels` may be missing. Read the state anew from where it is kept, then go on. */

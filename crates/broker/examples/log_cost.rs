@@ -68,6 +68,7 @@ fn message(number: usize) -> Result<Publish, Box<dyn Error>> {
         payload: Payload::binary(Bytes::from(vec![b'x'; 128])),
         key: None,
         publisher: Arc::from("cost"),
+        trace: None,
     })
 }
 

@@ -66,7 +66,7 @@ impl Bench {
     fn publish(&self, name: &str, text: &str) -> Result<Position, Reason> {
         let payload = Payload::text(text.to_owned().into()).unwrap();
         let (channel, publisher) = (channel(name), "test".into());
-        let publish = Publish { channel, event: None, payload, key: None, publisher };
+        let publish = Publish { channel, event: None, payload, key: None, publisher, trace: None };
         let outcome = Arc::new(Mutex::new(None));
         let told = outcome.clone();
         self.broker.publish(publish, NOW, Box::new(move |result| *told.lock().unwrap() = Some(result)));

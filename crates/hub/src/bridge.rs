@@ -136,6 +136,7 @@ impl Bridge {
             time_ms: now.wall_ms,
             taken_us: now.monotonic_us(),
             bridged: true,
+            trace: None,
         };
         // Behind everything that has entered the inbox, and nothing else.
         let placed_at = |seq| {
@@ -231,6 +232,7 @@ mod tests {
             payload: Payload::binary(vec![1].into()),
             key: None,
             publisher: "test".into(),
+            trace: None,
         };
         assert_eq!(bridged.may_send(&bare(&jobs)), Ok(()));
         for one_way in [&events, &orders] {

@@ -34,6 +34,7 @@ pub mod reason;
 mod resume;
 pub mod revocation;
 pub mod survey;
+pub mod trace;
 
 pub use admit::{
     Admit, Cause, ConnId, Gap, GapReason, HeadFields, Join, Loss, OutletId, Page, Place, Subscribe, Terms,
@@ -55,3 +56,4 @@ pub use position::{Cursor, Gen, Position, Start};
 pub use publish::{Publish, Receipt};
 pub use reason::Reason;
 pub use revocation::{Revocation, Revocations, Revoked};
+pub use trace::TraceParent;

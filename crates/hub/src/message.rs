@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::channel::Channel;
 use crate::position::Position;
+use crate::trace::TraceParent;
 
 /// The longest event name, in bytes.
 pub const EVENT_NAME_BYTES_MAX: usize = 128;
@@ -171,6 +172,8 @@ pub struct Message {
     pub payload: Payload,
     /// When it was placed, in milliseconds since 1970.
     pub time_ms: u64,
+    /// The trace that its publish was part of.
+    pub trace: Option<TraceParent>,
     /// When this node took it, in microseconds on its own steady clock ([`Now::monotonic_us`](crate::broker::Now)); 0 where
     /// it was read from a log that is kept elsewhere. How long its delivery takes is measured from here.
     pub taken_us: u64,
@@ -195,7 +198,8 @@ impl Message {
     /// What keeping this message costs, in bytes: its payload and about what surrounds it.
     #[must_use]
     pub fn cost_bytes(&self) -> usize {
-        self.payload.as_bytes().len() + size_of::<Message>() + 64
+        let trace = self.trace.as_ref().map_or(0, |_| 64);
+        self.payload.as_bytes().len() + size_of::<Message>() + 64 + trace
     }
 }
 

@@ -355,12 +355,13 @@ impl Partition {
     }
 
     fn place(&mut self, publish: Publish, position: Position, now: Now) -> Receivers {
-        let Publish { channel, event, payload, .. } = publish;
+        let Publish { channel, event, payload, trace, .. } = publish;
         let floor = self.floor;
         let history = self.channels.entry(channel.clone()).or_insert_with(|| History::new(floor));
         let prev = history.last();
         let (time_ms, taken_us) = (now.wall_ms, now.monotonic_us());
-        let message = Message { channel, position, prev, event, payload, time_ms, taken_us, bridged: false };
+        let message =
+            Message { channel, position, prev, event, payload, time_ms, taken_us, bridged: false, trace };
         self.keep(&Arc::new(message), position.seq - 1, now)
     }
 

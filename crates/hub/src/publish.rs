@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::channel::Channel;
 use crate::message::{EventName, Payload};
 use crate::position::Position;
+use crate::trace::TraceParent;
 
 /// The longest idempotency key, in bytes.
 pub const KEY_BYTES_MAX: usize = 256;
@@ -19,6 +20,8 @@ pub struct Publish {
     pub event: Option<EventName>,
     /// What it holds.
     pub payload: Payload,
+    /// The trace that it is part of, kept with the message. A repetition keeps the first one's.
+    pub trace: Option<TraceParent>,
     /// Makes a repetition harmless.
     pub key: Option<Key>,
     /// Who publishes; a key belongs to publisher and channel (delivery rule R22).

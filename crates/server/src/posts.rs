@@ -6,6 +6,7 @@ use tidewire_hub::grant::Grant;
 use tidewire_hub::message::{EventName, Payload};
 use tidewire_hub::publish::{Key, Publish};
 use tidewire_hub::reason::Reason;
+use tidewire_hub::trace::TraceParent;
 use tidewire_transport::refusal::Refusal;
 
 use crate::refusals;
@@ -16,6 +17,7 @@ pub(crate) struct Said {
     event: Result<Option<EventName>, Refusal>,
     key: Result<Option<Key>, Refusal>,
     binary: bool,
+    trace: Option<TraceParent>,
 }
 
 impl Said {
@@ -28,6 +30,7 @@ impl Said {
             event: event(only(values("tidewire-event"), "tidewire-event")),
             key: key(only(values("idempotency-key"), "idempotency-key")),
             binary: values("content-type").next().is_some_and(is_binary),
+            trace: trace(values("traceparent")),
         }
     }
 
@@ -44,7 +47,16 @@ impl Said {
         refusals::may_publish(grant, &channel)?;
         let (event, key) = (self.event?, self.key?);
         let payload = payload(body?, self.binary)?;
-        Ok(Publish { channel, event, payload, key, publisher: grant.holder.publisher() })
+        Ok(Publish { channel, event, payload, key, publisher: grant.holder.publisher(), trace: self.trace })
+    }
+}
+
+/// The trace that a publish is part of. What is no `traceparent`, or came more than once, is none (W3C Trace Context, section
+/// 4.3): a publish is never refused for it.
+pub(crate) fn trace<'b>(mut values: impl Iterator<Item = &'b [u8]>) -> Option<TraceParent> {
+    match (values.next(), values.next()) {
+        (Some(value), None) => TraceParent::parse(value),
+        _ => None,
     }
 }
 

@@ -136,7 +136,7 @@ mod tests {
     fn publish(channel: &str, bytes: usize) -> Publish {
         let (channel, holder) = (Channel::parse(channel).unwrap(), Holder::Developer);
         let payload = Payload::binary(vec![0; bytes].into());
-        Publish { channel, event: None, payload, key: None, publisher: holder.publisher() }
+        Publish { channel, event: None, payload, key: None, publisher: holder.publisher(), trace: None }
     }
 
     fn begin(publishes: &Publishes, channel: &str) -> Result<(), Reason> {

@@ -175,6 +175,7 @@ async fn s37_more_publishes_at_once_than_allowed_are_told_to_come_back() {
         payload: Payload::binary(Bytes::new()),
         key: None,
         publisher: "".into(),
+        trace: None,
     };
     let held = rig.node.publishes.begin(&Holder::Developer, &elsewhere).unwrap();
     let response = rig.ask(Request::post("/c/a"), "x").await;

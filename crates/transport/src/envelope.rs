@@ -3,6 +3,7 @@
 //! ```text
 //! {"channel":"prices","id":"1a2b.3","event":"trade","data":"42.10","time":1700000000000}
 //! {"channel":"prices","id":"1a2b.4","event":null,"base64":"AAEC","time":1700000000001}
+//! {"channel":"prices","id":"1a2b.5","event":null,"data":"42.20","time":1700000000002,"traceparent":"00-…-01"}
 //! ```
 
 use base64::Engine as _;
@@ -47,6 +48,12 @@ pub(crate) fn write_fields(message: &Message, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b",\"time\":");
     write_number(message.time_ms, out);
+    if let Some(trace) = &message.trace {
+        // Digits and dashes need no escaping.
+        out.extend_from_slice(b",\"traceparent\":\"");
+        out.extend_from_slice(trace.as_str().as_bytes());
+        out.push(b'"');
+    }
 }
 
 /// About how long an envelope of `message` gets, in bytes, so that writing one rarely grows its buffer.
@@ -57,6 +64,7 @@ pub(crate) fn capacity(message: &Message) -> usize {
     payload
         + message.channel.as_str().len()
         + message.event.as_ref().map_or(0, |event| event.as_str().len())
+        + message.trace.as_ref().map_or(0, |trace| trace.as_str().len() + 18)
         + 128
 }
 
@@ -169,6 +177,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
     use tidewire_hub::message::{EventName, Payload};
     use tidewire_hub::position::Gen;
+    use tidewire_hub::trace::TraceParent;
 
     pub(crate) fn message(event: Option<&str>, payload: Payload) -> Message {
         Message {
@@ -180,11 +189,27 @@ pub(crate) mod tests {
             time_ms: 1_700_000_000_000,
             taken_us: 0,
             bridged: false,
+            trace: None,
         }
     }
 
     pub(crate) fn bridged(payload: Payload) -> Message {
         Message { bridged: true, ..message(None, payload) }
+    }
+
+    #[test]
+    fn a_trace_is_told_where_there_is_one() {
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let plain = message(None, text("hi"));
+        let traced = Message { trace: TraceParent::parse(trace.as_bytes()), ..plain.clone() };
+        let written = |message: &Message| {
+            let mut out = Vec::new();
+            write(message, &mut out);
+            assert!(out.len() <= capacity(message));
+            String::from_utf8(out).unwrap()
+        };
+        let (plain, traced) = (written(&plain), written(&traced));
+        assert_eq!(traced, format!("{},\"traceparent\":\"{trace}\"}}", &plain[..plain.len() - 1]));
     }
 
     pub(crate) fn position(seq: u64) -> Position {

@@ -229,7 +229,7 @@ impl World {
             self.rng.chance(200).then(|| EventName::parse("trade").expect("a name of visible letters"));
         let key = self.rng.chance(200).then(|| Key::parse(&format!("key-{uid}")).expect("visible ASCII"));
         let publisher = if self.rng.chance(500) { "one" } else { "other" };
-        Publish { channel, event, payload, key, publisher: publisher.into() }
+        Publish { channel, event, payload, key, publisher: publisher.into(), trace: None }
     }
 
     fn restart(&mut self) {

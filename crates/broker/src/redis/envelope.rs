@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! envelope   1 <generation> <seq> <prev> <+|->\n<body>        the script writes the head, so that it needs no binary
-//! entry      p <prev> m <body>, with the id <seq>-0
+//! entry      p <prev> m <body> [t <traceparent>], with the id <seq>-0
+//! trace      1 <generation> <seq> <traceparent>                under a name of its own, just before its envelope
 //! body       01 <flags> <time, 8 bytes> [<length> <event>] <payload>
 //! ```
 //!
@@ -118,7 +119,7 @@ pub fn decode_body(
     } else {
         Payload::binary(body)
     };
-    Ok(Message { channel, position, prev, event, payload, time_ms, taken_us: 0, bridged: false })
+    Ok(Message { channel, position, prev, event, payload, time_ms, taken_us: 0, bridged: false, trace: None })
 }
 
 fn decode_event(body: &mut Bytes) -> Result<EventName, Junk> {

@@ -30,7 +30,9 @@ impl Ear {
         timeouts: Timeouts,
         hear: Hear,
     ) -> Result<Ear, Error> {
-        Ok(Ear { link: Link::dial(endpoint, prefix, partition, timeouts, Some(hear)).await? })
+        let link = Link::dial(endpoint, prefix, partition, timeouts, Some(hear)).await?;
+        link.subscribe_to_traces().await?;
+        Ok(Ear { link })
     }
 
     /// Hears these channels from now on: what is published after this returns is heard, unless the link ends.
@@ -72,6 +74,11 @@ pub enum Heard {
         /// As it came.
         bytes: Bytes,
     },
+    /// The trace of the message that comes next, or of one on a channel that is none of ours.
+    Trace {
+        /// As it came.
+        bytes: Bytes,
+    },
     /// The link has ended. Nothing more comes, and whatever was published since may be missing.
     Ended,
 }
@@ -88,6 +95,9 @@ impl Heard {
                 else {
                     return None;
                 };
+                if name == names.traces().as_bytes() {
+                    return Some(Heard::Trace { bytes: bytes.into() });
+                }
                 let channel = names.channel_of(std::str::from_utf8(&name).ok()?)?;
                 Some(Heard::Told { channel, bytes: bytes.into() })
             }

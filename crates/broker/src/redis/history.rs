@@ -5,6 +5,7 @@ use redis::Value;
 use tidewire_hub::channel::Channel;
 use tidewire_hub::message::Message;
 use tidewire_hub::position::{Gen, Position};
+use tidewire_hub::trace::TraceParent;
 
 use super::envelope::{Junk, decode_body};
 use super::error::Error;
@@ -100,11 +101,21 @@ impl Slice {
         let last = Some(parts.bytes()?).filter(|last| !last.is_empty());
         let last = last.map(|last| super::envelope::decimal(&last).ok_or_else(|| Error::malformed("no seq")));
         let (last, more) = (last.transpose()?, parts.count()? != 0);
-        let mut entries = Vec::new();
+        let (mut entries, mut traces) = (Vec::new(), Vec::new());
         while !parts.is_empty() {
-            entries.push((parts.seq()?, parts.seq()?, parts.bytes()?));
+            let seq = parts.seq()?;
+            entries.push((seq, parts.seq()?, parts.bytes()?));
+            // Empty where there is none; whatever else is no trace was written by a stranger.
+            traces.extend(TraceParent::parse(&parts.bytes()?).map(|trace| (seq, trace)));
         }
-        Ok(Slice::new((channel, after), head.generation, (base, last), entries, more))
+        let mut slice = Slice::new((channel, after), head.generation, (base, last), entries, more);
+        let mut traces = traces.into_iter().peekable();
+        for message in &mut slice.messages {
+            while let Some((seq, trace)) = traces.next_if(|(seq, _)| *seq <= message.position.seq) {
+                message.trace = (seq == message.position.seq).then_some(trace);
+            }
+        }
+        Ok(slice)
     }
 
     fn take(&mut self, position: Position, prev: u64, body: Bytes) {

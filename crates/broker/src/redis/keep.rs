@@ -168,6 +168,7 @@ async fn dial_others(
                 Err(_) => hearing.stray(Some(session)),
             }
         }
+        Heard::Trace { bytes } => hearing.with(|sequencer, _| sequencer.heard_trace(session, &bytes)),
         Heard::Ended => hearing.stray(Some(session)),
     });
     let ear = Ear::dial(endpoint, prefix, 0, *timeouts, hear).await?;

@@ -7,6 +7,7 @@
 //! {tidewire:0}:<era>:r:<channel>        its record: the seq of its newest message
 //! {tidewire:0}:<era>:k:<32 hex>         an idempotency key
 //! {tidewire:0}:<db>:<channel>           Pub/Sub
+//! {tidewire:0}:<db>:!trace              Pub/Sub: the traces of messages, each just before its message
 //! ```
 //!
 //! One hash tag a partition, so that a script may touch all of it in a cluster too. The era is the generation that an
@@ -49,6 +50,12 @@ impl Names {
     #[must_use]
     pub fn told(&self, channel: &Channel) -> String {
         format!("{}{channel}", self.told_prefix())
+    }
+
+    /// Where the traces of messages are told, just before each: to nodes that know of them, so that the messages themselves
+    /// are what nodes of every version read. No channel has such a name.
+    pub(super) fn traces(&self) -> String {
+        format!("{}!trace", self.told_prefix())
     }
 
     /// The channel that a Pub/Sub name stands for; nothing where it is not one of ours.

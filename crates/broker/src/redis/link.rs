@@ -112,6 +112,10 @@ impl Link {
         }
     }
 
+    pub(super) async fn subscribe_to_traces(&self) -> Result<(), Error> {
+        Ok(self.connection.clone().subscribe(self.names.traces()).await?)
+    }
+
     pub(super) async fn unsubscribe(&self, channels: &[Channel]) -> Result<(), Error> {
         match self.told(channels) {
             names if names.is_empty() => Ok(()),

@@ -12,6 +12,7 @@ use tidewire_hub::channel::Channel;
 use tidewire_hub::limits::{PageLimit, Retention};
 use tidewire_hub::position::{Gen, Position};
 use tidewire_hub::publish::Publish;
+use tidewire_hub::trace::TraceParent;
 
 use super::endpoint::Endpoint;
 use super::envelope::encode_body;
@@ -335,9 +336,9 @@ impl Log {
         let mut call = script::PUBLISH.call(&keys);
         // The first of a flush compares the replication id, and shuts the fence for the others if it has changed (R16).
         call.arg(fence.generation.to_string()).arg(if is_first { fence.replication.as_str() } else { "" });
-        call.arg(format!("n:{node}"));
+        call.arg(format!("n:{node}")).arg(names.traces());
         for Request { publish, time_ms, retention, key_ttl } in requests {
-            let Publish { channel, event, payload, key, .. } = publish;
+            let Publish { channel, event, payload, key, trace, .. } = publish;
             call.arg(names.told(channel)).arg(&encode_body(event.as_ref(), payload, *time_ms)[..]);
             call.arg(retention.messages_max).arg(millis(retention.ttl));
             call.arg(millis(retention.ttl.saturating_add(RECORD_EXTRA)));
@@ -345,6 +346,7 @@ impl Log {
                 Some(_) => call.arg(fingerprint(event.as_ref(), payload)).arg(millis(*key_ttl)),
                 None => call.arg("").arg(""),
             };
+            call.arg(trace.as_ref().map_or("", TraceParent::as_str));
         }
         call
     }

@@ -63,10 +63,10 @@ mod tests {
     #[test]
     fn f3_every_script_says_which_it_is_and_in_which_version() {
         let all = [
-            ("publish 2", &PUBLISH),
+            ("publish 3", &PUBLISH),
             ("handshake 2", &HANDSHAKE),
             ("lease 1", &LEASE),
-            ("history 1", &HISTORY),
+            ("history 2", &HISTORY),
             ("tail 1", &TAIL),
             ("probe 1", &PROBE),
             ("farewell 1", &FAREWELL),

@@ -228,6 +228,7 @@ pub(crate) fn publish(name: &str, text: &str) -> Publish {
         payload: Payload::text(text.to_owned().into()).unwrap(),
         key: None,
         publisher: "test".into(),
+        trace: None,
     }
 }
 

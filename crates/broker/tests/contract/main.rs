@@ -42,6 +42,7 @@ contract! { memory:
     a_namespace_keeps_by_rules_of_its_own
     another_ttl_holds_for_what_is_kept_already
     other_retentions_hold_for_what_is_kept_already
+    a_message_keeps_the_trace_of_its_publish
     a_long_poll_joins_only_when_nothing_waits_for_it
     a_page_is_bounded_by_bytes_too_and_never_empty
     channels_are_bounded_and_idle_ones_make_room
@@ -72,6 +73,7 @@ contract! { redis:
     s6_only_who_joins_is_told_of_and_before_the_admit_is_there
     a_namespace_keeps_as_many_as_its_own_rule_says
     other_retentions_hold_for_what_is_kept_already
+    a_message_keeps_the_trace_of_its_publish
     a_long_poll_joins_only_when_nothing_waits_for_it
     a_page_is_bounded_by_bytes_too_and_never_empty
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tidewire_hub::admit::{ConnId, GapReason, Join, OutletId, Transport};
 use tidewire_hub::channel::{Channel, ChannelSet};
+use tidewire_hub::deliver::Command;
 use tidewire_hub::grant::Grant;
 use tidewire_hub::limits::{Limits, POLL_PAGE, PageLimit, Retention, Retentions};
 use tidewire_hub::message::Payload;
@@ -13,8 +14,9 @@ use tidewire_hub::position::{Cursor, Gen, Position, Start};
 use tidewire_hub::presence::Attendance;
 use tidewire_hub::publish::{Key, Publish};
 use tidewire_hub::reason::Reason;
+use tidewire_hub::trace::TraceParent;
 
-use crate::bench::{Bench, Make, Setting, after, publish, texts};
+use crate::bench::{Bench, Make, Setting, after, publish, texts, wait_for};
 
 pub(crate) fn r1_subscribers_see_messages_in_the_order_of_their_ids(make: Make) {
     let bench = make(Setting::default());
@@ -303,6 +305,26 @@ pub(crate) fn r22_a_repeated_key_happens_once_and_another_payload_conflicts(make
     let other = Publish { publisher: "other".into(), ..keyed("2") };
     assert!(bench.publish_as(other).is_ok(), "a key belongs to its publisher");
     bench.delivers(&["1", "2", "2"]);
+}
+
+pub(crate) fn a_message_keeps_the_trace_of_its_publish(make: Make) {
+    let bench = make(Setting::default());
+    bench.stream("a", Start::Live);
+    let trace = TraceParent::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    bench.publish("a", "1");
+    bench.publish_as(Publish { trace: trace.clone(), ..publish("a", "2") }).unwrap();
+    bench.publish("a", "3");
+    let mut live = Vec::new();
+    wait_for("three messages", || {
+        live.extend(bench.take().into_iter().filter_map(|command| match command {
+            Command::Deliver(message) => Some(message.trace.clone()),
+            _ => None,
+        }));
+        (live.len() == 3).then_some(())
+    });
+    let page = bench.read("a", Start::Earliest);
+    let kept: Vec<_> = page.messages.iter().map(|message| message.trace.clone()).collect();
+    assert_eq!((&live, &kept), (&vec![None, trace.clone(), None], &vec![None, trace, None]));
 }
 
 pub(crate) fn r22_a_key_is_forgotten_after_its_time(make: Make) {

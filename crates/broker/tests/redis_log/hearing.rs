@@ -24,6 +24,7 @@ fn seqs(ears: &Ears) -> Vec<u64> {
         Heard::Told { channel, bytes } => {
             Envelope::decode(channel.clone(), bytes.clone()).unwrap().message.position.seq
         }
+        Heard::Trace { .. } => panic!("nothing is traced"),
         Heard::Ended => panic!("the link has ended"),
     };
     ears.lock().unwrap().iter().map(read).collect()

@@ -141,6 +141,7 @@ pub(crate) fn message(name: &str, text: &str) -> Publish {
         payload: Payload::text(Bytes::copy_from_slice(text.as_bytes())).unwrap(),
         key: None,
         publisher: Arc::from("alice"),
+        trace: None,
     }
 }
 

@@ -439,6 +439,7 @@ mod tests {
                 time_ms: 0,
                 taken_us: 0,
                 bridged: false,
+                trace: None,
             })
         };
         let messages: Vec<_> = (1..=5).map(message).collect();

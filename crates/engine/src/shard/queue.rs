@@ -226,6 +226,7 @@ mod tests {
             time_ms: 0,
             taken_us: 0,
             bridged: false,
+            trace: None,
         }
     }
 

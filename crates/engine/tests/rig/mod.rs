@@ -276,7 +276,7 @@ impl Client {
 pub fn publish(partition: &Mutex<Partition>, channel: &str, text: &[u8]) {
     let payload = Payload::text(Bytes::copy_from_slice(text)).unwrap();
     let channel = Channel::parse(channel).unwrap();
-    let publish = Publish { channel, event: None, payload, key: None, publisher: "test".into() };
+    let publish = Publish { channel, event: None, payload, key: None, publisher: "test".into(), trace: None };
     partition.lock().unwrap().publish(publish, Now::default()).unwrap();
 }
 

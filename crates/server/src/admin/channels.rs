@@ -209,7 +209,14 @@ pub(super) async fn publish(
     }
     let event = sent.event.as_deref().filter(|event| !event.is_empty()).map(refusals::event).transpose()?;
     let key = sent.key.as_deref().filter(|key| !key.is_empty()).map(read_key).transpose()?;
-    let publish = Publish { channel: channel.clone(), event, payload, key, publisher: Arc::from("console") };
+    let publish = Publish {
+        channel: channel.clone(),
+        event,
+        payload,
+        key,
+        publisher: Arc::from("console"),
+        trace: None,
+    };
     let receipt = node.publish(&Grant::everything(), publish).await?;
     let mut body = Vec::new();
     post::write_receipt(&channel, &receipt, &mut body);

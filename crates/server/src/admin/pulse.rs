@@ -52,7 +52,7 @@ fn tell(console: &Arc<Console>, probe: &Arc<Probe>) {
     let payload = serde_json::to_vec(&*figures).ok().and_then(|json| Payload::text(Bytes::from(json)).ok());
     let Some(payload) = payload.filter(|_| probe.begin()) else { return };
     let event = EventName::parse("figures").ok();
-    let publish = Publish { channel, event, payload, key: None, publisher: "console".into() };
+    let publish = Publish { channel, event, payload, key: None, publisher: "console".into(), trace: None };
     let (node, probe) = (console.node.clone(), probe.clone());
     tokio::spawn(async move {
         let begun = Instant::now();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use base64::Engine as _;
@@ -16,6 +17,7 @@ use tidewire_hub::limits::Limits;
 use tidewire_hub::message::Payload;
 use tidewire_hub::publish::Publish;
 use tidewire_hub::reason::Reason;
+use tidewire_hub::trace::TraceParent;
 use tidewire_transport::refusal::Refusal;
 
 use super::Parts;
@@ -24,7 +26,7 @@ use super::json;
 use super::problem::Problem;
 use super::publish::{Receivers, no_store};
 use crate::node::Node;
-use crate::posts::read_key;
+use crate::posts::{self, read_key};
 use crate::refusals;
 
 /// The smallest bound on a batch's body; one message of the largest size, escaped as JSON, always fits.
@@ -37,12 +39,14 @@ pub(super) async fn batch(
 ) -> Result<Response, Problem> {
     let limits = parts.node.limits();
     let bytes_max = limits.message_bytes_max.saturating_mul(2).max(BATCH_BYTES_MIN);
+    let trace = request.headers().get_all("traceparent");
+    let trace = posts::trace(trace.into_iter().map(HeaderValue::as_bytes));
     let bytes = body::read(request.into_body(), bytes_max, limits.body_max).await?;
     let Batch { messages } = read(&bytes, &limits)?;
     let mut results = Vec::with_capacity(messages.len());
     for item in messages {
         // One after the other: the next is placed only once this one is (delivery rule R22).
-        results.push(publish(&parts.node, &grant, item).await);
+        results.push(publish(&parts.node, &grant, item, trace.clone()).await);
     }
     let mut response = Json(Answer { results }).into_response();
     no_store(response.headers_mut());
@@ -89,9 +93,9 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Batch, Problem> {
     Ok(batch)
 }
 
-async fn publish(node: &Node, grant: &Arc<Grant>, item: Item) -> Outcome {
+async fn publish(node: &Node, grant: &Arc<Grant>, item: Item, trace: Option<TraceParent>) -> Outcome {
     let outcome = match item.into_publish(grant, &node.limits()) {
-        Ok(publish) => node.publish(grant, publish).await,
+        Ok(publish) => node.publish(grant, Publish { trace, ..publish }).await,
         Err(refusal) => Err(refusal),
     };
     match outcome {
@@ -125,7 +129,7 @@ impl Item {
         }
         let event = self.event.as_deref().map(refusals::event).transpose()?;
         let key = self.key.as_deref().map(read_key).transpose()?;
-        Ok(Publish { channel, event, payload, key, publisher: grant.holder.publisher() })
+        Ok(Publish { channel, event, payload, key, publisher: grant.holder.publisher(), trace: None })
     }
 }
 

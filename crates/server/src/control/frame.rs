@@ -35,7 +35,7 @@ impl Turn {
         let outcome = match frame {
             ClientFrame::Publish { channel, event, payload, key } => {
                 let publisher = self.grant.holder.publisher();
-                let publish = Publish { channel, event, payload, key, publisher };
+                let publish = Publish { channel, event, payload, key, publisher, trace: None };
                 match refusals::may_publish(&self.grant, &publish.channel) {
                     Ok(()) => {
                         let about = self.plane.node.about(&publish);

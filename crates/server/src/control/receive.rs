@@ -149,7 +149,7 @@ impl Turn {
             if message.binary { Ok(Payload::binary(message.bytes)) } else { Payload::text(message.bytes) };
         let Ok(payload) = payload else { return Step::Close(Reason::NotUtf8) };
         let (channel, publisher) = (channel.clone(), self.grant.holder.publisher());
-        let publish = Publish { channel, event: None, payload, key: None, publisher };
+        let publish = Publish { channel, event: None, payload, key: None, publisher, trace: None };
         Step::Publish(Box::new(publish), Answer::Raw)
     }
 
@@ -245,6 +245,7 @@ mod tests {
             payload: Payload::binary(Bytes::new()),
             key: None,
             publisher: "".into(),
+            trace: None,
         };
         let begin = |_| rig.node().publishes.begin(&Holder::Developer, &elsewhere).unwrap();
         let _all: Vec<_> = (0..1_024).map(begin).collect();

@@ -200,8 +200,14 @@ impl Demo {
         let channel = Channel::parse(channel).map_err(unnamed)?;
         let event = event.map(EventName::parse).transpose();
         let event = event.map_err(|_| Refusal::new(Reason::EventInvalid, "this is no name of an event"))?;
-        let publish =
-            Publish { channel, event, payload, key: None, publisher: self.grant.holder.publisher() };
+        let publish = Publish {
+            channel,
+            event,
+            payload,
+            key: None,
+            publisher: self.grant.holder.publisher(),
+            trace: None,
+        };
         self.node.publish(&self.grant, publish).await
     }
 

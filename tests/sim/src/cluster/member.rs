@@ -147,7 +147,7 @@ impl Member {
             let (fence, node) = (flush.fence.clone(), flush.node);
             let requests = flush.requests();
             let writes = requests.iter().map(|request| {
-                let Publish { channel, event, payload, key, publisher } = request.publish;
+                let Publish { channel, event, payload, key, publisher, .. } = request.publish;
                 let key = key.as_ref().map(|key| format!("{publisher} {channel} {}", key.as_str()));
                 let body = encode_body(event.as_ref(), payload, request.time_ms);
                 Write { channel: channel.clone(), body, messages_max: request.retention.messages_max, key }

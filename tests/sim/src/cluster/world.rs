@@ -638,5 +638,6 @@ fn message(uid: u64, channel: &str, padding: usize, keyed: bool) -> Publish {
         payload: Payload::text(Bytes::from(text)).expect("a String is UTF-8"),
         key: keyed.then(|| Key::parse(&format!("key-{uid}")).expect("visible ASCII")),
         publisher: "one".into(),
+        trace: None,
     }
 }

@@ -143,6 +143,7 @@ impl Rig {
             payload: Payload::text(Bytes::from(text.to_owned())).unwrap(),
             key: key.map(|key| Key::parse(key).unwrap()),
             publisher: "test".into(),
+            trace: None,
         };
         let outcome = self.node.place(publish);
         outcome

@@ -1,10 +1,10 @@
--- tidewire history 1
+-- tidewire history 2
 -- Reads what channels keep after a seq of each, up to one instant, whose seq it gives (delivery rules R18 to R20).
 --
 -- KEYS  1 fence, then stream and record of every channel
 -- ARGV  1 generation  2 replication id  3 messages of a channel, at most  4 bytes of a channel, at most; one message is
 --       read however large, then a seq for every channel
--- Gives {'FENCED'} or {'AT', seq, then {base, last, more, seq, prev, body, seq, prev, body, ...} for every channel}.
+-- Gives {'FENCED'} or {'AT', seq, then {base, last, more, seq, prev, body, trace, seq, ...} for every channel}.
 -- Whoever has seen less than base has lost something.
 
 local fence = redis.call('HMGET', KEYS[1], 'open', 'seq', 'floor')
@@ -20,7 +20,7 @@ local floor = fence[3] or fence[2]
 local function read(entry)
   local seq, fields = string.match(entry[1], '^(%d+)%-0$'), entry[2]
   if seq and fields[1] == 'p' and fields[3] == 'm' then
-    return seq, fields[2], fields[4]
+    return seq, fields[2], fields[4], fields[5] == 't' and fields[6] or ''
   end
 end
 
@@ -38,7 +38,7 @@ for channel = 1, (#KEYS - 1) / 2 do
     -- A few at a time, so that large messages are not all fetched to be thrown away.
     local chunk = redis.call('XRANGE', stream, from, '+', 'COUNT', 16)
     for _, entry in ipairs(chunk) do
-      local seq, prev, body = read(entry)
+      local seq, prev, body, trace = read(entry)
       if seq then
         if count > 0 and (count >= messages_max or bytes + #body > bytes_max) then
           found[3] = 1
@@ -48,6 +48,7 @@ for channel = 1, (#KEYS - 1) / 2 do
         table.insert(found, seq)
         table.insert(found, prev)
         table.insert(found, body)
+        table.insert(found, trace)
       end
       from = '(' .. entry[1]
     end

@@ -1,11 +1,12 @@
--- tidewire publish 2
+-- tidewire publish 3
 -- Places messages in their order: fence, then for each idempotency, place, remember, keep, tell (delivery rules R15, R16,
 -- R20 to R22).
 --
 -- KEYS  1 fence, then for every message its stream, its record, and its idempotency key where it has one
--- ARGV  1 generation  2 replication id, or '' where an earlier call of this flush has compared it  3 node field, then for
---       every message
---       0 Pub/Sub name  1 body  2 messages kept  3 history's ms  4 record's ms  5 fingerprint, or ''  6 key's ms
+-- ARGV  1 generation  2 replication id, or '' where an earlier call of this flush has compared it  3 node field  4 where
+--       traces are told, then for every message
+--       0 Pub/Sub name  1 body  2 messages kept  3 history's ms  4 record's ms  5 fingerprint, or ''  6 key's ms  7 trace,
+--       or ''
 -- Gives {'FENCED'}, or for every message its seq, {'FENCED'}, {'SAME', generation, seq}, {'REUSED'} or an error.
 
 local call, fence_key, generation = redis.call, KEYS[1], ARGV[1]
@@ -27,10 +28,25 @@ local function last_without_record(stream)
   return at and tonumber(at) > tonumber(last) and at or last
 end
 
+-- Adds an entry to a stream, which is made where `makes` says so. Whoever reads entries passes over fields that it does not know.
+local function add(stream, makes, kept, id, last, body, trace)
+  local pcall = redis.pcall
+  if trace == '' then
+    if makes then
+      return pcall('XADD', stream, 'MAXLEN', '=', kept, id, 'p', last, 'm', body)
+    end
+    return pcall('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '=', kept, id, 'p', last, 'm', body)
+  elseif makes then
+    return pcall('XADD', stream, 'MAXLEN', '=', kept, id, 'p', last, 'm', body, 't', trace)
+  end
+  return pcall('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '=', kept, id, 'p', last, 'm', body, 't', trace)
+end
+
 local head, shut = '1 ' .. generation .. ' ', false
 local first, number, repeated = nil, nil, {}
 local function place(stream, record, key, at)
   local body, kept, history_ms, fingerprint = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 5]
+  local trace = ARGV[at + 7]
   if key then
     local known = call('GET', key)
     if known then
@@ -66,10 +82,10 @@ local function place(stream, record, key, at)
   if kept == '0' then
     call('DEL', stream)
   else
-    local added = redis.pcall('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '=', kept, seq .. '-0', 'p', last, 'm', body)
+    local added = add(stream, false, kept, seq .. '-0', last, body, trace)
     if not added then
       is_due = true
-      added = redis.pcall('XADD', stream, 'MAXLEN', '=', kept, seq .. '-0', 'p', last, 'm', body)
+      added = add(stream, true, kept, seq .. '-0', last, body, trace)
     end
     if type(added) == 'table' and added.err then
       if string.find(added.err, 'smaller', 1, true) or string.find(added.err, 'WRONGTYPE', 1, true) then
@@ -92,6 +108,10 @@ local function place(stream, record, key, at)
   if key then
     call('SET', key, generation .. ' ' .. seq .. ' ' .. fingerprint, 'PX', ARGV[at + 6])
   end
+  -- Apart from the message, and before it: a node that knows nothing of traces reads the message all the same.
+  if trace ~= '' then
+    call('PUBLISH', ARGV[4], head .. seq .. ' ' .. trace)
+  end
   call('PUBLISH', ARGV[at], head .. seq .. ' ' .. last .. chained .. body)
   return number
 end
@@ -101,9 +121,9 @@ local function attempt(...)
   local done, placed = pcall(place, ...)
   return (done or type(placed) == 'table') and placed or { err = placed }
 end
-local try = #ARGV == 10 and place or attempt
+local try = #ARGV == 12 and place or attempt
 local answers, count, key_at = {}, 0, 2
-for at = 4, #ARGV, 7 do
+for at = 5, #ARGV, 8 do
   local key = ARGV[at + 5] ~= '' and KEYS[key_at + 2] or nil
   local answer = { 'FENCED' }
   if not shut then

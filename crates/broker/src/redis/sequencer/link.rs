@@ -138,7 +138,7 @@ impl Sequencer {
         now: Now,
     ) -> Result<(), Astray> {
         let Some(fence) = self.fence.as_ref().filter(|_| session == self.session) else { return Ok(()) };
-        let Ok(Envelope { message, chained }) = Envelope::decode(channel, bytes) else {
+        let Ok(Envelope { mut message, chained }) = Envelope::decode(channel, bytes) else {
             self.tally.junk += 1;
             return Ok(());
         };
@@ -149,6 +149,7 @@ impl Sequencer {
             self.wants_probe = true;
             return Ok(());
         }
+        message.trace = self.traces.of(position);
         // Before anybody hears of it (delivery rule R17).
         self.past.sees(position);
         if self.partition.take(message, chained, now).is_err() {
@@ -157,6 +158,13 @@ impl Sequencer {
         }
         self.look_at_ahead(now);
         Ok(())
+    }
+
+    /// Takes the trace of a message that is about to come. One that cannot be read is counted, and the message has none.
+    pub fn heard_trace(&mut self, session: Session, bytes: &[u8]) {
+        if session == self.session && self.traces.take(bytes).is_none() {
+            self.tally.junk += 1;
+        }
     }
 
     /// Whether somebody wants to know where the log is, before the next regular look.

@@ -23,6 +23,7 @@ mod publishing;
 mod reading;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod track;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -43,6 +44,7 @@ use tidewire_hub::reason::Reason;
 use tidewire_hub::revocation::{Revocation, Revocations};
 
 use super::fence::{Fence, NodeId, Past};
+use traces::Traces;
 use track::Track;
 
 pub use link::{Look, Subscriptions};
@@ -145,6 +147,7 @@ pub struct Sequencer {
     retentions: Retentions,
     limits: Arc<Limits>,
     tally: Tally,
+    traces: Traces,
     finished: Vec<Finished>,
 }
 
@@ -206,6 +209,7 @@ impl Sequencer {
             retentions,
             limits: limits.clone(),
             tally: Tally::default(),
+            traces: Traces::default(),
             finished: Vec::new(),
         }
     }

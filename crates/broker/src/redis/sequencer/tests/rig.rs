@@ -262,6 +262,7 @@ impl Node {
             payload: Payload::text(text.to_owned().into()).unwrap(),
             key: key.map(|key| Key::parse(key).unwrap()),
             publisher: "test".into(),
+            trace: None,
         };
         let (told, name) = (self.outcomes.clone(), text.to_owned());
         let done = Box::new(move |outcome| told.lock().unwrap().push((name, outcome)));
