@@ -151,4 +151,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | doctor | hostile | faults | cluster | rolling | upgrade | siege | auth | races | costs | api | browser | screenshots | client | console | book | snippets | packaging | msrv | release | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | doctor | hostile | faults | cluster | rolling | upgrade | siege | auth | races | metrics | costs | api | browser | screenshots | client | console | book | snippets | packaging | msrv | release | bench | fuzz";

@@ -298,6 +298,11 @@ impl Tier {
         })
     }
 
+    /// What a node tells of itself: metrics, alerts and the dashboard, before a real Prometheus.
+    pub fn metrics() -> Tier {
+        Tier::pytest("metrics", "tests/metrics")
+    }
+
     /// What a delivery costs, in what can be counted: system calls, by strace, and instructions, by callgrind.
     pub fn costs() -> Tier {
         Tier::pytest("costs", "tests/costs")

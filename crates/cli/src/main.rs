@@ -21,6 +21,7 @@ mod history;
 mod http;
 mod init;
 mod keygen;
+mod log;
 mod man;
 mod presence;
 mod proxy_config;

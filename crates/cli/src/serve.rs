@@ -15,6 +15,7 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::args::Serve;
 use crate::exit::Failure;
+use crate::log::Lines;
 
 /// The file that is read when nobody names one.
 const DEFAULT_FILE: &str = "tidewire.toml";
@@ -132,20 +133,28 @@ fn flags(args: &Serve) -> Result<Vec<Flag>, Failure> {
     Ok(flags)
 }
 
-/// Reads `log`. Whoever asks for a reload is told what came of it, whatever else is written.
+/// Reads `log`. Whoever asks for a reload is told what came of it, whatever else is written; and a server that faces the world
+/// says when it begins and ends.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn log_filter(settings: &Settings) -> Result<EnvFilter, String> {
     let filter: EnvFilter = settings.log.parse().map_err(|error| format!("`log`: {error}"))?;
-    let answers = Directive::from_str("tidewire_server::reload=info").map_err(|error| error.to_string())?;
-    Ok(filter.add_directive(answers))
+    let mut always = vec!["tidewire_server::reload=info"];
+    // In dev mode the box says it better.
+    always.extend((!settings.dev).then_some("tidewire_server::life=info"));
+    always.into_iter().try_fold(filter, |filter, directive| {
+        let directive = Directive::from_str(directive).map_err(|error| error.to_string())?;
+        Ok(filter.add_directive(directive))
+    })
 }
 
 fn log_to_stderr(settings: &Settings) -> Result<reload::Handle<EnvFilter, Registry>, Failure> {
     let filter = log_filter(settings).map_err(Failure::Configuration)?;
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let is_terminal = std::io::stderr().is_terminal();
+    let lines = Lines::of(settings, is_terminal);
+    let lines = fmt::layer().event_format(lines).with_writer(std::io::stderr).with_ansi(is_terminal);
     tracing_subscriber::registry().with(filter).with(lines).init();
     Ok(handle)
 }

@@ -24,6 +24,18 @@ pub enum Ending {
     CutShort,
 }
 
+impl Ending {
+    /// The word for it in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Ending::Empty => "everybody had left",
+            Ending::TimeOver => "the time was over",
+            Ending::CutShort => "told twice",
+        }
+    }
+}
+
 /// How often the drain looks whether everybody has left.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 

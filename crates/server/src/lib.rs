@@ -33,6 +33,7 @@ pub mod errors;
 pub mod health;
 pub mod http;
 pub mod inquiry;
+mod life;
 pub mod line;
 pub mod listeners;
 #[cfg(unix)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tidewire_auth::dev::DevGate;
 use tidewire_auth::secret::NoEntropy;
@@ -21,6 +22,7 @@ use crate::drain::{self, Ending};
 use crate::entrance::{Entrance, Unusable};
 use crate::health::Phase;
 use crate::http::Http;
+use crate::life;
 use crate::listeners::Listeners;
 use crate::manager::Manager;
 use crate::node::Node;
@@ -104,6 +106,9 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
 
     // Where clients come in. First, because a taken address is the likeliest mistake.
     let Listeners { public: mut listeners, address, admin, handed } = Listeners::open(settings)?;
+
+    life::started(settings, address, admin.as_ref().and_then(|admin| admin.local_addr().ok()));
+    let began = Instant::now();
 
     // Where messages are kept, what nodes share, and who listens.
     let ground = Ground::open(settings)?;
@@ -210,6 +215,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     }
     node.health.enter(Phase::Ready);
     manager.watch(node.clone(), plane.clone(), census.clone());
+    life::ready(&node, loops, began);
     let dev = settings.dev;
     let (public, demo, shared) = (settings.dev_public, settings.demo, settings.broker.url.is_some());
     let secure = settings.tls.is_on();
@@ -229,15 +235,18 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     }
     let settings = &reloader.settings;
     let within = settings.drain_within();
-    tracing::info!(?within, "draining");
+    let began = Instant::now();
+    life::draining(&node, &census, within);
     manager.stopping(within);
-    tokio::select! {
+    let ending = tokio::select! {
         ending = drain::drain(&node, &plane, &census, &running, &pipe_counters, &closing, within) => {
             assembly::say_goodbye(&node).await;
-            Ok(ending)
+            ending
         }
-        () = signals.end() => Ok(Ending::CutShort),
-    }
+        () = signals.end() => Ending::CutShort,
+    };
+    life::ended(&node, &census, ending, began);
+    Ok(ending)
 }
 
 /// The passwords of the console, and the one that dev mode made up because none is configured.

@@ -5,9 +5,11 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tidewire_hub::reason::Reason;
 use tidewire_transport::refusal::Refusal;
 
@@ -17,11 +19,19 @@ pub const REMEMBERED_MAX: usize = 256;
 /// Bytes that are kept of anything that a client wrote.
 const SHOWN_BYTES_MAX: usize = 256;
 
+/// Refusals that are logged: twenty at once, and one every two seconds, which are ten megabytes a day.
+const LOGGED: Quota = Quota::per_minute(NonZeroU32::new(30).expect("thirty are some"))
+    .allow_burst(NonZeroU32::new(20).expect("twenty are some"));
+
 /// The newest refusals.
 #[derive(Debug)]
 pub struct TurnedAway {
     newest: Mutex<VecDeque<Turned>>,
     counts: Box<[AtomicU64]>,
+    /// How many are logged.
+    pace: DefaultDirectRateLimiter,
+    /// Refusals since the last one that was logged.
+    unlogged: AtomicU64,
 }
 
 /// One refusal, as its request met it.
@@ -72,7 +82,8 @@ impl Turned {
 impl Default for TurnedAway {
     fn default() -> TurnedAway {
         let counts = Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect();
-        TurnedAway { newest: Mutex::default(), counts }
+        let pace = RateLimiter::direct(LOGGED);
+        TurnedAway { newest: Mutex::default(), counts, pace, unlogged: AtomicU64::new(0) }
     }
 }
 
@@ -82,11 +93,28 @@ impl TurnedAway {
         if let Some(at) = Reason::ALL.iter().position(|reason| *reason == turned.reason) {
             self.counts[at].fetch_add(1, Ordering::Relaxed);
         }
+        self.log(&turned);
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if newest.len() >= REMEMBERED_MAX {
             newest.pop_back();
         }
         newest.push_front(turned);
+    }
+
+    /// Says who was refused and why, and how many others were since it last did: a flood cannot fill a disk.
+    fn log(&self, turned: &Turned) {
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        if self.pace.check().is_err() {
+            self.unlogged.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let Turned { reason, detail, client, origin, asked, path, trace_id, .. } = turned;
+        let (code, others) = (reason.code(), self.unlogged.swap(0, Ordering::Relaxed));
+        let client = client.map(tracing::field::display);
+        let (origin, trace_id) = (origin.as_deref(), trace_id.as_deref());
+        tracing::info!(code, %detail, client, origin, asked, %path, trace_id, others, "refused a request");
     }
 
     /// What is remembered, newest first.

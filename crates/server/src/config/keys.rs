@@ -14,7 +14,7 @@ use super::kinds::{
 };
 use super::namespace::{NamespaceSettings, Publishers, SlowReader};
 use super::secret::Secret;
-use super::settings::{Io, Settings};
+use super::settings::{Io, LogFormat, Settings};
 use super::tls::{AcmeUrl, Files, Mailboxes, Names};
 
 /// One configuration key, of a node or of a namespace.
@@ -155,6 +155,7 @@ keys! {
     "demo_store", demo_store: Maybe<File>, "none", Restart, "The file that keeps what the demonstrations must not forget. Default: one below $XDG_STATE_HOME.";
     "drain_within", drain_within: Plain, "auto", Restart, "How long connections may take to leave. Default: 10s, and 2s in dev mode.";
     "log", log: Text, "warn", Live, "Log lines to standard error, as `level` or `target=level,…`.";
+    "log_format", log_format: LogFormat, "auto", Restart, "How log lines are written: `text` for people, `json` for machines.";
     "trusted_proxies", trusted_proxies: Networks, "none", Live, "Networks of proxies that are believed when they say who a client is.";
     "proxy_protocol", proxy_protocol: Boolean, "false", Restart, "Connections of trusted proxies begin with a PROXY protocol header, version 2.";
     "tls.cert", tls.cert: Files, "none", Restart, "Files with certificates in PEM. With them, `listen` speaks TLS.";

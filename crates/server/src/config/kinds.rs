@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tidewire_hub::channel::Channel;
 
-use super::settings::Io;
+use super::settings::{Io, LogFormat};
 use super::units;
 
 /// How values of one kind are written.
@@ -354,6 +354,29 @@ impl Kind for Shards {
 
     fn show(value: &usize) -> Value {
         (*value).into()
+    }
+}
+
+impl Kind for LogFormat {
+    type Value = LogFormat;
+    const FORM: Form = Form::Choice(&["auto", "json", "text"]);
+
+    fn read(text: &str, _: &Path) -> Result<LogFormat, String> {
+        match text {
+            "auto" => Ok(LogFormat::Auto),
+            "json" => Ok(LogFormat::Json),
+            "text" => Ok(LogFormat::Text),
+            _ => Err(format!("`{text}` is not one of auto, json, text")),
+        }
+    }
+
+    fn show(value: &LogFormat) -> Value {
+        match value {
+            LogFormat::Auto => "auto",
+            LogFormat::Json => "json",
+            LogFormat::Text => "text",
+        }
+        .into()
     }
 }
 

@@ -40,6 +40,6 @@ pub use namespace::NamespaceSettings;
 pub use place::{Place, Places};
 pub use reload::Change;
 pub use secret::Secret;
-pub use settings::{Io, Settings};
+pub use settings::{Io, LogFormat, Settings};
 pub use sources::{ConfigError, Resolved, Sources};
 pub use tls::TlsSettings;

@@ -58,6 +58,19 @@ pub struct Settings {
     pub(super) drain_within: Duration,
     /// Which log lines are written, as `tracing-subscriber` reads it.
     pub log: String,
+    /// How they are written.
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// As text on a terminal and in dev mode, as JSON otherwise.
+    Auto,
+    /// A JSON object each.
+    Json,
+    /// For people.
+    Text,
 }
 
 /// What drives the sockets.
@@ -108,6 +121,7 @@ impl Settings {
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             drain_within: drain_within(true),
             log: "warn".into(),
+            log_format: LogFormat::Auto,
         }
     }
 
