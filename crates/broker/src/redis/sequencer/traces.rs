@@ -37,7 +37,8 @@ impl Traces {
     /// The trace of the message at this position. Those before it are nobody's here.
     pub(super) fn of(&mut self, position: Position) -> Option<TraceParent> {
         let is_before = |at: &Position| at.generation != position.generation || at.seq <= position.seq;
-        while let Some((at, trace)) = self.0.pop_front_if(|(at, _)| is_before(at)) {
+        while self.0.front().is_some_and(|(at, _)| is_before(at)) {
+            let (at, trace) = self.0.pop_front()?;
             if at == position {
                 return Some(trace);
             }
