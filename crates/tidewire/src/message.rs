@@ -9,6 +9,7 @@ use tidewire_hub::admit::{self, GapReason};
 use tidewire_hub::channel::Channel;
 use tidewire_hub::message;
 use tidewire_hub::position::{self, Position};
+use tidewire_hub::trace::TraceParent;
 
 /// What a subscriber is handed, in the order of each channel.
 #[derive(Clone, Debug)]
@@ -60,6 +61,12 @@ impl Message {
     #[must_use]
     pub fn time(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.0.time_ms)
+    }
+
+    /// The `traceparent` of its publish, where that had one.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&str> {
+        self.0.trace.as_ref().map(TraceParent::as_str)
     }
 }
 

@@ -10,6 +10,7 @@ use tidewire_hub::channel::Channel;
 use tidewire_hub::message::{self, EventName};
 use tidewire_hub::publish::{self, Key};
 use tidewire_hub::reason::Reason;
+use tidewire_hub::trace::TraceParent;
 
 use crate::error::Error;
 use crate::live::Inner;
@@ -26,11 +27,12 @@ pub struct Publish {
     payload: Payload,
     event: Option<Box<str>>,
     key: Option<Box<str>>,
+    trace: Option<TraceParent>,
 }
 
 impl Publish {
     pub(crate) fn new(live: Arc<Inner>, channel: &str, payload: Payload) -> Publish {
-        Publish { live, channel: crate::live::channel(channel), payload, event: None, key: None }
+        Publish { live, channel: crate::live::channel(channel), payload, event: None, key: None, trace: None }
     }
 
     /// Gives the message an event name, which `addEventListener` in a browser names.
@@ -44,8 +46,13 @@ impl Publish {
         Publish { key: Some(key.into()), ..self }
     }
 
+    /// Keeps this `traceparent` (W3C Trace Context) with the message, for whoever deals with it. What is none is ignored.
+    pub fn traceparent(self, value: &str) -> Publish {
+        Publish { trace: TraceParent::parse(value.as_bytes()), ..self }
+    }
+
     async fn send(self) -> Result<Receipt, Error> {
-        let Publish { live, channel, payload, event, key } = self;
+        let Publish { live, channel, payload, event, key, trace } = self;
         let channel = channel?;
         let event = event.map(|event| {
             EventName::parse(&event).map_err(|error| Error::new(Reason::EventInvalid, error.to_string()))
@@ -60,6 +67,7 @@ impl Publish {
             payload: payload.0,
             key: key.transpose()?,
             publisher: PUBLISHER.into(),
+            trace,
         };
         let publish::Receipt { position, receivers } = live.publish(publish).await?;
         let publish::Receivers { sse, ws, poll } = receivers;
