@@ -17,6 +17,8 @@ fn message(channel: &str, seq: u64, bridged: bool) -> Arc<Message> {
         payload: Payload::text(Bytes::from(seq.to_string())).unwrap(),
         time_ms: 0,
         bridged,
+        taken_us: 0,
+        trace: None,
     })
 }
 
