@@ -42,8 +42,9 @@ impl Asked {
         self.action
     }
 
-    /// The channels that its address names, as they are written there; none where they stand in the body, or come later by
-    /// frames. Whatever is answered, each channel is held to the grant.
+    /// The channels that its address names, whatever escapes (`%3A`) it writes them with; none where they stand in the body,
+    /// or come later by frames. So a decision is what the grant says, and not what is asked for here: each channel is held to
+    /// the grant.
     pub fn channels(&self) -> impl Iterator<Item = &str> {
         self.channels.iter().map(|channel| &**channel)
     }

@@ -13,6 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use tidewire_hub::channel::ChannelSet;
 use tidewire_server::api::{self, Parts, Peer};
 use tidewire_server::inquiry::Inquiry;
+use tidewire_transport::http1::percent_decode;
 use tower::Layer as _;
 
 use crate::access::Asked;
@@ -94,10 +95,12 @@ fn inquiry(judge: &Judge, head: &request::Parts, written: Uri, found: Extensions
     })
 }
 
-/// The channels that an address names. What is no channel is refused elsewhere, with words.
+/// The channels that an address names, read as whoever opens them reads it: what the application looks at is what is opened.
+/// What is no channel is refused elsewhere, with words.
 fn channels(path: &str) -> Vec<Box<str>> {
     let list = path.strip_prefix("/c/").or_else(|| path.strip_prefix("/v1/channels/")?.split('/').next());
-    let set = ChannelSet::parse(list.unwrap_or_default(), CHANNELS_MAX);
+    let decoded = percent_decode(list.unwrap_or_default()).unwrap_or_default();
+    let set = ChannelSet::parse(std::str::from_utf8(&decoded).unwrap_or_default(), CHANNELS_MAX);
     set.map_or_else(|_| Vec::new(), |set| set.iter().map(|channel| channel.as_str().into()).collect())
 }
 
@@ -130,8 +133,10 @@ mod tests {
     #[test]
     fn the_channels_of_an_address_are_those_that_are_channels() {
         assert_eq!(channels("/c/a,room:1"), [Box::from("a"), Box::from("room:1")]);
+        assert_eq!(channels("/c/%61%2Croom%3a1"), [Box::from("a"), Box::from("room:1")]);
         assert_eq!(channels("/v1/channels/room:1/history"), [Box::from("room:1")]);
-        for none in ["/c/", "/c/a b", "/v1/publish", "/client.js"] {
+        assert_eq!(channels("/v1/channels/room%3A1/presence"), [Box::from("room:1")]);
+        for none in ["/c/", "/c/a b", "/c/%zz", "/c/%ff", "/c/%2561", "/v1/publish", "/client.js"] {
             assert!(channels(none).is_empty(), "{none}");
         }
     }
