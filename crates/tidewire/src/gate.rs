@@ -14,7 +14,7 @@ use axum::http::HeaderValue;
 use tidewire_auth::TokenGate;
 use tidewire_auth::allow::{Listed, Origins};
 use tidewire_auth::hosts::Hosts;
-use tidewire_auth::origin::{Authority, Origin};
+use tidewire_auth::origin::{Authority, Origin, Scheme};
 use tidewire_hub::admit::Transport;
 use tidewire_hub::broker::{Done, Now};
 use tidewire_hub::grant::{
@@ -156,6 +156,8 @@ impl Door {
             return Err(Denied::new(Reason::HostRefused));
         }
         // A browser says this, and no page can make it. A proxy may have called us by another name than the browser knows.
+        // And where it says that the page is another's, a name alone does not make it ours: the scheme differs, and whoever
+        // holds the wire can write a page at `http://`.
         if asked.fetch_site == Some("same-origin") {
             return Ok(Screened { credentials: false });
         }
@@ -163,7 +165,9 @@ impl Door {
             Some(origin) if self.origins.find(origin) == Some(Listed::Named) => {
                 Ok(Screened { credentials: true })
             }
-            Some(origin) if is_own(origin, asked.host) => Ok(Screened { credentials: false }),
+            Some(origin) if is_own(origin, asked) && matches!(asked.fetch_site, None | Some("none")) => {
+                Ok(Screened { credentials: false })
+            }
             // As `null`, or as any: such a page comes without anybody's cookies.
             Some(origin) if asked.cookie.is_none() && self.origins.find(origin).is_some() => {
                 Ok(Screened { credentials: false })
@@ -188,9 +192,7 @@ impl Door {
         }
         let page = asked.referer.and_then(Origin::of_page);
         is_read(asked.action)
-            && page.is_some_and(|page| {
-                is_own(page, asked.host) || self.origins.find(page) == Some(Listed::Named)
-            })
+            && page.is_some_and(|page| is_own(page, asked) || self.origins.find(page) == Some(Listed::Named))
     }
 }
 
@@ -199,9 +201,13 @@ fn is_read(action: Wanted) -> bool {
     matches!(action, Wanted::Subscribe(Transport::Sse | Transport::Poll) | Wanted::Presence | Wanted::Page)
 }
 
-fn is_own(origin: &str, host: Option<&str>) -> bool {
-    let host = host.and_then(Authority::parse);
-    Origin::parse(origin).zip(host).is_some_and(|(origin, host)| origin.is_same_origin(&host))
+/// Whether a page is this site's by its name, and by its scheme as far as that is known: what came over TLS was asked for by
+/// a page that did as well. Whether an application has TLS in front of it, or in itself, is not always known.
+fn is_own(origin: &str, asked: &Facts<'_>) -> bool {
+    let host = asked.host.and_then(Authority::parse);
+    Origin::parse(origin).zip(host).is_some_and(|(origin, host)| {
+        origin.is_same_origin(&host) && (origin.scheme == Scheme::Https || !asked.secure)
+    })
 }
 
 impl Gate for Door {
@@ -314,6 +320,26 @@ mod tests {
             door.screen(&Facts { cookie: None, ..facts(WS) }).is_ok(),
             "a program with a token of its own"
         );
+    }
+
+    #[test]
+    fn s2_a_page_of_this_name_that_a_browser_calls_anothers_is_anothers() {
+        // Whoever holds the wire can write a page at `http://`, and it shall not ask with the cookies of `https://`.
+        let door = door(&["https://named.example"]);
+        let asks = |origin, fetch_site, secure| {
+            let asked = Facts { origin: Some(origin), fetch_site, secure, ..facts(WS) };
+            door.screen(&asked).is_ok()
+        };
+        assert!(!asks("http://app.example", None, true), "it asks over TLS, and did not come over it");
+        assert!(asks("http://app.example", None, false));
+        assert!(
+            asks("https://app.example", None, false),
+            "a proxy ended TLS, or somebody in the process did"
+        );
+        for site in [Some("cross-site"), Some("same-site")] {
+            assert!(!asks("http://app.example", site, false) && !asks("https://app.example", site, true));
+            assert!(asks("https://named.example", site, true), "{site:?}");
+        }
     }
 
     #[test]
