@@ -30,7 +30,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::access::{Asked, Grant, Refusal};
 use crate::error::StartError;
-use crate::gate::{Decision, Door, Judge};
+use crate::gate::{Application, Decision, Door, Judge};
 use crate::hearing::Hearing;
 use crate::live::{Inner, Tidewire};
 
@@ -74,7 +74,9 @@ impl Builder {
     /// after the page's origin was screened and there is room.
     ///
     /// It may take its time: it runs on the runtime that [`Builder::start`] is called on, and holds up nobody. After ten
-    /// seconds, the request is refused for now; one that panics refuses its own request alone, with `500`.
+    /// seconds, the request is refused for now; one that panics refuses its own request alone, with `500`. One whose client has
+    /// gone meanwhile is dropped where it awaits something, like a handler of axum's. As many are made at once as there may be
+    /// [connections](Builder::connections_max); who comes beyond is told to come back.
     pub fn on_authorize<F, D>(self, decide: F) -> Builder
     where
         F: Fn(Asked) -> D + Send + Sync + 'static,
@@ -198,7 +200,10 @@ impl Builder {
         settings.auth.origins.extend(origins);
         settings.auth.hosts.extend(hosts);
         let decider = match (decide, anybody) {
-            (Some(decide), _) => Decider::Judge(Judge::Application(decide, here)),
+            (Some(decide), _) => {
+                let at_once = settings.limits.connections_max;
+                Decider::Judge(Judge::Application(Application::new(decide, here, at_once)))
+            }
             (None, Some(grant)) => Decider::Judge(Judge::Anybody(grant)),
             (None, None) if settings.auth.verifies() => Decider::Keys,
             (None, None) => return Err(StartError::NobodyDecides),

@@ -14,10 +14,11 @@ use tidewire_hub::channel::ChannelSet;
 use tidewire_server::api::{self, Parts, Peer};
 use tidewire_server::inquiry::Inquiry;
 use tidewire_transport::http1::percent_decode;
+use tokio::sync::watch;
 use tower::Layer as _;
 
 use crate::access::Asked;
-use crate::gate::{Judge, action};
+use crate::gate::{Judge, Waits, action};
 use crate::live::Inner;
 
 /// More than any connection may have; what is beyond is refused elsewhere, with words.
@@ -66,7 +67,9 @@ async fn front(State(live): State<Arc<Inner>>, request: Request, next: Next) -> 
     if let Some(upgrade) = upgrade {
         head.extensions.insert(upgrade);
     }
-    head.extensions.insert(inquiry(&live.judge, &head, written, found));
+    // Dropped with this request, where the client takes it back or has gone before it is answered.
+    let (_waits, until_then) = watch::channel(());
+    head.extensions.insert(inquiry(&live.judge, &head, written, found, until_then));
     let mut response = next.run(Request::from_parts(head, body)).await;
     if connects && response.status() == StatusCode::SWITCHING_PROTOCOLS {
         *response.status_mut() = StatusCode::OK;
@@ -78,7 +81,7 @@ async fn front(State(live): State<Arc<Inner>>, request: Request, next: Next) -> 
 }
 
 /// Whom to ask about this request, if it gets that far.
-fn inquiry(judge: &Judge, head: &request::Parts, written: Uri, found: Extensions) -> Inquiry {
+fn inquiry(judge: &Judge, head: &request::Parts, written: Uri, found: Extensions, waits: Waits) -> Inquiry {
     let channels = channels(head.uri.path());
     let mut whole = head.clone();
     (whole.uri, whole.extensions) = (written, found);
@@ -91,7 +94,7 @@ fn inquiry(judge: &Judge, head: &request::Parts, written: Uri, found: Extensions
             channels: channels.clone(),
             client,
         };
-        judge.decide(asked, question, done);
+        judge.decide(asked, question, waits.clone(), done);
     })
 }
 

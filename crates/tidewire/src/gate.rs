@@ -24,6 +24,7 @@ use tidewire_hub::reason::Reason;
 use tidewire_server::inquiry::Question;
 use tidewire_transport::caller::Caller;
 use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
 
 use crate::access::{Action, Asked, Grant, Refusal};
 
@@ -35,42 +36,85 @@ pub(crate) type Decision = Pin<Box<dyn Future<Output = Result<Grant, Refusal>> +
 /// Who decides.
 #[derive(Clone)]
 pub(crate) enum Judge {
-    /// The application, on its own runtime.
-    Application(Arc<dyn Fn(Asked) -> Decision + Send + Sync>, Handle),
+    /// The application.
+    Application(Application),
     /// Nobody: whoever comes may do this.
     Anybody(Grant),
     /// The keys of the configuration.
     Keys(Arc<TokenGate>),
 }
 
+/// What the application decides with, and where.
+#[derive(Clone)]
+pub(crate) struct Application {
+    decide: Arc<dyn Fn(Asked) -> Decision + Send + Sync>,
+    runtime: Handle,
+    /// For decisions that are being made: each holds on to its request's head.
+    room: Arc<Semaphore>,
+}
+
+/// Ends when nobody waits for a decision any more.
+pub(crate) type Waits = watch::Receiver<()>;
+
 impl Judge {
-    /// Decides on one request, and calls `done` once: later, where the application decides, also if it panics over it.
-    pub(crate) fn decide(&self, asked: Asked, question: Question, done: Done<Result<Entry, Denied>>) {
+    /// Decides on one request, and calls `done` once: later, where the application decides, also if it panics over it, or if
+    /// nobody `waits` any more.
+    pub(crate) fn decide(
+        &self,
+        asked: Asked,
+        question: Question,
+        waits: Waits,
+        done: Done<Result<Entry, Denied>>,
+    ) {
         let Question { action, now, .. } = question;
         match self {
             Judge::Keys(gate) => by_keys(gate, &asked, question, done),
             // A page that is no subscription, or what it asks with a preflight: there is nothing to be had by it.
             _ if action == Wanted::Page => done(Ok(entry(&Grant::to_anybody(), now))),
             Judge::Anybody(grant) => done(enter(grant, action, now)),
-            Judge::Application(decide, runtime) => {
-                let (decide, answer) = (decide.clone(), Answer(Some(done)));
-                runtime.spawn(async move {
-                    // The call, too, is the application's own code, and may panic.
-                    let outcome = tokio::time::timeout(DECIDE_WITHIN, async { decide(asked).await }).await;
-                    answer.give(match outcome {
-                        Ok(Ok(grant)) => enter(&grant, action, now),
-                        Ok(Err(refusal)) => Err(refusal.denied()),
-                        Err(_) => {
-                            tracing::warn!(
-                                "on_authorize took longer than {DECIDE_WITHIN:?}: the request is refused"
-                            );
-                            Err(Denied::new(Reason::Overloaded)
-                                .because("the application did not decide in time"))
-                        }
-                    });
-                });
-            }
+            Judge::Application(application) => application.ask(asked, question, waits, done),
         }
+    }
+}
+
+impl Application {
+    /// At most `at_once` decisions are being made, as there are connections.
+    pub(crate) fn new(
+        decide: Arc<dyn Fn(Asked) -> Decision + Send + Sync>,
+        runtime: Handle,
+        at_once: usize,
+    ) -> Application {
+        let room = Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)));
+        Application { decide, runtime, room }
+    }
+
+    fn ask(&self, asked: Asked, question: Question, mut waits: Waits, done: Done<Result<Entry, Denied>>) {
+        let Question { action, now, .. } = question;
+        let Ok(place) = self.room.clone().try_acquire_owned() else {
+            let detail = "the application decides on as many requests as there may be connections";
+            return done(Err(Denied::new(Reason::Overloaded).because(detail)));
+        };
+        let (decide, answer) = (self.decide.clone(), Answer(Some(done)));
+        self.runtime.spawn(async move {
+            let _place = place;
+            // The call, too, is the application's own code, and may panic.
+            let decision = tokio::time::timeout(DECIDE_WITHIN, async { decide(asked).await });
+            let outcome = tokio::select! {
+                outcome = decision => outcome,
+                // Whoever asks and goes, again and again, leaves nothing behind that would go on.
+                _ = waits.changed() => {
+                    return answer.give(Err(Denied::new(Reason::Internal).because("the client has gone")));
+                }
+            };
+            answer.give(match outcome {
+                Ok(Ok(grant)) => enter(&grant, action, now),
+                Ok(Err(refusal)) => Err(refusal.denied()),
+                Err(_) => {
+                    tracing::warn!("on_authorize took longer than {DECIDE_WITHIN:?}: the request is refused");
+                    Err(Denied::new(Reason::Overloaded).because("the application did not decide in time"))
+                }
+            });
+        });
     }
 }
 
