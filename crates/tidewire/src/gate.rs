@@ -51,12 +51,33 @@ pub(crate) struct Application {
     runtime: Handle,
     /// For decisions that are being made: each holds on to its request's head.
     room: Arc<Semaphore>,
+    life: Arc<watch::Sender<Life>>,
+}
+
+/// How far the end of this node has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Life {
+    Goes,
+    /// Nobody new comes in.
+    Drains,
+    Over,
 }
 
 /// Ends when nobody waits for a decision any more.
 pub(crate) type Waits = watch::Receiver<()>;
 
 impl Judge {
+    /// Has decisions end that nothing comes of any more.
+    pub(crate) fn end(&self, life: Life) {
+        if let Judge::Application(application) = self {
+            application.life.send_if_modified(|known| {
+                let is_further = *known < life;
+                *known = life.max(*known);
+                is_further
+            });
+        }
+    }
+
     /// Decides on one request, and calls `done` once: later, where the application decides, also if it panics over it, or if
     /// nobody `waits` any more.
     pub(crate) fn decide(
@@ -85,7 +106,7 @@ impl Application {
         at_once: usize,
     ) -> Application {
         let room = Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)));
-        Application { decide, runtime, room }
+        Application { decide, runtime, room, life: Arc::new(watch::Sender::new(Life::Goes)) }
     }
 
     fn ask(&self, asked: Asked, question: Question, mut waits: Waits, done: Done<Result<Entry, Denied>>) {
@@ -95,12 +116,18 @@ impl Application {
             return done(Err(Denied::new(Reason::Overloaded).because(detail)));
         };
         let (decide, answer) = (self.decide.clone(), Answer(Some(done)));
+        let mut life = self.life.subscribe();
+        // Where nodes share a log, what is published while one drains is read at the others.
+        let ends = if matches!(action, Wanted::Subscribe(_)) { Life::Drains } else { Life::Over };
         self.runtime.spawn(async move {
             let _place = place;
             // The call, too, is the application's own code, and may panic.
             let decision = tokio::time::timeout(DECIDE_WITHIN, async { decide(asked).await });
             let outcome = tokio::select! {
                 outcome = decision => outcome,
+                _ = life.wait_for(|life| *life >= ends) => {
+                    return answer.give(Err(Denied::new(Reason::Draining).because(Reason::Draining.hint())));
+                }
                 // Whoever asks and goes, again and again, leaves nothing behind that would go on.
                 _ = waits.changed() => {
                     return answer.give(Err(Denied::new(Reason::Internal).because("the client has gone")));

@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 use crate::builder::Builder;
 use crate::error::Error;
 use crate::front;
-use crate::gate::Judge;
+use crate::gate::{Judge, Life};
 use crate::hearing::Hearing;
 use crate::message::{Cursor, Gap, Message};
 use crate::publish::{Payload, Publish};
@@ -170,6 +170,7 @@ impl Tidewire {
         if self.0.is_ending.swap(true, Ordering::AcqRel) {
             return Drained::Empty;
         }
+        self.0.judge.end(Life::Drains);
         let inner = self.0.clone();
         let handle = self.0.runtime().as_ref().map(|runtime| runtime.handle().clone());
         let Some(handle) = handle else { return Drained::Empty };
@@ -354,6 +355,7 @@ impl Inner {
     /// Ends every task and thread.
     fn stop(&self) {
         self.node.health.enter(Phase::Draining);
+        self.judge.end(Life::Over);
         self.assembly.plane.drain(Duration::ZERO);
         let runtime = self.runtime().take();
         if let Some(runtime) = runtime {
