@@ -224,11 +224,15 @@ impl Seat {
         self.address
     }
 
-    /// Counts these channels for the holder of this connection. One that it has already counts once.
+    /// Counts these channels for the holder of this connection. One that it has already counts once. Holders without a name
+    /// are no subject: they would all be one, and shut each other out. Each of their connections is bounded by itself.
     ///
     /// # Errors
     /// `rate_limited` where its subject listens to as many as it may, over all of its connections.
     pub fn listen(&self, holder: &Holder, channels: &[Channel]) -> Result<(), Refusal> {
+        if matches!(holder, Holder::Token(token) if token.subject.is_empty()) {
+            return Ok(());
+        }
         let mut listening = lock(&self.listening);
         let subject = listening.subject.get_or_insert_with(|| holder.publisher()).clone();
         // At most `channels_per_connection_max` of them, so a scan beats a hash.
@@ -361,6 +365,20 @@ mod tests {
         assert!(crowd.may_try(address(ONE), at(60)).is_ok());
         crowd.forget_the_idle(at(60));
         assert!(lock(&crowd.locked_out).is_empty());
+    }
+
+    #[test]
+    fn s36_who_has_no_name_is_nobody_elses_subject() {
+        let crowd = crowd(Limits { subject_channels_max: 1, ..Limits::default() });
+        let nobody = Holder::Token(Arc::new(Token { subject: "".into(), id: None, issued_at_s: 0 }));
+        let channels = [Channel::parse("a").unwrap()];
+        let seats: Vec<Seat> = (0..3).map(|_| crowd.arrive(address(ONE)).unwrap()).collect();
+        for seat in &seats {
+            assert!(seat.listen(&nobody, &channels).is_ok());
+            seat.leave(&channels);
+        }
+        drop(seats);
+        assert!(lock(&crowd.connections.0).is_empty());
     }
 
     #[test]

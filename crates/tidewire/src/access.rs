@@ -138,7 +138,8 @@ impl Grant {
         }
     }
 
-    /// For whoever comes, known by no name.
+    /// For whoever comes, known by no name. Bounds of one subject hold for all of them together where they publish, and not
+    /// where they listen.
     #[must_use]
     pub fn to_anybody() -> Grant {
         Grant::to("")

@@ -129,7 +129,8 @@ impl Tidewire {
         self.revoke(Revoked::Subject(subject.into())).await
     }
 
-    /// Ends what was granted to one [`session`](crate::Grant::session), for good.
+    /// Ends what was granted to one [`session`](crate::Grant::session), and lets it in no more for 25 hours. Refuse one that is
+    /// older than that by yourself.
     ///
     /// # Errors
     /// As [`Tidewire::revoke_subject`].

@@ -257,7 +257,7 @@ async fn rights_end_when_they_are_said_to_and_when_they_are_taken_back() {
     assert_eq!(
         answer(at, "GET /live/c/a?bob", &[], "").await.0,
         401,
-        "a session that was ended is ended for good"
+        "a session that was ended does not come back"
     );
     live.revoke_channel("b").await.unwrap();
 }
