@@ -5,10 +5,12 @@
 //! | `promises` | order, resume, gaps and bounds of subscribers inside the process |
 //! | `door` | who is let in: `on_authorize` in all its moods, origins, what is open by default |
 //! | `wire` | SSE, WebSocket, polls and the control API through the router: nested, over HTTP/1.1 and HTTP/2 |
+//! | `attacks` | what comes from whoever means ill: spellings, frames, decisions that never come, names that are none |
 //! | `nodes` | two applications that share a real Redis |
 
 #![allow(clippy::unwrap_used)] // The words of a test outside its functions; a panic is their report too.
 
+mod attacks;
 mod door;
 mod nodes;
 mod promises;
