@@ -102,6 +102,9 @@ impl fmt::Debug for Asked {
     }
 }
 
+/// The longest subject and session, in bytes.
+const NAME_BYTES_MAX: usize = 256;
+
 /// What somebody may do, and until when. A new one allows nothing but the subject's own channels, `user:{subject}` and those
 /// below it, which nobody else may listen to, whatever their grant says.
 ///
@@ -120,7 +123,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// For this subject: the user's id. It is shown to those who may see presence, and what [`Tidewire::revoke_subject`]
+    /// For this subject: the user's id, of at most 256 bytes. Who has a longer one is refused. It is shown to those who may see presence, and what [`Tidewire::revoke_subject`]
     /// names.
     ///
     /// [`Tidewire::revoke_subject`]: crate::Tidewire::revoke_subject
@@ -209,10 +212,16 @@ impl Grant {
     }
 
     /// It belongs to this one session of the subject's, which [`Tidewire::revoke_session`](crate::Tidewire::revoke_session)
-    /// ends alone. It stands in no log and is told to nobody.
+    /// ends alone: at most 256 bytes. It stands in no log and is told to nobody.
     #[must_use]
     pub fn session(self, id: impl Into<Box<str>>) -> Grant {
         Grant { session: Some(id.into()), ..self }
+    }
+
+    /// Whether its names are no longer than those in a token: they are kept, and sent to whoever sees presence.
+    pub(crate) fn is_in_bounds(&self) -> bool {
+        let fits = |name: &str| name.len() <= NAME_BYTES_MAX;
+        fits(&self.subject) && self.session.as_deref().is_none_or(fits)
     }
 
     pub(crate) fn given(&self, now: Now) -> Arc<grant::Grant> {

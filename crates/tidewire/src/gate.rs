@@ -146,6 +146,11 @@ impl Application {
 }
 
 fn enter(grant: &Grant, action: Wanted, now: Now) -> Result<Entry, Denied> {
+    if !grant.is_in_bounds() {
+        // It may be what the client said of itself.
+        let detail = "the name that the application knows this client by is longer than 256 bytes";
+        return Err(Denied::new(Reason::Forbidden).because(detail));
+    }
     let entry = entry(grant, now);
     if action == Wanted::Control && !entry.grant.admin {
         return Err(

@@ -238,6 +238,21 @@ async fn visitors_without_a_name_do_not_use_up_each_others_channels() {
 }
 
 #[tokio::test]
+async fn a_name_that_a_client_gives_itself_is_not_kept_whatever_its_length() {
+    let live = Tidewire::builder().on_authorize(|asked| async move {
+        let named = Grant::to(asked.cookie("user").unwrap_or_default());
+        let named = named.session(asked.cookie("session").unwrap_or_default());
+        Ok(named.subscribe(["a"])?)
+    });
+    let at = serve(app(&live.start().await.unwrap()), true).await;
+    let own = format!("Origin: http://{at}");
+    for (name, length, status) in [("user", 256, 200), ("user", 257, 403), ("session", 8_000, 403)] {
+        let cookie = format!("Cookie: {name}={}", "x".repeat(length));
+        assert_eq!(answer(at, "GET /live/c/a", &[&own, &cookie], "").await.0, status, "{name} {length}");
+    }
+}
+
+#[tokio::test]
 async fn s41_a_client_says_who_it_is_only_through_a_proxy_that_is_trusted() {
     for (trusted, sees) in [(None, "127.0.0.1"), (Some("127.0.0.0/8"), "203.0.113.7")] {
         let builder = Tidewire::builder().on_authorize(|asked| async move {
