@@ -103,7 +103,7 @@ impl fmt::Debug for Asked {
 }
 
 /// The longest subject and session, in bytes.
-const NAME_BYTES_MAX: usize = 256;
+pub(crate) const NAME_BYTES_MAX: usize = 256;
 
 /// What somebody may do, and until when. A new one allows nothing but the subject's own channels, `user:{subject}` and those
 /// below it, which nobody else may listen to, whatever their grant says.

@@ -24,6 +24,7 @@ use tidewire_server::node::Node;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+use crate::access::NAME_BYTES_MAX;
 use crate::builder::Builder;
 use crate::error::Error;
 use crate::front;
@@ -124,9 +125,9 @@ impl Tidewire {
     /// decided on anew: refuse it there as well.
     ///
     /// # Errors
-    /// `overloaded` where as many revocations are remembered as may be, or other nodes may not hear of it.
+    /// `bad_request` where it is empty or longer than 256 bytes; `overloaded` where as many revocations are remembered as may be, or other nodes may not hear of it.
     pub async fn revoke_subject(&self, subject: impl Into<Box<str>>) -> Result<(), Error> {
-        self.revoke(Revoked::Subject(subject.into())).await
+        self.revoke(Revoked::Subject(named("a subject", subject.into())?)).await
     }
 
     /// Ends what was granted to one [`session`](crate::Grant::session), and lets it in no more for 25 hours. Refuse one that is
@@ -135,7 +136,7 @@ impl Tidewire {
     /// # Errors
     /// As [`Tidewire::revoke_subject`].
     pub async fn revoke_session(&self, id: impl Into<Box<str>>) -> Result<(), Error> {
-        self.revoke(Revoked::Token(id.into())).await
+        self.revoke(Revoked::Token(named("a session", id.into())?)).await
     }
 
     /// Takes a channel from everybody who was let in until now.
@@ -370,6 +371,16 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// A name as other nodes take it.
+fn named(what: &str, name: Box<str>) -> Result<Box<str>, Error> {
+    if (1..=NAME_BYTES_MAX).contains(&name.len()) {
+        return Ok(name);
+    }
+    let detail =
+        format!("{what} that is taken back has 1 to {NAME_BYTES_MAX} bytes, and this one {}", name.len());
+    Err(Error::new(Reason::BadRequest, detail))
 }
 
 /// Reads a channel name.

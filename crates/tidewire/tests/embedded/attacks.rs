@@ -253,6 +253,16 @@ async fn a_name_that_a_client_gives_itself_is_not_kept_whatever_its_length() {
 }
 
 #[tokio::test]
+async fn what_other_nodes_would_not_take_for_a_revocation_is_none_here() {
+    let live = open().start().await.unwrap();
+    for name in [String::new(), "x".repeat(257)] {
+        assert_eq!(live.revoke_subject(name.as_str()).await.unwrap_err().code(), "bad_request");
+        assert_eq!(live.revoke_session(name.as_str()).await.unwrap_err().code(), "bad_request");
+    }
+    live.revoke_subject("x".repeat(256)).await.unwrap();
+}
+
+#[tokio::test]
 async fn s41_a_client_says_who_it_is_only_through_a_proxy_that_is_trusted() {
     for (trusted, sees) in [(None, "127.0.0.1"), (Some("127.0.0.0/8"), "203.0.113.7")] {
         let builder = Tidewire::builder().on_authorize(|asked| async move {
