@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response, request::Builder};
+use axum::http::{Request, Response, Version, request::Builder};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tidewire_auth::dev::DevGate;
@@ -212,8 +212,13 @@ async fn s51_a_program_on_this_machine_may_look_in_dev_mode_and_nobody_else_may_
     // No page, not even one of this server's own: a browser says that it is one.
     let page = [("origin", "http://localhost:9090"), ("sec-fetch-site", "same-origin")];
     refuses(opens(&dev, &page).await, 401, "unauthorized").await;
-    let passed_on = [("origin", "http://localhost:9090"), ("x-forwarded-for", "192.0.2.7")];
-    refuses(opens(&dev, &passed_on).await, 401, "unauthorized").await;
+    for said in ["x-forwarded-for", "x-forwarded-host", "x-real-ip", "forwarded", "via", "cf-connecting-ip"] {
+        let passed_on = [("origin", "http://localhost:9090"), (said, "192.0.2.7")];
+        refuses(opens(&dev, &passed_on).await, 401, "unauthorized").await;
+    }
+    // nginx says nothing by its defaults, and speaks HTTP/1.0.
+    let silent = Request::post("/admin/login").version(Version::HTTP_10).header("origin", own[0].1);
+    refuses(dev.ask(silent, "{}").await, 401, "unauthorized").await;
     for foreign in [&[][..], &[("origin", "http://localhost:3000")]] {
         refuses(opens(&dev, foreign).await, 403, "origin_refused").await;
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 use tidewire_auth::own::{is_called_loopback, screen_own};
@@ -53,8 +53,9 @@ const BY_ITSELF: &str = "tidewire-by-itself";
 /// What a request that changes something says besides its cookie.
 const CSRF: &str = "tidewire-csrf";
 
-/// What proxies say of those whose requests they pass on.
-const PASSED_ON: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+/// What proxies say of those whose requests they pass on, beside everything that begins with `x-forwarded-`.
+const PASSED_ON: [&str; 6] =
+    ["forwarded", "x-real-ip", "via", "x-client-ip", "true-client-ip", "cf-connecting-ip"];
 
 /// As security rule S51 has it: no inline script or style, nothing from elsewhere, and no string becomes a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
@@ -113,7 +114,7 @@ fn look(console: &Console, listener: &Node, request: &mut Request) -> Result<(),
     let is_near = asked.client.to_canonical().is_loopback() && is_called_loopback(&asked);
     // Every browser that is still in use says on a request to loopback where it comes from, and no page can leave it out. A
     // proxy that nobody named in `trusted_proxies` is on this machine, and those who come through it need not be.
-    let is_passed_on = PASSED_ON.iter().any(|field| request.headers().contains_key(*field));
+    let is_passed_on = is_passed_on(request);
     let is_this_machine = is_near && asked.fetch_site.is_none() && !is_passed_on;
     let visit = Visit { client: asked.client, cookie, is_private, is_this_machine };
     request.extensions_mut().insert(visit);
@@ -121,6 +122,14 @@ fn look(console: &Console, listener: &Node, request: &mut Request) -> Result<(),
         request.extensions_mut().insert(session);
     }
     Ok(())
+}
+
+/// Whether a proxy shows itself. One that says nothing of whom it serves speaks HTTP/1.0, as nginx does until it is told not
+/// to; one that does neither cannot be told from a program on this machine.
+fn is_passed_on(request: &Request) -> bool {
+    let says =
+        |name: &HeaderName| name.as_str().starts_with("x-forwarded-") || PASSED_ON.contains(&name.as_str());
+    request.version() < Version::HTTP_11 || request.headers().keys().any(says)
 }
 
 fn is_page(path: &str) -> bool {
