@@ -15,7 +15,7 @@ COPY . .
 RUN --mount=type=cache,id=tidewire-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=tidewire-target,target=/target \
     host="$(rustc -vV | sed -n 's/^host: //p')" \
-    && RUSTFLAGS="-C target-feature=+crt-static" CARGO_TARGET_DIR=/target \
+    && RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' CARGO_TARGET_DIR=/target \
        cargo build --release --locked --package tidewire-cli --target "$host" \
     && install -D "/target/$host/release/tidewire" /image/usr/bin/tidewire \
     && strip --strip-debug /image/usr/bin/tidewire

@@ -16,6 +16,12 @@ def test_what_docker_run_says_without_credentials_leads_to_a_server_that_runs() 
         assert step in refused.stderr, step
 
 
+def test_its_binary_is_built_as_that_of_a_release() -> None:
+    built = re.search(r"RUSTFLAGS='([^']+)'", DOCKERFILE)[1]
+    release = re.search(r'const STATIC: &str = "(.+)";', (REPOSITORY / "xtask/src/release.rs").read_text())[1]
+    assert built == release.replace('\\"', '"')
+
+
 def test_the_last_stage_runs_the_binary_as_nobody_in_particular_and_asks_it_how_it_is() -> None:
     last = DOCKERFILE.rpartition("\nFROM ")[2]
     assert last.startswith("scratch\n")

@@ -99,7 +99,7 @@ impl Release {
         let places = [(home.as_path(), "/cargo"), (&run::repository(), "/tidewire")];
         let remapped =
             |flag: &str| places.map(|(from, to)| format!("{flag}={}={to}", from.display())).join(" ");
-        cargo.env("RUSTFLAGS", format!("-C target-feature=+crt-static {}", remapped("--remap-path-prefix")));
+        cargo.env("RUSTFLAGS", format!("{STATIC} {}", remapped("--remap-path-prefix")));
         cargo.env("CFLAGS", remapped("-ffile-prefix-map"));
         step("release build", &mut cargo)?;
         Ok(target.join(&self.host).join("release/tidewire"))
@@ -188,6 +188,10 @@ impl Release {
         format!("tidewire-{}-{}", self.version, self.host)
     }
 }
+
+/// What makes a binary that needs nothing: no library, and no `/dev/urandom` either, which the crate `getrandom` reads where it
+/// does not find getrandom(2) by its name, as without a dynamic linker it never does. The `Dockerfile` says the same.
+const STATIC: &str = "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
 
 /// Each shell with the name under which it looks for a script.
 const SHELLS: [(&str, &str); 5] = [
