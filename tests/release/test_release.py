@@ -137,6 +137,7 @@ def test_the_debian_package_says_what_it_is_and_where_its_files_go(release: Path
         "/usr/share/bash-completion/completions/tidewire", "/usr/share/zsh/vendor-completions/_tidewire",
         "/usr/share/fish/vendor_completions.d/tidewire.fish", "/usr/lib/sysusers.d/tidewire.conf",
         "/usr/share/doc/tidewire/copyright", "/usr/share/doc/tidewire/THIRD-PARTY",
+        "/usr/share/doc/tidewire/changelog.gz", "/usr/share/doc/tidewire/changelog.Debian.gz",
     }  # fmt: skip
     assert wanted <= listed, wanted - listed
     for unit in ["tidewire.service", "tidewire.socket"]:

@@ -152,11 +152,26 @@ impl Release {
     /// The Debian package, of the same files.
     fn debian(&self, folder: &Path) -> Result<(), String> {
         let tool = machine::cargo_tool("cargo-deb")?;
+        write(&dist().join("changelog.Debian"), &self.debian_changelog()?)?;
         let mut deb =
             run::command(tool, &["--package", "tidewire-cli", "--no-build", "--no-strip", "--target"]);
         deb.arg(&self.host).env("CARGO_TARGET_DIR", dist()).env("SOURCE_DATE_EPOCH", &self.epoch);
         step("cargo deb", deb.arg("--output").arg(folder))?;
         Ok(())
+    }
+
+    /// What Debian asks of a package beside the changelog of what is in it: that this version was packaged, when, and by whom.
+    fn debian_changelog(&self) -> Result<String, String> {
+        let manifest = read(&run::repository().join("crates/cli/Cargo.toml"))?;
+        let maintainer =
+            manifest.lines().find_map(|line| line.strip_prefix("maintainer = \"")?.strip_suffix('"'));
+        let maintainer = maintainer.ok_or("crates/cli/Cargo.toml names no maintainer")?;
+        let at = format!("--date=@{}", self.epoch);
+        let date = step("date", run::command("date", &["--utc", "--rfc-email"]).arg(at).env("LC_ALL", "C"))?;
+        Ok(format!(
+            "tidewire ({}-1) unstable; urgency=medium\n\n  * What is new stands in changelog.gz.\n\n -- {maintainer}  {date}",
+            self.version
+        ))
     }
 
     /// What it is made of, for machines: CycloneDX.
