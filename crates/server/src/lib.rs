@@ -56,6 +56,7 @@ pub mod reload;
 pub mod serve;
 pub mod shared;
 pub mod signals;
+pub mod spans;
 pub mod tls;
 pub mod turned_away;
 pub mod ways;

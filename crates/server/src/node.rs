@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tidewire_hub::admit::HeadFields;
@@ -20,6 +20,7 @@ use tidewire_hub::presence::Members;
 use tidewire_hub::publish::{Publish, Receipt};
 use tidewire_hub::reason::Reason;
 use tidewire_hub::revocation::{Revocation, Revocations};
+use tidewire_hub::trace::TraceParent;
 use tidewire_transport::refusal::Refusal;
 use tokio::sync::oneshot;
 
@@ -33,7 +34,8 @@ use crate::presence::Keeper;
 use crate::publishes::{Namespaces, Publishes};
 use crate::refusals;
 use crate::shared::{Ledger, Unwritten};
-use crate::turned_away::TurnedAway;
+use crate::spans::{Published, Refused, Spans};
+use crate::turned_away::{Turned, TurnedAway};
 use crate::ways::Ways;
 
 /// One node. Built once by [`crate::serve`], shared by all.
@@ -64,6 +66,8 @@ pub struct Node {
     pub turned_away: Arc<TurnedAway>,
     /// Counts publishes and tickets.
     pub tally: Arc<Tally>,
+    /// Takes spans; nothing where nobody collects traces.
+    pub spans: Option<Arc<dyn Spans>>,
     /// Knows the proxies that are believed.
     pub ways: Ways,
     /// Whether the node is not ready while its broker is away for everybody (`readyz.strict`).
@@ -101,6 +105,7 @@ impl Node {
             presence: Arc::default(),
             turned_away: Arc::default(),
             tally: Arc::default(),
+            spans: None,
             ways: Ways::default(),
             strict_readiness: false,
             runtime: None,
@@ -332,16 +337,33 @@ impl Node {
     /// Hands a publish that has begun to whoever takes it: the broker, or the bridge where its channel is bridged.
     pub fn hand_over(&self, publish: Publish, done: Done<Result<Receipt, Reason>>) {
         let (began, clock, tally) = (self.clock.now(), self.clock.clone(), self.tally.clone());
+        let span = self.spans.clone().map(|spans| {
+            let (parent, payload_bytes) = (publish.trace.clone(), publish.payload.as_bytes().len());
+            (spans, SystemTime::now(), parent, payload_bytes)
+        });
         let done = Box::new(move |outcome: Result<Receipt, Reason>| {
             let took = clock.now().monotonic_us().saturating_sub(began.monotonic_us());
             tally.publish.observe(took);
             tally.published(outcome.as_ref().err().copied());
             done(outcome);
+            if let Some((spans, began, parent, payload_bytes)) = span {
+                let (took, outcome) = (Duration::from_micros(took), outcome.map(|receipt| receipt.position));
+                spans.published(&Published { parent, began, took, payload_bytes, outcome });
+            }
         });
         match self.bridge_of(&publish.channel) {
             Some(bridge) => bridge.send(publish, done),
             None => self.broker.publish(publish, began, done),
         }
+    }
+
+    /// Remembers a refusal, and tells whoever collects traces. `parent` is what its request was part of.
+    pub fn refused(&self, turned: Turned, parent: Option<&TraceParent>) {
+        if let Some(spans) = &self.spans {
+            let Turned { time_ms, reason, asked, .. } = turned;
+            spans.refused(&Refused { parent, time_ms, reason, asked, trace_id: turned.trace_id.as_deref() });
+        }
+        self.turned_away.note(turned);
     }
 
     /// What a refusal of this publish will say about it.

@@ -13,8 +13,9 @@ use crate::control::Plane;
 use crate::demo;
 use crate::entrance::{Entrance, Unusable};
 use crate::node::Node;
+use crate::spans::Spans;
 
-/// Where a node's configuration comes from, and where its log goes.
+/// Where a node's configuration comes from, and where its log and its spans go.
 pub trait Surroundings: Send + Sync {
     /// Reads the configuration again.
     ///
@@ -27,6 +28,11 @@ pub trait Surroundings: Send + Sync {
     /// # Errors
     /// What is wrong with that.
     fn log(&self, settings: &Settings) -> Result<(), String>;
+
+    /// Who is told what the node did, for traces. Asked once.
+    fn spans(&self) -> Option<Arc<dyn Spans>> {
+        None
+    }
 }
 
 /// A running node, as far as a reload changes it.

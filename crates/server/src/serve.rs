@@ -121,7 +121,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
 
     // Who decides.
     let demos = settings.demo.then(|| demo::open(settings)).transpose()?;
-    let (node, entrance) = if settings.dev {
+    let (mut node, entrance) = if settings.dev {
         let gate = DevGate::new(settings.dev_public);
         let node = match &demos {
             Some(demos) => {
@@ -139,6 +139,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         node.runtime = Some(tokio::runtime::Handle::current());
         (node, Some(entrance))
     };
+    node.spans = surroundings.spans();
     let node = ground.furnish(node, settings)?;
     // Machines that watch us are no clients: they come by an address of their own, and bring no credentials.
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -147,6 +148,7 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         let mut watched = Node::new(gate, broker.clone(), limits.clone());
         watched.health = node.health.clone();
         watched.turned_away = node.turned_away.clone();
+        watched.spans = node.spans.clone();
         watched.strict_readiness = node.strict_readiness;
         Arc::new(watched)
     });

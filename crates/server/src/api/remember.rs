@@ -11,6 +11,7 @@ use super::Peer;
 use super::door;
 use super::problem::Told;
 use crate::node::Node;
+use crate::posts;
 use crate::turned_away::Turned;
 
 /// Answers, and remembers if the answer is a refusal.
@@ -22,11 +23,16 @@ pub(crate) async fn remember(State(node): State<Arc<Node>>, request: Request, ne
     let client = visitor.map(|visitor| visitor.way.client).or(peer.map(|peer| peer.to_canonical()));
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let origin = request.headers().get(header::ORIGIN).cloned();
+    // Read only where somebody collects traces.
+    let trace = node.spans.as_ref().and_then(|_| {
+        let values = request.headers().get_all("traceparent");
+        posts::trace(values.into_iter().map(HeaderValue::as_bytes))
+    });
     let mut response = next.run(request).await;
     if let Some(Told { refusal, trace_id }) = response.extensions_mut().remove::<Told>() {
         let turned = Turned::new(node.clock.now().wall_ms, &refusal, Some(&trace_id));
         let origin = origin.as_ref().map(HeaderValue::as_bytes).map(String::from_utf8_lossy);
-        node.turned_away.note(turned.of(client, origin.as_deref(), word(&method), uri.path()));
+        node.refused(turned.of(client, origin.as_deref(), word(&method), uri.path()), trace.as_ref());
     }
     response
 }

@@ -16,6 +16,7 @@ use super::joins::Joins;
 use super::passes::Passes;
 use crate::census::Census;
 use crate::node::Node;
+use crate::posts;
 use crate::turned_away::Turned;
 
 /// Decides on events.
@@ -161,7 +162,9 @@ impl Control for Plane {
                         turned.of(peer, origin.as_deref(), "", head.path())
                     }
                 };
-                self.node.turned_away.note(turned);
+                let trace = self.node.spans.as_ref().and(head);
+                let trace = trace.and_then(|head| posts::trace(head.header_values("traceparent")));
+                self.node.refused(turned, trace.as_ref());
             }
             Event::Emptied { outlet } => self.node.broker.catch_up(outlet, now()),
         }

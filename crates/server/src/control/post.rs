@@ -10,6 +10,7 @@ use tidewire_hub::deliver::{Command, Outlet};
 use tidewire_hub::grant::{Action, Entry};
 use tidewire_hub::publish::Receipt;
 use tidewire_hub::reason::Reason;
+use tidewire_hub::trace::TraceParent;
 use tidewire_transport::caller::Caller;
 use tidewire_transport::post::{self, Post};
 use tidewire_transport::refusal::{self, Refusal};
@@ -19,7 +20,7 @@ use crate::api::trace_id;
 use crate::health::Phase;
 use crate::http::TOO_MANY;
 use crate::node::Node;
-use crate::posts::Said;
+use crate::posts::{self, Said};
 use crate::turned_away::Turned;
 
 impl Plane {
@@ -35,6 +36,7 @@ impl Plane {
             client: peer.ip().to_canonical(),
             asked_from: None,
             origin: None,
+            trace: self.node.spans.as_ref().and_then(|_| posts::trace(head.header_values("traceparent"))),
             fields: HeadFields::default(),
             ends: head.ends_connection(),
             answered: false,
@@ -75,6 +77,8 @@ struct Asker {
     asked_from: Option<Box<str>>,
     /// The origin that may read the answer.
     origin: Option<Box<str>>,
+    /// What a refusal is part of; read only where somebody collects traces.
+    trace: Option<TraceParent>,
     fields: HeadFields,
     /// Whether the connection ends with the answer.
     ends: bool,
@@ -118,7 +122,8 @@ impl Asker {
         let origin = self.origin.as_deref();
         let turned = Turned::new(self.node.clock.now().wall_ms, refusal, Some(&trace));
         let path = format!("/c/{}", self.channel);
-        self.node.turned_away.note(turned.of(Some(self.client), self.asked_from.as_deref(), "POST", &path));
+        let turned = turned.of(Some(self.client), self.asked_from.as_deref(), "POST", &path);
+        self.node.refused(turned, self.trace.as_ref());
         self.answer(refusal::http_response(refusal, origin, &self.fields, Some(&trace), ends), ends);
     }
 
