@@ -37,6 +37,7 @@ mod ticket;
 mod tls;
 mod token;
 mod top;
+mod traces;
 mod ws;
 
 use clap::Parser as _;

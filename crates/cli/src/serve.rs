@@ -3,10 +3,12 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 use tidewire_server::config::sources::Flag;
 use tidewire_server::config::{ConfigError, Resolved, Settings, Sources};
 use tidewire_server::drain::Ending;
+use tidewire_server::spans::Spans;
 use tidewire_server::{Fatal, Surroundings};
 use tracing_subscriber::filter::Directive;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -16,20 +18,26 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 use crate::args::Serve;
 use crate::exit::Failure;
 use crate::log::Lines;
+use crate::traces::{self, Export};
 
 /// The file that is read when nobody names one.
 const DEFAULT_FILE: &str = "tidewire.toml";
 
 pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     let Resolved { settings, warnings, .. } = resolve(args)?;
-    let terminal = Terminal { args: args.clone(), filter: log_to_stderr(&settings)? };
+    let filter = log_to_stderr(&settings)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    let terminal = Terminal { args: args.clone(), filter, traces: traces::open()? };
     if args.until_stdin_ends {
         std::thread::spawn(end_with_stdin);
     }
-    match tidewire_server::run(&settings, &terminal) {
+    let ending = tidewire_server::run(&settings, &terminal);
+    if let Some(traces) = terminal.traces {
+        traces.close();
+    }
+    match ending {
         Ok(Ending::Empty) => Ok(()),
         Ok(Ending::TimeOver) => {
             tracing::info!("the time to drain was over before everybody had left");
@@ -51,6 +59,7 @@ fn end_with_stdin() {
 struct Terminal {
     args: Serve,
     filter: reload::Handle<EnvFilter, Registry>,
+    traces: Option<Export>,
 }
 
 impl Surroundings for Terminal {
@@ -63,6 +72,10 @@ impl Surroundings for Terminal {
     fn log(&self, settings: &Settings) -> Result<(), String> {
         let filter = log_filter(settings)?;
         self.filter.reload(filter).map_err(|error| error.to_string())
+    }
+
+    fn spans(&self) -> Option<Arc<dyn Spans>> {
+        self.traces.as_ref().map(Export::spans)
     }
 }
 
