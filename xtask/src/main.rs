@@ -1,7 +1,7 @@
 //! The project's chores, one short verb each: `cargo xtask VERB`. CI speaks the same verbs.
 //!
 //! ```text
-//! test         everything below but acme, book, msrv, release, rolling, upgrade, scan, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
+//! test         everything below but acme, otlp, book, msrv, release, rolling, upgrade, scan, siege, races, long faults, bench and fuzz, in tiers; the last line is `N passed, N failed`
 //! fmt          rewrites the code as rustfmt has it
 //! lint         rustfmt, clippy and rustdoc without a warning
 //! deny         licences, bans and sources of the dependencies
@@ -15,6 +15,7 @@
 //! http2        TLS and HTTP/2 from outside: frames, floods, WebSockets on streams, other people's clients
 //! acme         certificates from an ACME server: clippy, unit tests and a binary with that feature, which is built beside the
 //!              others in target/acme, against Debian's pebble; minutes
+//! otlp         traces: the same with that feature, in target/otlp, exported to a collector of the tests; minutes
 //! scan         every check of testssl.sh, and waits of the default length; minutes
 //! proxies      a real nginx and a real HAProxy in front
 //! doctor       the same, told wrong things on purpose: `tidewire doctor` names them
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         }
         "http2" => schedule::with_binary(|| schedule::in_turn([Tier::http2()])),
         "acme" => schedule::acme(),
+        "otlp" => schedule::otlp(),
         "scan" => schedule::with_binary(|| schedule::in_turn([Tier::scan()])),
         "proxies" => schedule::with_binary(|| schedule::in_turn([Tier::proxies()])),
         "doctor" => schedule::with_binary(|| schedule::in_turn([Tier::doctor()])),
@@ -151,4 +153,4 @@ fn bench_peers(arguments: &[String]) -> ExitCode {
     }
 }
 
-const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | scan | proxies | doctor | hostile | faults | cluster | rolling | upgrade | siege | auth | races | metrics | costs | api | browser | screenshots | client | console | book | snippets | packaging | msrv | release | bench | fuzz";
+const USAGE: &str = "cargo xtask test | fmt | lint | deny | unit | sim | e2e | examples | tokio | epoll | conformance | http2 | acme | otlp | scan | proxies | doctor | hostile | faults | cluster | rolling | upgrade | siege | auth | races | metrics | costs | api | browser | screenshots | client | console | book | snippets | packaging | msrv | release | bench | fuzz";

@@ -75,16 +75,22 @@ pub fn with_binary(tiers: impl FnOnce() -> Tally) -> Tally {
 
 /// What is only there with the feature `acme`. It is left out of [`everything`], since it has all be built twice.
 pub fn acme() -> Tally {
-    let mut total = in_turn([Tier::clippy_acme(), Tier::unit_acme()]);
-    let built = Tier::release_acme().run();
-    let is_built = built.failed == 0;
-    total += built;
-    if is_built {
-        total += Tier::acme().run();
-    } else {
+    in_turn([Tier::clippy_acme(), Tier::unit_acme()]) + built(Tier::release_acme(), Tier::acme())
+}
+
+/// The same for the feature `otlp`.
+pub fn otlp() -> Tally {
+    in_turn([Tier::clippy_otlp(), Tier::unit_otlp()]) + built(Tier::release_otlp(), Tier::otlp())
+}
+
+/// Builds a binary, and looks at it if there is one.
+fn built(binary: Tier, look: Tier) -> Tally {
+    let built = binary.run();
+    if built.failed > 0 {
         println!("there is no binary to look at; its tests were not run");
+        return built;
     }
-    total
+    built + look.run()
 }
 
 /// Runs tiers one after another. A failure does not keep the rest from being tried.

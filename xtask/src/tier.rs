@@ -32,9 +32,9 @@ enum Ready {
     Skip(&'static str),
 }
 
-/// Where what has the feature `acme` is built.
-fn acme_target() -> PathBuf {
-    run::target().join("acme")
+/// Where what has a feature is built that the binary has not by itself: `acme` or `otlp`.
+fn feature_target(feature: &str) -> PathBuf {
+    run::target().join(feature)
 }
 
 impl Tier {
@@ -72,17 +72,21 @@ impl Tier {
             "--package=tidewire-server",
             "--features=tidewire-cli/acme",
         ];
-        Tier::cargo_acme("clippy acme", clippy).with(&["--all-targets", "--", "-D", "warnings"])
+        Tier::cargo_feature("acme", "clippy acme", clippy).with(&["--all-targets", "--", "-D", "warnings"])
     }
 
     /// The server's own tests with it.
     pub fn unit_acme() -> Tier {
-        Tier::cargo_acme("unit acme", &["test", "--package=tidewire-server", "--features=acme"])
+        Tier::cargo_feature("acme", "unit acme", &["test", "--package=tidewire-server", "--features=acme"])
     }
 
     /// The binary with it.
     pub fn release_acme() -> Tier {
-        Tier::cargo_acme("release acme", &["build", "--release", "--package=tidewire-cli", "--features=acme"])
+        Tier::cargo_feature(
+            "acme",
+            "release acme",
+            &["build", "--release", "--package=tidewire-cli", "--features=acme"],
+        )
     }
 
     /// Certificates from an ACME server that runs here.
@@ -92,7 +96,36 @@ impl Tier {
             let Ready::Run(mut pytest) = (Tier::pytest("acme", "tests/acme").command)()? else {
                 return Ok(Ready::Skip("there is no tests/acme"));
             };
-            pytest.env("TIDEWIRE_BIN", acme_target().join("release/tidewire"));
+            pytest.env("TIDEWIRE_BIN", feature_target("acme").join("release/tidewire"));
+            Ok(Ready::Run(pytest))
+        })
+    }
+
+    /// No warning from the code behind the feature `otlp`.
+    pub fn clippy_otlp() -> Tier {
+        let clippy = &["clippy", "--package=tidewire-cli", "--features=otlp"];
+        Tier::cargo_feature("otlp", "clippy otlp", clippy).with(&["--all-targets", "--", "-D", "warnings"])
+    }
+
+    /// Its own tests.
+    pub fn unit_otlp() -> Tier {
+        let unit = &["test", "--package=tidewire-cli", "--features=otlp", "--bins", "traces"];
+        Tier::cargo_feature("otlp", "unit otlp", unit)
+    }
+
+    /// The binary with it.
+    pub fn release_otlp() -> Tier {
+        let release = &["build", "--release", "--package=tidewire-cli", "--features=otlp"];
+        Tier::cargo_feature("otlp", "release otlp", release)
+    }
+
+    /// Traces, exported to a collector of the tests.
+    pub fn otlp() -> Tier {
+        Tier::new("otlp", || {
+            let Ready::Run(mut pytest) = (Tier::pytest("otlp", "tests/otlp").command)()? else {
+                return Ok(Ready::Skip("there is no tests/otlp"));
+            };
+            pytest.env("TIDEWIRE_BIN", feature_target("otlp").join("release/tidewire"));
             Ok(Ready::Run(pytest))
         })
     }
@@ -432,10 +465,10 @@ impl Tier {
     }
 
     /// In a folder of its own: other features would have everything built anew each time.
-    fn cargo_acme(name: &'static str, arguments: &'static [&'static str]) -> Tier {
+    fn cargo_feature(feature: &'static str, name: &'static str, arguments: &'static [&'static str]) -> Tier {
         Tier::new(name, move || {
             let mut cargo = run::command("cargo", arguments);
-            cargo.env("CARGO_TARGET_DIR", acme_target());
+            cargo.env("CARGO_TARGET_DIR", feature_target(feature));
             Ok(Ready::Run(cargo))
         })
     }
