@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 
+import pytest
 from stage import ACCESSES, Tidewire, eventually
 from wire import Wire
 
@@ -61,6 +62,16 @@ def test_what_a_client_wrote_is_no_line_of_its_own(serve: Callable[..., Tidewire
         eventually("they are logged", lambda: server.said().count("refused a request") >= 2)
         said = server.said()
         assert "\nERROR" not in said and not set(said) & set("\x1b\x85\u2028\u202e\r\0"), form
+
+
+def test_a_server_without_traces_says_so_where_a_collector_is_named(
+    serve: Callable[..., Tidewire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:canary@127.0.0.1:4318")
+    server = guarded(serve)
+    (told,) = [line for line in lines(server) if "OTEL_" in line["message"]]
+    assert told["level"] == "WARN" and "built without `--features otlp`" in told["message"]
+    assert "canary" not in server.said()
 
 
 def test_a_reload_changes_the_level(serve: Callable[..., Tidewire], tmp_path) -> None:

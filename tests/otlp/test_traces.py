@@ -4,8 +4,10 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import trustme
 from collector import Collector
 from stage import ACCESSES, BINARY, Tidewire, eventually, free_port
 
@@ -133,6 +135,29 @@ def test_a_collector_that_is_away_or_refuses_is_told_once_a_minute(
         assert told() == 2, "once more at the end, with what was lost since"
         assert "canary" not in server.said()
     assert "status code: 400" in refused.said() and "network error" in away.said()
+
+
+def test_over_tls_only_a_collector_that_this_machine_trusts_is_told(
+    serve: Callable[..., Tidewire], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, others = trustme.CA(), trustme.CA()
+    ours.cert_pem.write_to_path(tmp_path / "authorities.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authorities.pem"))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    trusted, forged = (Collector(authority.issue_cert("127.0.0.1")) for authority in (ours, others))
+    try:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", trusted.url)
+        serve().publish("x", "1")
+        eventually("its span has come", lambda: trusted.named("publish") != [])
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", forged.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
+        doubting = serve()
+        doubting.publish("x", "1")
+        eventually("it is said", lambda: "spans were not exported" in doubting.said())
+        assert not forged.asked.is_set()
+    finally:
+        trusted.end()
+        forged.end()
 
 
 @pytest.mark.parametrize("off", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}])
