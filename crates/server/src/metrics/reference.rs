@@ -29,8 +29,8 @@ const HEAD: &str = "# Metrics
 `GET /metrics` on the admin listener (`127.0.0.1:9090` unless `admin_listen` says otherwise) shows what a node does and holds:
 in OpenMetrics where the request's `Accept` names it, as Prometheus does, and in Prometheus' older text format otherwise.
 
-```sh
-curl -s http://127.0.0.1:9090/metrics                       # dev mode has one listener: http://127.0.0.1:8080/metrics
+```sh dev
+curl -s http://127.0.0.1:8080/metrics                       # as in dev mode, which has one listener
 ```
 
 - Units are seconds and bytes. What only rises ends in `_total` and begins anew with the process: use `rate()` or `increase()`.
