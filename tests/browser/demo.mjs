@@ -33,9 +33,16 @@ export function live(page) {
   return page.locator('header.top .state[data-state="live"]').waitFor({ timeout: PATIENCE_MS });
 }
 
-/** Chooses another transport, and waits until the page is live over it. */
+/** Chooses another transport, as a visitor does: by its word, once that stands still. */
+export async function choose(page, transport) {
+  const input = page.locator(`input[value="${transport}"]`);
+  await page.locator(".switch label").filter({ has: input }).locator("span").click({ timeout: PATIENCE_MS });
+  await page.waitForFunction((input) => input.checked, await page.locator(".switch").locator(input).elementHandle());
+}
+
+/** The same, and waits until the page is live over it. */
 export async function switchTo(page, transport) {
-  await page.locator(`.switch input[value="${transport}"]`).check({ force: true });
+  await choose(page, transport);
   await page.locator(`header.top .state[data-state="live"][data-transport="${transport}"]`).waitFor({ timeout: PATIENCE_MS });
 }
 

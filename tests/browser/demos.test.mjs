@@ -6,7 +6,7 @@ import test, { after } from "node:test";
 import { PAGES } from "../../demo/kit/pages.js";
 import { tidewire } from "../e2e/harness/tidewire.mjs";
 import { tunnel } from "../e2e/harness/tunnel.mjs";
-import { live, PATIENCE_MS } from "./demo.mjs";
+import { choose, live, PATIENCE_MS } from "./demo.mjs";
 import { agrees } from "./market.mjs";
 import { alone, browser } from "./tab.mjs";
 
@@ -32,8 +32,6 @@ const start = (t) => tidewire(t, { flags: ["--demo"], set: { "limits.retry": "50
 const post = (server, path, body) => fetch(`${server.url}/demo/api/${path}`, {
   method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
 });
-
-const choose = (page, transport) => page.locator(`.switch input[value="${transport}"]`).check({ force: true });
 
 /** Opens `path` in a tab that fails the test `t` if its page complains, or is ever loaded anew. */
 async function visit(t, url, path, { transport = "auto" } = {}) {

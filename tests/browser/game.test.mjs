@@ -6,7 +6,7 @@ import test from "node:test";
 import { eventually } from "../e2e/harness/heard.mjs";
 import { tidewire } from "../e2e/harness/tidewire.mjs";
 import { tunnel } from "../e2e/harness/tunnel.mjs";
-import { live, visitors } from "./demo.mjs";
+import { choose, live, visitors } from "./demo.mjs";
 
 /** A match nobody defends takes five serves; a busy machine lets the sea slow down. */
 const MATCH_MS = 60_000;
@@ -54,7 +54,7 @@ test("two who want to play are brought together, and a third one watches them to
     await page.keyboard.up("ArrowDown");
     await page.getByText(/Your hand is on the court after \d+ ms/).waitFor();
   }
-  await cem.locator('.switch input[value="poll"]').check({ force: true });
+  await choose(cem, "poll");
   await live(cem);
   await says(cem, "has won");
   for (const page of [ada, ben, cem]) await page.locator(".winners").getByText("1 won, 0 lost").waitFor();

@@ -4,13 +4,11 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { tidewire } from "../e2e/harness/tidewire.mjs";
-import { live, PATIENCE_MS, visitors } from "./demo.mjs";
+import { choose, live, PATIENCE_MS, visitors } from "./demo.mjs";
 import { agrees } from "./market.mjs";
 
 const start = (t) => tidewire(t, { flags: ["--demo"], set: { "limits.retry": "50ms" } });
 const first = (page) => page.locator("tbody tr:visible").first();
-
-const choose = (page, transport) => page.locator(`.switch input[value="${transport}"]`).check({ force: true });
 
 test("prices are the server's over every transport, and a switch loses none", async (t) => {
   const server = await start(t);
