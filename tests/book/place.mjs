@@ -5,7 +5,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { chmodSync, chownSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 
 import { binary } from "../e2e/harness/tidewire.mjs";
 
@@ -19,8 +19,9 @@ export function reader(t) {
   const bin = join(folder, "bin");
   mkdirSync(home);
   mkdirSync(bin);
-  // Copied: other users may not pass the folder that it was built in.
+  // Copied: other users may not pass the folder that it was built in, nor that of the Node that runs this.
   copyFileSync(binary, join(bin, "tidewire"));
+  copyFileSync(process.execPath, join(bin, "node"));
   const user = process.getuid() === 0 ? makeUser(home) : undefined;
   const groups = new Set();
   t.after(() => {
@@ -39,8 +40,7 @@ class Reader {
     this.home = home;
     this.environment = {
       HOME: home, LANG: "C.UTF-8",
-      // Programs of npm's run on the Node that runs this.
-      PATH: `${bin}:${dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin`,
+      PATH: `${bin}:/usr/local/bin:/usr/bin:/bin`,
     };
     this.#user = user;
     this.#groups = groups;
