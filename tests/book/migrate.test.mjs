@@ -3,8 +3,9 @@
 
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import test, { after, before } from "node:test";
 
@@ -17,14 +18,21 @@ import { reader } from "./place.mjs";
 const ends = [];
 const forFile = { after: (end) => ends.push(end) };
 const examples = join(repository, "examples");
+/** The same, where another user may read them: a clone may lie where only its owner may. */
+const programs = mkdtempSync(join(tmpdir(), "tidewire-migrate-"));
 let chromium;
 let pages;
 before(async () => {
+  chmodSync(programs, 0o755);
+  for (const name of ["migrate-ws", "migrate-sse", "migrate-socket-io"]) {
+    cpSync(join(examples, name), join(programs, name), { recursive: true });
+  }
   pages = await served();
   chromium = await browser(forFile);
 });
 after(async () => {
   for (const end of ends.reverse()) await end();
+  rmSync(programs, { recursive: true, force: true });
 });
 
 test("a room on ws and ioredis hears both of its processes, and so does one on Tidewire", async (t) => {
@@ -33,7 +41,7 @@ test("a room on ws and ioredis hears both of its processes, and so does one on T
   const someone = reader(t);
   await t.test("before", async (t) => {
     const ports = [await freePort(), await freePort()];
-    for (const port of ports) await program(t, someone, "node", [join(examples, "migrate-ws/before/server.mjs")], { ...env, PORT: port });
+    for (const port of ports) await program(t, someone, "node", [join(programs, "migrate-ws/before/server.mjs")], { ...env, PORT: port });
     await roomStory(t, someone, "before", ports.map((port) => `ws://127.0.0.1:${port}`), env);
   });
   await t.test("after", async (t) => {
@@ -55,13 +63,13 @@ test("pages of an order hear its state from Express, and from Tidewire", async (
   const someone = reader(t);
   await t.test("before", async (t) => {
     const port = await freePort();
-    await program(t, someone, "node", [join(examples, "migrate-sse/before/app.mjs")], { PORT: port });
+    await program(t, someone, "node", [join(programs, "migrate-sse/before/app.mjs")], { PORT: port });
     await orderStory(t, "before", `http://127.0.0.1:${port}`, `http://127.0.0.1:${port}`);
   });
   await t.test("after", async (t) => {
     const [port, live] = [await freePort(), await freePort()];
     const tidewire = await node(t, someone, live);
-    await program(t, someone, "node", [join(examples, "migrate-sse/after/app.mjs")], { PORT: port, TIDEWIRE_URL: tidewire.url });
+    await program(t, someone, "node", [join(programs, "migrate-sse/after/app.mjs")], { PORT: port, TIDEWIRE_URL: tidewire.url });
     const [app, page] = [`http://127.0.0.1:${port}`, await orderStory(t, "after", tidewire.url, `http://127.0.0.1:${port}`)];
 
     // What is gained: a page that was away hears what it missed, once, though the application said it twice.
@@ -86,7 +94,7 @@ test("a chat on Socket.IO has rooms, receipts, presence and tokens, and so has o
   await t.test("before", async (t) => {
     const port = await freePort();
     const env = { PORT: port, SECRET: secret, PAGES: pages.origin };
-    await program(t, someone, "node", [join(examples, "migrate-socket-io/before/server.mjs")], env);
+    await program(t, someone, "node", [join(programs, "migrate-socket-io/before/server.mjs")], env);
     const server = `http://127.0.0.1:${port}`;
     const receipt = await chatStory(t, "before", server, `${server}/socket.io/socket.io.js`, server, tokenOf);
     assert.deepEqual(receipt, { delivered: true });
@@ -97,7 +105,7 @@ test("a chat on Socket.IO has rooms, receipts, presence and tokens, and so has o
     const file = "migrate-socket-io/after/tidewire.toml";
     const tidewire = await node(t, someone, live, file, {}, { secret, key, admin });
     const env = { PORT: port, SECRET: secret, PAGES: pages.origin, TIDEWIRE_URL: tidewire.url, TIDEWIRE_API_KEY: key };
-    await program(t, someone, "node", [join(examples, "migrate-socket-io/after/app.mjs")], env);
+    await program(t, someone, "node", [join(programs, "migrate-socket-io/after/app.mjs")], env);
     const receipt = await chatStory(t, "after", tidewire.url, `${tidewire.url}/client.js`, `http://127.0.0.1:${port}`, tokenOf);
     assert.equal(receipt.channel, "chat:lobby");
     assert.match(receipt.id, /^[a-z0-9]+\.[a-z0-9]+$/);
@@ -127,7 +135,7 @@ async function roomStory(t, someone, when, servers, env) {
 }
 
 async function announce(t, someone, when, text, env) {
-  const told = someone.start("node", [join(examples, `migrate-ws/${when}/announce.mjs`), "lobby", text], { env });
+  const told = someone.start("node", [join(programs, `migrate-ws/${when}/announce.mjs`), "lobby", text], { env });
   assert.equal(await new Promise((resolve) => told.once("close", resolve)), 0, text);
 }
 
