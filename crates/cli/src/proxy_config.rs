@@ -25,6 +25,7 @@ pub(crate) struct ProxyConfig {
     pub timeout: String,
 }
 
+/// A proxy whose configuration we can speak of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Proxy {
     Nginx,

@@ -2,15 +2,7 @@
 
 use hyper::HeaderMap;
 
-/// A proxy whose configuration we can speak of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proxy {
-    Nginx,
-    Haproxy,
-    Caddy,
-    Envoy,
-    Traefik,
-}
+pub(crate) use crate::proxy_config::Proxy;
 
 impl Proxy {
     pub(crate) fn name(self) -> &'static str {
