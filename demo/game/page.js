@@ -45,11 +45,15 @@ find(".leave").addEventListener("click", async () => {
   await ask("game/leave", { token }).catch(complain);
 });
 find(".again").addEventListener("click", async () => {
+  // Said before it is asked: what it brings about may be heard of earlier than the answer.
+  say("Waiting for the other side.");
   try {
     await ask("game/again", { token: seat.token });
-    say("Waiting for the other side.");
   } catch (error) {
-    if (error.code !== "not_found") return complain(error);
+    if (error.code !== "not_found") {
+      say(said(state, seat, names()));
+      return complain(error);
+    }
     sit(null);
     await join();
   }

@@ -80,7 +80,16 @@ test("a place is kept for whoever loads the page anew or loses the network, and 
   await live(ben);
   await ben.getByRole("button", { name: "Leave" }).click();
   await says(ada, "The other side has left: you win");
+  // The answer may take longer than the news of what it answers.
+  await ada.route("**/demo/api/game/again", async (route) => {
+    const response = await route.fetch();
+    await says(ada, "against the sea");
+    await route.fulfill({ response });
+  });
+  const answered = ada.waitForResponse("**/demo/api/game/again");
   await ada.getByRole("button", { name: "Play again" }).click();
+  await (await answered).finished();
+  await ada.evaluate(() => new Promise(requestAnimationFrame));
   await says(ada, "against the sea");
 });
 
