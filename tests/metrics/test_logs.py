@@ -2,11 +2,15 @@
 
 import json
 import os
+import re
 import signal
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
+import httpx
 import pytest
-from stage import ACCESSES, Tidewire, eventually
+from stage import ACCESSES, BINARY, PATIENCE, Tidewire, eventually, free_port
 from wire import Wire
 
 
@@ -62,6 +66,40 @@ def test_what_a_client_wrote_is_no_line_of_its_own(serve: Callable[..., Tidewire
         eventually("they are logged", lambda: server.said().count("refused a request") >= 2)
         said = server.said()
         assert "\nERROR" not in said and not set(said) & set("\x1b\x85\u2028\u202e\r\0"), form
+
+
+def test_whoever_stops_reading_the_log_holds_up_nobody(tmp_path: Path) -> None:
+    unread, written = os.pipe()
+    port = free_port()
+    arguments = ["--listen", f"127.0.0.1:{port}", "--admin-listen", "same", "--log", "trace", "--config", os.devnull]
+    process = subprocess.Popen([BINARY, "serve", "--dev", *arguments], stdout=subprocess.DEVNULL, stderr=written, cwd=tmp_path)
+    os.close(written)
+    try:
+        # HTTP/2, of which the log has sixty lines a request at `trace`.
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", http1=False, http2=True, timeout=PATIENCE) as asking:
+            eventually("the server is ready", lambda: answers(asking))
+
+            def drops() -> bool:
+                """Lines are dropped and counted once there is no room for more, and every request is answered all the while."""
+                for _ in range(20):
+                    assert asking.get("/c/$bad").status_code == 400
+                found = re.search(r"^tidewire_log_lines_dropped_total (\d+)$", asking.get("/metrics").text, re.MULTILINE)
+                return found is not None and int(found[1]) > 0
+
+            eventually("lines are dropped", drops)
+        process.terminate()
+        assert process.wait(15) == 0, "nor does it hold up the end"
+    finally:
+        process.kill()
+        process.wait()
+        os.close(unread)
+
+
+def answers(asking: httpx.Client) -> bool:
+    try:
+        return asking.get("/readyz", timeout=1).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_a_server_without_traces_says_so_where_a_collector_is_named(

@@ -7,6 +7,9 @@
 //!
 //! What clients wrote stands in fields. In neither form can it begin a line of its own, change a terminal or fill a disk: control
 //! characters are escaped, and values and lines have bounds.
+//!
+//! Who serves clients does not write them: whoever reads standard error may stop, a pager or a collector that hangs, and a full
+//! pipe would hold up everybody who has something to say. A thread writes, and what it has no room for is dropped and counted.
 
 use std::fmt::{self, Write as _};
 
@@ -14,6 +17,7 @@ use serde_json::Value;
 use tidewire_server::config::{LogFormat, Settings};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -25,6 +29,19 @@ const VALUE_BYTES_MAX: usize = 1 << 10;
 /// Fields of one event that are written, and bytes of them all together.
 const FIELDS_MAX: usize = 32;
 const FIELDS_BYTES_MAX: usize = 8 << 10;
+
+/// Lines that wait to be written. One has some three hundred bytes, and ten kibibytes at the most.
+const LINES_MAX: usize = 8_192;
+
+/// Writes lines to standard error, none of whom waits for it. Whoever holds the guard waits for what was written, for a second at
+/// the most, when letting go of it.
+pub(crate) fn writer() -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_MAX)
+        .lossy(true)
+        .thread_name("tidewire-log")
+        .finish(std::io::stderr())
+}
 
 /// How a line is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,14 @@ use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::Arc;
 
+use tidewire_hub::broker::Figure;
 use tidewire_server::config::sources::Flag;
 use tidewire_server::config::{ConfigError, Resolved, Settings, Sources};
 use tidewire_server::drain::Ending;
+use tidewire_server::reload::Figures;
 use tidewire_server::spans::Spans;
 use tidewire_server::{Fatal, Surroundings};
+use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use tracing_subscriber::filter::Directive;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -17,7 +20,7 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::args::Serve;
 use crate::exit::Failure;
-use crate::log::Lines;
+use crate::log::{self, Lines};
 use crate::traces::{self, Export};
 
 /// The file that is read when nobody names one.
@@ -25,11 +28,11 @@ const DEFAULT_FILE: &str = "tidewire.toml";
 
 pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     let Resolved { settings, warnings, .. } = resolve(args)?;
-    let filter = log_to_stderr(&settings)?;
+    let Log { filter, dropped, _writes } = log_to_stderr(&settings)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let terminal = Terminal { args: args.clone(), filter, traces: traces::open()? };
+    let terminal = Terminal { args: args.clone(), filter, dropped, traces: traces::open()? };
     if args.until_stdin_ends {
         std::thread::spawn(end_with_stdin);
     }
@@ -59,6 +62,7 @@ fn end_with_stdin() {
 struct Terminal {
     args: Serve,
     filter: reload::Handle<EnvFilter, Registry>,
+    dropped: ErrorCounter,
     traces: Option<Export>,
 }
 
@@ -76,6 +80,11 @@ impl Surroundings for Terminal {
 
     fn spans(&self) -> Option<Arc<dyn Spans>> {
         self.traces.as_ref().map(Export::spans)
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        let dropped = self.dropped.clone();
+        Some(Box::new(move || vec![Figure::count("log_lines_dropped", dropped.dropped_lines() as u64)]))
     }
 }
 
@@ -162,12 +171,24 @@ pub(crate) fn log_filter(settings: &Settings) -> Result<EnvFilter, String> {
     })
 }
 
-fn log_to_stderr(settings: &Settings) -> Result<reload::Handle<EnvFilter, Registry>, Failure> {
+/// Where log lines go.
+struct Log {
+    /// Which are written.
+    filter: reload::Handle<EnvFilter, Registry>,
+    /// How many were not, for want of room.
+    dropped: ErrorCounter,
+    /// Writes them, until it is let go of.
+    _writes: WorkerGuard,
+}
+
+fn log_to_stderr(settings: &Settings) -> Result<Log, Failure> {
     let filter = log_filter(settings).map_err(Failure::Configuration)?;
     let (filter, handle) = reload::Layer::new(filter);
     let is_terminal = std::io::stderr().is_terminal();
     let lines = Lines::of(settings, is_terminal);
-    let lines = fmt::layer().event_format(lines).with_writer(std::io::stderr).with_ansi(is_terminal);
+    let (writer, writes) = log::writer();
+    let dropped = writer.error_counter();
+    let lines = fmt::layer().event_format(lines).with_writer(writer).with_ansi(is_terminal);
     tracing_subscriber::registry().with(filter).with(lines).init();
-    Ok(handle)
+    Ok(Log { filter: handle, dropped, _writes: writes })
 }

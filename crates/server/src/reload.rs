@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tidewire_hub::broker::Figure;
 use tidewire_hub::limits::Limits;
 
 use crate::admin::Console;
@@ -33,7 +34,15 @@ pub trait Surroundings: Send + Sync {
     fn spans(&self) -> Option<Arc<dyn Spans>> {
         None
     }
+
+    /// What is counted of both, for `/metrics`. Asked once, and what it gives with every scrape.
+    fn figures(&self) -> Option<Figures> {
+        None
+    }
 }
+
+/// Gives numbers that the table of metrics has a row for.
+pub type Figures = Box<dyn Fn() -> Vec<Figure> + Send + Sync>;
 
 /// A running node, as far as a reload changes it.
 pub(crate) struct Reloader {

@@ -169,6 +169,9 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
     let console =
         admin::Parts { node: node.clone(), plane: plane.clone(), sources, lookout, passwords, clients };
     let console = Arc::new(Console::new(console));
+    if let Some(figures) = surroundings.figures() {
+        metrics.watch_surroundings(figures);
+    }
     if let Some(entrance) = &entrance {
         metrics.watch_entrance(entrance.clone());
     }

@@ -17,6 +17,7 @@ use crate::census::Census;
 use crate::entrance::Entrance;
 use crate::node::Node;
 use crate::process::Process;
+use crate::reload::Figures;
 use crate::shared;
 use crate::tls::Identities;
 
@@ -31,6 +32,7 @@ pub struct Metrics {
 struct Door {
     entrance: OnceLock<Arc<Entrance>>,
     identities: OnceLock<Arc<Identities>>,
+    surroundings: OnceLock<Figures>,
 }
 
 impl Metrics {
@@ -50,6 +52,11 @@ impl Metrics {
     /// Shows when these certificates end, too. Only the first call counts.
     pub fn watch_identities(&self, identities: Arc<Identities>) {
         let _ = self.door.identities.set(identities);
+    }
+
+    /// Shows what the surroundings of a server count, too. Only the first call counts.
+    pub fn watch_surroundings(&self, figures: Figures) {
+        let _ = self.door.surroundings.set(figures);
     }
 
     /// The numbers of this moment.
@@ -85,6 +92,7 @@ impl Collector for Sources {
         self.history(out)?;
         self.broker(out)?;
         self.rights(out)?;
+        each_of(out, self.door.surroundings.get().map(|figures| figures()).unwrap_or_default())?;
         process(out)
     }
 }
@@ -192,14 +200,7 @@ impl Sources {
         out.one(PRESENCE_MEMBERS, self.node.presence.count())?;
         out.one(PRESENCE_UNTOLD, self.node.presence.untold())?;
         let beside = bridge.into_iter().flatten().chain(self.node.presence.figures());
-        for Figure { name, value } in figures.into_iter().chain(beside) {
-            let family = of(name);
-            debug_assert!(family.is_some(), "`{name}` is in no row of the table");
-            if let Some(family) = family {
-                out.one(family, Number::from(value))?;
-            }
-        }
-        Ok(())
+        each_of(out, figures.into_iter().chain(beside))
     }
 
     fn rights(&self, out: &mut Exposition<'_>) -> fmt::Result {
@@ -229,6 +230,18 @@ impl Sources {
             None => Ok(()),
         }
     }
+}
+
+/// What somebody counts who knows of no table.
+fn each_of(out: &mut Exposition<'_>, figures: impl IntoIterator<Item = Figure>) -> fmt::Result {
+    for Figure { name, value } in figures {
+        let family = of(name);
+        debug_assert!(family.is_some(), "`{name}` is in no row of the table");
+        if let Some(family) = family {
+            out.one(family, Number::from(value))?;
+        }
+    }
+    Ok(())
 }
 
 fn process(out: &mut Exposition<'_>) -> fmt::Result {

@@ -232,6 +232,10 @@ families! {
         CERTIFICATE_EXPIRY: Gauge "tidewire_certificate_expiry_timestamp_seconds",
             "When the first of the certificates in use ends, in seconds since 1970. Only with TLS.";
     }
+    "Log and traces", "What this node could not tell." {
+        LOG_LINES_DROPPED: Counter "tidewire_log_lines_dropped_total",
+            "Log lines that were given up, because whoever reads standard error fell behind.";
+    }
     "The process", "The names that every exporter has; Linux only." {
         PROCESS_CPU: Counter "process_cpu_seconds_total",
             "CPU time, of all threads.";
