@@ -27,10 +27,17 @@ impl Traces {
         let seq = decimal(words.next()?)?;
         let trace = TraceParent::parse(words.next()?)?;
         (version == b"1").then_some(())?;
+        let position = Position { generation, seq };
+        // A script tells traces in the order of their messages: what claims a later place was told by a stranger, and would
+        // stand before all others until that place is reached.
+        let is_behind = |at: &Position| at.generation == generation && at.seq < seq;
+        while self.0.back().is_some_and(|(at, _)| !is_behind(at)) {
+            self.0.pop_back();
+        }
         if self.0.len() >= WAITING_MAX {
             self.0.pop_front();
         }
-        self.0.push_back((Position { generation, seq }, trace));
+        self.0.push_back((position, trace));
         Some(())
     }
 
@@ -71,6 +78,16 @@ mod tests {
         assert_eq!(traces.of(at(5)).unwrap().as_str(), TRACE);
         assert!(traces.of(at(5)).is_none());
         assert!(traces.of(at(6)).is_some() && traces.0.is_empty());
+    }
+
+    #[test]
+    fn a_place_that_nobody_has_reached_keeps_no_trace_from_its_message() {
+        let mut traces = Traces::default();
+        for seq in [9_999, 3] {
+            assert_eq!(told(&mut traces, seq), Some(()));
+        }
+        assert!(traces.of(at(3)).is_some());
+        assert!(traces.of(at(9_999)).is_none(), "what a stranger told is forgotten");
     }
 
     #[test]
