@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rig::{Client, PANIC, Rig, frame, websocket};
 use tidewire_hub::limits::Limits;
+use tidewire_hub::reason::Reason;
 
 const POLL: &str = "GET /c/a?cursor=earliest HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -97,6 +98,9 @@ fn r23_a_loop_that_panicked_serves_whoever_comes_next() {
     assert!(catch_unwind(AssertUnwindSafe(|| rig.client(ask.as_bytes(), usize::MAX))).is_err());
     rig.cut();
     assert!(before.is_closed());
+    let ends = &rig.counters.ends;
+    let ours: Vec<_> = ends.by_reason().filter(|(_, count)| *count > 0).collect();
+    assert_eq!((ends.by_client.get(), ours), (0, vec![(Reason::Internal, 1)]), "no client did this");
     let after = rig.client(POLL.as_bytes(), usize::MAX);
     assert!(after.taken().starts_with("HTTP/1.1 200 OK\r\n"));
     assert_eq!((rig.counters.panics.get(), rig.counters.open.get()), (1, 1));

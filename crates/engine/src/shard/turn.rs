@@ -168,9 +168,12 @@ impl<K: Kernel> Shard<K> {
     /// Cuts every connection, after a panic has left them in doubt (delivery rule R23). The interest they had ends.
     pub fn cut(&mut self) {
         self.counters.panics.add(1);
+        // No client did this, whatever the connection in hand was about to end for.
+        self.ends_for = Some(Reason::Internal);
         for index in self.slots.indices() {
             self.doom(index);
         }
+        self.ends_for = None;
         // The panic may have come while these were in somebody's hands.
         self.doomed = self.slots.indices();
         self.inward.resize(INWARD_BYTES, 0);
