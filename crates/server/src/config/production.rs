@@ -108,6 +108,14 @@ impl<'r> Inspection<'r> {
             None => ("listen", settings.listen),
         };
         match reach(admin) {
+            Reach::Machine if key == "listen" => self.warn(
+                "admin_listen",
+                format!(
+                    "/metrics and the other pages for administrators answer on {admin}, as clients do: whoever comes \
+                     through a proxy may read them; leave `admin_listen` out, or have the proxy refuse /metrics, /readyz, \
+                     /livez and /admin"
+                ),
+            ),
             Reach::Machine => {}
             Reach::Network => self.warn(
                 key,
@@ -308,6 +316,7 @@ mod tests {
             "t.toml:1: /metrics",
         );
         warns(&format!("admin_listen = \"10.0.0.7:9090\"\n{GOOD}"), "without TLS");
+        warns(&format!("admin_listen = \"same\"\n{GOOD}"), "t.toml:1: /metrics");
     }
 
     #[test]
