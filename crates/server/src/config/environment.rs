@@ -88,7 +88,10 @@ const TAIL: &str = r#"
 | `TIDEWIRE_CA` | the same | certificates in PEM that the server is trusted by, as `--ca` |
 | `TIDEWIRE_ADMIN_PASSWORD` | `tidewire top` | a password of the console; with `_FILE`, a file that holds it |
 | `TIDEWIRE_API_KEY` | the programs of `examples` | an API key; the server passes it over |
-| `LISTEN_FDS`, `LISTEN_PID` | the server | sockets that systemd holds: [operations](operations.md#a-socket-that-outlives-the-process) |
+| `LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES` | the server | sockets that systemd holds: [operations](operations.md#a-socket-that-outlives-the-process) |
+| `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID` | the server | where systemd is told how the node is, and how often it wants to hear |
+| `OTEL_…` | the server, built with `otlp` | which collector gets traces, and which: [operations](operations.md#traces) |
+| `SSL_CERT_FILE`, `SSL_CERT_DIR` | all of them | the authorities that this machine trusts, where they are not in their usual place |
 | `XDG_STATE_HOME`, `HOME` | the server | where the demonstrations keep what they must not forget |
 "#;
 
