@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 import trustme
 from collector import Collector
@@ -95,6 +96,22 @@ def test_what_waits_is_exported_at_the_end(
     assert collector.named("publish")[0].resource["service.name"] == "tidewire"
 
 
+def test_what_waits_is_exported_when_the_input_ends_that_it_lives_by(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
+    port = free_port()
+    arguments = [BINARY, "serve", "--dev", "--listen", f"127.0.0.1:{port}", "--until-stdin-ends"]
+    with subprocess.Popen(arguments, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert "┌" in process.stdout.readline(), "it is ready"
+        assert httpx.post(f"http://127.0.0.1:{port}/c/x", content="hello").status_code == 200
+        assert collector.spans == []
+        process.stdin.close()
+        assert process.wait(15) == 0
+    assert len(collector.named("publish")) == 1
+
+
 def test_a_collector_that_hangs_costs_no_publish_anything(
     serve: Callable[..., Tidewire], collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,12 +125,17 @@ def test_a_collector_that_hangs_costs_no_publish_anything(
         server.publish("x", str(number))
     assert time.monotonic() - began < 5, "an export may take ten seconds, and nobody waited for one"
     assert collector.paths == [], "nothing was answered all the while"
+    assert "\ntidewire_spans_dropped_total 185\ntidewire_spans" in without_comments(server.client.get("/metrics").text)
     server.terminate()
     began = time.monotonic()
     assert server.process.wait(15) == 0
     assert time.monotonic() - began < 6, "the end waits two seconds for it"
     (lost,) = [line for line in server.said().splitlines() if "spans were not exported" in line]
     assert "dropped=185" in lost and "failed=16" in lost, lost
+
+
+def without_comments(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
 
 
 def test_a_collector_that_is_away_or_refuses_is_told_once_a_minute(

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::str::FromStr as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tidewire_hub::broker::Figure;
 use tidewire_server::config::sources::Flag;
@@ -28,24 +28,23 @@ const DEFAULT_FILE: &str = "tidewire.toml";
 
 pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     let Resolved { settings, warnings, .. } = resolve(args)?;
-    let Log { filter, dropped, _writes } = log_to_stderr(&settings)?;
+    let Log { filter, dropped, writes } = log_to_stderr(&settings)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let terminal = Terminal { args: args.clone(), filter, dropped, traces: traces::open()? };
+    let traces = traces::open()?.map(Arc::new);
+    let last_words = LastWords { traces: traces.clone(), log: Arc::new(Mutex::new(Some(writes))) };
     if args.until_stdin_ends {
-        std::thread::spawn(end_with_stdin);
+        let last_words = last_words.clone();
+        std::thread::spawn(move || end_with_stdin(&last_words));
     }
-    let ending = tidewire_server::run(&settings, &terminal);
-    if let Some(traces) = terminal.traces {
-        traces.close();
+    let ending = tidewire_server::run(&settings, &Terminal { args: args.clone(), filter, dropped, traces });
+    if let Ok(Ending::TimeOver) = ending {
+        tracing::info!("the time to drain was over before everybody had left");
     }
+    last_words.say();
     match ending {
-        Ok(Ending::Empty) => Ok(()),
-        Ok(Ending::TimeOver) => {
-            tracing::info!("the time to drain was over before everybody had left");
-            Ok(())
-        }
+        Ok(Ending::Empty | Ending::TimeOver) => Ok(()),
         Ok(Ending::CutShort) => Err(Failure::Runtime("told twice to end: not everybody had left".into())),
         Err(fatal @ Fatal::Entrance(_)) => Err(Failure::Configuration(fatal.to_string())),
         Err(fatal) => Err(Failure::Runtime(fatal.to_string())),
@@ -53,9 +52,27 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
 }
 
 /// Whoever holds the other end has ended, and nobody is left to drain for.
-fn end_with_stdin() {
+fn end_with_stdin(last_words: &LastWords) {
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    last_words.say();
     std::process::exit(0);
+}
+
+/// What is still to be told when the process ends, and may take a moment.
+#[derive(Clone)]
+struct LastWords {
+    traces: Option<Arc<Export>>,
+    log: Arc<Mutex<Option<WorkerGuard>>>,
+}
+
+impl LastWords {
+    /// Tells it. Spans first: the log has how many of them were lost.
+    fn say(&self) {
+        if let Some(traces) = &self.traces {
+            traces.close();
+        }
+        drop(self.log.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
 }
 
 /// The surroundings of a server that was started from a terminal, or from a unit file.
@@ -63,7 +80,7 @@ struct Terminal {
     args: Serve,
     filter: reload::Handle<EnvFilter, Registry>,
     dropped: ErrorCounter,
-    traces: Option<Export>,
+    traces: Option<Arc<Export>>,
 }
 
 impl Surroundings for Terminal {
@@ -79,12 +96,16 @@ impl Surroundings for Terminal {
     }
 
     fn spans(&self) -> Option<Arc<dyn Spans>> {
-        self.traces.as_ref().map(Export::spans)
+        self.traces.as_ref().map(|traces| traces.spans())
     }
 
     fn figures(&self) -> Option<Figures> {
-        let dropped = self.dropped.clone();
-        Some(Box::new(move || vec![Figure::count("log_lines_dropped", dropped.dropped_lines() as u64)]))
+        let (dropped, traces) = (self.dropped.clone(), self.traces.as_ref().map(|traces| traces.figures()));
+        Some(Box::new(move || {
+            let mut figures = vec![Figure::count("log_lines_dropped", dropped.dropped_lines() as u64)];
+            figures.extend(traces.iter().flat_map(|traces| traces()));
+            figures
+        }))
     }
 }
 
@@ -178,7 +199,7 @@ struct Log {
     /// How many were not, for want of room.
     dropped: ErrorCounter,
     /// Writes them, until it is let go of.
-    _writes: WorkerGuard,
+    writes: WorkerGuard,
 }
 
 fn log_to_stderr(settings: &Settings) -> Result<Log, Failure> {
@@ -190,5 +211,5 @@ fn log_to_stderr(settings: &Settings) -> Result<Log, Failure> {
     let dropped = writer.error_counter();
     let lines = fmt::layer().event_format(lines).with_writer(writer).with_ansi(is_terminal);
     tracing_subscriber::registry().with(filter).with(lines).init();
-    Ok(Log { filter: handle, dropped, _writes: writes })
+    Ok(Log { filter: handle, dropped, writes })
 }

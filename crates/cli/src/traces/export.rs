@@ -12,10 +12,11 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use tidewire_hub::broker::Figure;
 use tidewire_hub::trace::TraceParent;
 use tidewire_server::spans::{Published, Refused, Spans};
 
-use super::queue::{Door, Queue};
+use super::queue::{Door, Lost, Queue};
 use super::{sampling, set};
 use crate::exit::Failure;
 
@@ -68,8 +69,17 @@ impl Export {
         self.spans.clone()
     }
 
-    /// Exports what still waits, for [`CLOSED_WITHIN`] at the most.
-    pub(crate) fn close(self) {
+    /// What was lost of them, for `/metrics`.
+    pub(crate) fn figures(&self) -> impl Fn() -> Vec<Figure> + Send + Sync + use<> {
+        let queue = self.queue.clone();
+        move || {
+            let Lost { dropped, failed } = queue.lost();
+            vec![Figure::count("spans_dropped", dropped), Figure::count("spans_failed", failed)]
+        }
+    }
+
+    /// Exports what still waits, for [`CLOSED_WITHIN`] at the most. Once it is closed, there is nothing left to do.
+    pub(crate) fn close(&self) {
         let outcome = self.provider.shutdown_with_timeout(CLOSED_WITHIN);
         self.queue.say_what_is_left(outcome.as_ref().err());
     }

@@ -4,7 +4,7 @@
 //! own bound, which is the same, is never met.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
@@ -17,20 +17,41 @@ use opentelemetry_sdk::trace::{
 /// How often it is said that spans were not exported.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 
-/// Spans that wait, and those that were lost since that was last said.
+/// Spans that wait, and those that were lost.
 #[derive(Debug)]
 pub(super) struct Queue {
     spans_max: usize,
     waiting: AtomicUsize,
     dropped: AtomicU64,
     failed: AtomicU64,
-    said: Mutex<Option<Instant>>,
+    said: Mutex<Said>,
+}
+
+/// What the log has of the losses.
+#[derive(Debug, Default)]
+struct Said {
+    at: Option<Instant>,
+    lost: Lost,
+}
+
+/// Spans that were not exported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// There was no room for them.
+    pub(super) dropped: u64,
+    /// No collector took them.
+    pub(super) failed: u64,
 }
 
 impl Queue {
     pub(super) fn new(spans_max: usize) -> Queue {
-        let (waiting, said) = (AtomicUsize::new(0), Mutex::new(None));
+        let (waiting, said) = (AtomicUsize::new(0), Mutex::default());
         Queue { spans_max, waiting, dropped: AtomicU64::new(0), failed: AtomicU64::new(0), said }
+    }
+
+    /// What was lost since the start.
+    pub(super) fn lost(&self) -> Lost {
+        Lost { dropped: self.dropped.load(Ordering::Relaxed), failed: self.failed.load(Ordering::Relaxed) }
     }
 
     /// Makes room for one more, or counts it as dropped.
@@ -54,13 +75,11 @@ impl Queue {
 
     /// Says how many were lost, once a minute.
     fn say(&self, error: Option<&OTelSdkError>, now: Instant) {
-        if self.dropped.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|said| now.saturating_duration_since(said) >= SAID_EVERY) {
-            *said = Some(now);
-            self.say_now(error);
+        let mut said = self.said();
+        if said.at.is_none_or(|at| now.saturating_duration_since(at) >= SAID_EVERY)
+            && self.say_now(&mut said, error)
+        {
+            said.at = Some(now);
         }
     }
 
@@ -68,17 +87,25 @@ impl Queue {
     pub(super) fn say_what_is_left(&self, error: Option<&OTelSdkError>) {
         let left = self.waiting.swap(0, Ordering::Relaxed);
         self.failed.fetch_add(left as u64, Ordering::Relaxed);
-        if self.dropped.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed) > 0 {
-            self.say_now(error);
-        }
+        self.say_now(&mut self.said(), error);
     }
 
-    fn say_now(&self, error: Option<&OTelSdkError>) {
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        let failed = self.failed.swap(0, Ordering::Relaxed);
+    /// Says how many were lost since it last did, unless there are none.
+    fn say_now(&self, said: &mut Said, error: Option<&OTelSdkError>) -> bool {
+        let (lost, before) = (self.lost(), said.lost);
+        if lost == before {
+            return false;
+        }
+        let (dropped, failed) = (lost.dropped - before.dropped, lost.failed - before.failed);
+        said.lost = lost;
         // It names neither the address nor what was sent with it.
         let error = error.map(tracing::field::display);
         tracing::warn!(dropped, failed, error, "spans were not exported");
+        true
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -157,15 +184,11 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
 mod tests {
     use super::*;
 
-    fn lost(queue: &Queue) -> (u64, u64) {
-        (queue.dropped.load(Ordering::Relaxed), queue.failed.load(Ordering::Relaxed))
-    }
-
     #[test]
     fn a_full_queue_drops_and_counts_and_has_room_again() {
         let queue = Queue::new(2);
         assert_eq!([queue.take(), queue.take(), queue.take()], [true, true, false]);
-        assert_eq!(lost(&queue), (1, 0));
+        assert_eq!(queue.lost(), Lost { dropped: 1, failed: 0 });
         queue.leave(2, None);
         assert!(queue.take());
     }
@@ -174,13 +197,14 @@ mod tests {
     fn what_was_lost_is_said_once_a_minute() {
         let (queue, now) = (Queue::new(1), Instant::now());
         let lose = || queue.failed.fetch_add(3, Ordering::Relaxed);
+        let unsaid = || queue.lost().failed - queue.said().lost.failed;
         lose();
         queue.say(None, now);
-        assert_eq!(lost(&queue), (0, 0), "said at once");
+        assert_eq!(unsaid(), 0, "said at once");
         lose();
         queue.say(None, now + SAID_EVERY / 2);
-        assert_eq!(lost(&queue), (0, 3), "kept for later");
+        assert_eq!(unsaid(), 3, "kept for later");
         queue.say(None, now + SAID_EVERY);
-        assert_eq!(lost(&queue), (0, 0));
+        assert_eq!((unsaid(), queue.lost().failed), (0, 6));
     }
 }

@@ -235,6 +235,10 @@ families! {
     "Log and traces", "What this node could not tell." {
         LOG_LINES_DROPPED: Counter "tidewire_log_lines_dropped_total",
             "Log lines that were given up, because whoever reads standard error fell behind.";
+        SPANS_DROPPED: Counter "tidewire_spans_dropped_total",
+            "Spans for which there was no room. Only where traces are exported, as the next.";
+        SPANS_FAILED: Counter "tidewire_spans_failed_total",
+            "Spans that no collector took; the log has why.";
     }
     "The process", "The names that every exporter has; Linux only." {
         PROCESS_CPU: Counter "process_cpu_seconds_total",
