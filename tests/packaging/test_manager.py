@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+import secrets
 import signal
 import subprocess
 import tempfile
@@ -70,13 +71,27 @@ def test_a_reload_that_is_refused_ends_too_and_says_so(
     assert "cannot be used, and the old one stays in force" in manager.hear_until("READY")[-1]["STATUS"]
 
 
-def test_a_node_without_its_redis_is_not_ready_and_says_why(manage: Callable[..., Manager]) -> None:
+WITHOUT_REDIS = [["--dev"], ["--admin-listen", "same"]]
+"""Outside dev mode a node does not serve before it knows who was thrown out."""
+
+
+def started_alone(manager: Manager, flags: list[str], port: int, folder: str) -> subprocess.Popen:
+    """A node whose Redis would be at `port`, and is not."""
+    secret = {} if "--dev" in flags else {"TIDEWIRE_AUTH__HS256_SECRET": secrets.token_urlsafe(32)}
+    return subprocess.Popen(
+        [BINARY, "serve", *flags, "--listen", "127.0.0.1:0", "--broker", f"redis://127.0.0.1:{port}"],
+        cwd=folder,
+        env={**os.environ, **manager.environment, **secret},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize("flags", WITHOUT_REDIS, ids=["dev", "production"])
+def test_a_node_without_its_redis_is_not_ready_and_says_why(manage: Callable[..., Manager], flags: list[str]) -> None:
     manager, port = manage(), free_port()
     with tempfile.TemporaryDirectory(prefix="tidewire-") as folder:
-        command = [BINARY, "serve", "--dev", "--listen", "127.0.0.1:0", "--broker", f"redis://127.0.0.1:{port}"]
-        process = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **manager.environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = started_alone(manager, flags, port, folder)
         try:
             assert manager.hear() == {"STATUS": "not ready: starting"}
             # Nobody who waits for a start is told that a reload has ended.
@@ -90,18 +105,18 @@ def test_a_node_without_its_redis_is_not_ready_and_says_why(manage: Callable[...
             process.wait()
 
 
-def test_a_node_that_is_told_to_end_before_it_is_ready_never_says_that_it_is(manage: Callable[..., Manager]) -> None:
+@pytest.mark.parametrize("flags", WITHOUT_REDIS, ids=["dev", "production"])
+def test_a_node_that_is_told_to_end_before_it_is_ready_never_says_that_it_is(
+    manage: Callable[..., Manager], flags: list[str]
+) -> None:
     manager = manage()
     with tempfile.TemporaryDirectory(prefix="tidewire-") as folder:
-        command = [BINARY, "serve", "--dev", "--listen", "127.0.0.1:0", "--broker", f"redis://127.0.0.1:{free_port()}"]
-        process = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **manager.environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = started_alone(manager, flags, free_port(), folder)
         try:
             manager.hear_until("STATUS")
             process.terminate()
             assert not any("READY" in message for message in manager.hear_until("STOPPING"))
-            process.wait(PATIENCE)
+            assert process.wait(PATIENCE) == 0, "it was told once, and nobody was there"
             assert manager.waiting() == []
         finally:
             process.kill()

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidewire_auth::dev::DevGate;
 use tidewire_auth::secret::NoEntropy;
@@ -198,10 +198,17 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
             http(api::admin_router(&parts)).watched().accept(tokio::net::TcpListener::from_std(admin)?),
         );
     }
+    // Whoever started us hears from now on why we are not ready yet.
+    manager.watch(node.clone(), plane.clone(), census.clone());
     if let Some(ledger) = node.ledger.as_ref().filter(|_| !settings.dev) {
         tokio::select! {
             () = ledger.ready() => {}
-            () = signals.end() => return Ok(Ending::CutShort),
+            () = signals.end() => {
+                // Nobody has come yet, so nobody has to leave.
+                manager.stopping(Duration::ZERO);
+                life::ended(&node, &census, Ending::Empty, began);
+                return Ok(Ending::Empty);
+            }
         }
     }
 
@@ -219,7 +226,6 @@ async fn serve(settings: &Settings, surroundings: &dyn Surroundings) -> Result<E
         tokio::spawn(assembly::follow(generations, entrance));
     }
     node.health.enter(Phase::Ready);
-    manager.watch(node.clone(), plane.clone(), census.clone());
     life::ready(&node, loops, began);
     let dev = settings.dev;
     let (public, demo, shared) = (settings.dev_public, settings.demo, settings.broker.url.is_some());
