@@ -118,7 +118,7 @@ families! {
         PUBLISH: Histogram "tidewire_publish_seconds",
             "From a publish that was let in until its receipt. With Redis it holds a round trip there.";
         DELIVERED: Counter "tidewire_messages_delivered_total" ["transport"],
-            "Messages queued to subscribers, history included.";
+            "Messages queued to subscribers, history included; what a slow reader then skips or never takes is in it.";
         DELIVERY: Histogram "tidewire_delivery_seconds",
             "From when this node took a message until each subscriber of an event loop had been written to; once a message and loop. What a slow reader still has to take is not in it.";
         RECEIVED: Counter "tidewire_messages_received_total",
