@@ -209,5 +209,8 @@ def test_what_is_set_and_not_understood_is_said(
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "10%")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-    said = serve().said()
-    assert "takes a number from 0 to 1" in said and "exported as http/protobuf all the same" in said
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
+    server = serve()
+    for says in ("takes a number from 0 to 1", "as http/protobuf all the same", "uncompressed all the same", "by OTLP all the same"):
+        eventually(f"it is said: {says}", lambda: says in server.said())  # noqa: B023

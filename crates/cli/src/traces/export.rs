@@ -27,6 +27,15 @@ const SPANS_MAX_MAX: usize = 65_536;
 /// How long the end waits for what is still to be exported.
 const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
+/// What may be asked for and there is one of: the variable, the only value that it may have, and what is done whatever it says.
+const ONE_WAY: [(&str, &str, &str); 5] = [
+    ("OTEL_TRACES_EXPORTER", "otlp", "by OTLP"),
+    ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf", "as http/protobuf"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "as http/protobuf"),
+    ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none", "uncompressed"),
+    ("OTEL_EXPORTER_OTLP_COMPRESSION", "none", "uncompressed"),
+];
+
 /// What exports. It is open until it is closed.
 pub(crate) struct Export {
     provider: SdkTracerProvider,
@@ -43,11 +52,9 @@ impl Export {
                 "{variable} is no address of a collector; write an http or https URL, as in http://127.0.0.1:4318"
             ))
         })?;
-        for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
-            if let Some(protocol) = set(name).filter(|protocol| protocol != "http/protobuf") {
-                tracing::warn!(
-                    "{name} is {protocol:?}, and traces are exported as http/protobuf all the same"
-                );
+        for (name, only, how) in ONE_WAY {
+            if let Some(other) = set(name).filter(|value| value.trim() != only) {
+                tracing::warn!("{name} is {other:?}, and traces are exported {how} all the same");
             }
         }
         sampling::check();
