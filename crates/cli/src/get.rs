@@ -39,7 +39,9 @@ async fn read_stream(follow: &mut Follow) -> Result<(), Stop> {
         let Some(frame) = frame else { return Ok(()) };
         let frame = frame.map_err(|error| Stop::Cut(format!("the stream broke: {error}")))?;
         let Some(data) = frame.data_ref() else { continue };
-        for event in events.push(data) {
+        let dispatched =
+            events.push(data).map_err(|endless| Stop::Cut(format!("the stream broke: {endless}")))?;
+        for event in dispatched {
             match event.kind.as_str() {
                 "message" => {
                     let envelope = serde_json::from_str(&event.data).ok().and_then(Envelope::of);

@@ -17,6 +17,8 @@ use super::route::Route;
 
 /// Things heard that nobody has asked for yet; beyond it the stream is not read on.
 const HEARD_MAX: usize = 1_024;
+/// What is kept of an event: none that is looked at is as long, and whoever answers may send as much as he likes.
+const DATA_BYTES_MAX: usize = 64 << 10;
 /// A refusal is a few sentences.
 const REFUSAL_BYTES_MAX: usize = 16 << 10;
 
@@ -143,18 +145,26 @@ async fn listen(response: hyper::Response<hyper::body::Incoming>, tell: &mpsc::S
         };
         let Some(bytes) = frame.data_ref() else { continue };
         let retry_before = events.retry_ms.take();
-        let dispatched = events.push(bytes);
+        let dispatched = match events.push(bytes) {
+            Ok(dispatched) => dispatched,
+            Err(endless) => return End::Broken(format!("the stream broke: {endless}")),
+        };
         let is_retry = events.retry_ms.is_some();
         events.retry_ms = events.retry_ms.or(retry_before);
         let mut heard = Vec::with_capacity(dispatched.len() + 1);
         if dispatched.is_empty() {
             heard.push(Heard::Quiet { at, is_retry });
         }
-        heard.extend(dispatched.into_iter().map(|event| Heard::Event { at, event }));
+        heard.extend(dispatched.into_iter().map(|event| Heard::Event { at, event: kept(event) }));
         for one in heard {
             if tell.send(one).await.is_err() {
                 return End::Clean;
             }
         }
     }
+}
+
+/// An event without its data where that is more than any of ours.
+fn kept(event: Event) -> Event {
+    if event.data.len() > DATA_BYTES_MAX { Event { data: String::new(), ..event } } else { event }
 }

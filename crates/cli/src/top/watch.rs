@@ -73,7 +73,10 @@ async fn follow(console: &Console, news: &mpsc::Sender<News>, backoff: &mut Back
         let Some(frame) = frame else { return Ok(()) };
         let frame = frame.map_err(|error| Refused::Unreachable(format!("the stream broke: {error}")))?;
         let Some(data) = frame.data_ref() else { continue };
-        for event in events.push(data).into_iter().filter(|event| event.kind == "figures") {
+        let dispatched = events.push(data);
+        let dispatched =
+            dispatched.map_err(|endless| Refused::Unreachable(format!("the stream broke: {endless}")))?;
+        for event in dispatched.into_iter().filter(|event| event.kind == "figures") {
             if let Ok(figures) = serde_json::from_str(&event.data) {
                 silent_since = Instant::now();
                 backoff.reset();
