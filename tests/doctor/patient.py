@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from fronts import Front, after
+from hostile import Answer, Hostile
 from redis_server import Redis
 from stage import ACCESSES, BINARY, Access, Tidewire, free_port
 
@@ -145,6 +146,9 @@ class Stage(ExitStack):
 
     def meddle(self, change: Callable[[bytes], bytes]) -> Meddler:
         return self._keep(Meddler(self.serve(), change))
+
+    def hostile(self, answer: Answer) -> Hostile:
+        return self._keep(Hostile(answer))
 
     def redis(self) -> Redis:
         return self._keep(Redis())

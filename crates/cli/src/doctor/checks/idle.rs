@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::SinkExt as _;
 use tokio::time::timeout_at;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -19,12 +19,28 @@ const HEARTBEAT_MAX: Duration = Duration::from_secs(20);
 pub(crate) struct Watched {
     /// How long it was watched.
     pub watched: Duration,
-    /// When something came: heartbeats of a stream, pings of a WebSocket.
-    pub beats: Vec<Duration>,
+    pub beats: Beats,
     /// When it ended, and in what words.
     pub ended: Option<(Duration, String)>,
     /// The server said goodbye: a `retry:` or a close frame was the last that came.
     pub is_goodbye: bool,
+}
+
+/// What came meanwhile: heartbeats of a stream, pings of a WebSocket. None is kept, as a server may send as many as it likes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Beats {
+    count: u64,
+    last: Duration,
+    /// The longest silence before any of them.
+    apart: Duration,
+}
+
+impl Beats {
+    fn hear(&mut self, at: Duration) {
+        self.count += 1;
+        self.apart = self.apart.max(at.saturating_sub(self.last));
+        self.last = at;
+    }
 }
 
 /// What is watched, with its words and its codes.
@@ -60,12 +76,12 @@ pub(crate) async fn watch_stream(route: &Route, idle: Duration) -> Result<Watche
     let is_ready = |event: &crate::sse::Event| event.kind == "$ready";
     let (ready, _) =
         stream.event(Duration::from_secs(3), is_ready).await.ok_or("its first event did not come")?;
-    let mut seen = Watched { watched: idle, beats: Vec::new(), ended: None, is_goodbye: false };
+    let mut seen = Watched { watched: idle, beats: Beats::default(), ended: None, is_goodbye: false };
     while let Some(heard) = stream.next(ready + idle).await {
         match heard {
-            Heard::Event { at, .. } => seen.beats.push(at - ready),
+            Heard::Event { at, .. } => seen.beats.hear(at - ready),
             Heard::Quiet { at, is_retry } => {
-                seen.beats.push(at - ready);
+                seen.beats.hear(at - ready);
                 seen.is_goodbye = is_retry;
             }
             Heard::End { at, how } => {
@@ -87,8 +103,9 @@ pub(crate) async fn watch_socket(route: &Route, idle: Duration) -> Result<Watche
     let opened = socket::open(route, &route.channel("idle"), None).await;
     let (mut socket, _) = opened.map_err(|_| "it did not open")?;
     let began = Instant::now();
-    let mut seen = Watched { watched: idle, beats: Vec::new(), ended: None, is_goodbye: false };
-    while let Ok(next) = timeout_at((began + idle).into(), socket.next()).await {
+    let mut seen = Watched { watched: idle, beats: Beats::default(), ended: None, is_goodbye: false };
+    let deadline = began + idle;
+    while let Some(next) = socket::next(&mut socket, deadline).await {
         let at = began.elapsed();
         match next {
             Some(Ok(Message::Close(close))) => {
@@ -98,9 +115,9 @@ pub(crate) async fn watch_socket(route: &Route, idle: Duration) -> Result<Watche
                 break;
             }
             Some(Ok(_)) => {
-                seen.beats.push(at);
+                seen.beats.hear(at);
                 // The library has queued the pong.
-                let _ = socket.flush().await;
+                let _ = timeout_at(deadline.into(), socket.flush()).await;
             }
             Some(Err(_)) | None => {
                 seen.ended = Some((at, "it was cut off".into()));
@@ -117,13 +134,13 @@ pub(crate) fn judge(kind: Kind, measured: &Result<Watched, String>) -> Verdict {
         Ok(seen) => seen,
         Err(why) => return Verdict::left_out(check, why.clone()),
     };
-    let beats = match seen.beats.len() {
+    let beats = match seen.beats.count {
         0 => format!("no {beat}"),
         1 => format!("1 {beat}"),
         count => format!("{count} {beat}s"),
     };
     let Some((lived, words)) = &seen.ended else {
-        if is_beat_due && seen.beats.is_empty() && seen.watched >= HEARTBEAT_MAX {
+        if is_beat_due && seen.beats.count == 0 && seen.watched >= HEARTBEAT_MAX {
             let seen = format!("nothing came for {}; one is due after 12 to 18 s", seconds(seen.watched));
             return Verdict::wrong(check, Code::HeartbeatsLost, seen);
         }
@@ -136,16 +153,13 @@ pub(crate) fn judge(kind: Kind, measured: &Result<Watched, String>) -> Verdict {
         );
         return Verdict::told(check, seen);
     }
-    let last = seen.beats.last().copied().unwrap_or_default();
-    let silence = lived.saturating_sub(last);
-    let starts = std::iter::once(Duration::ZERO).chain(seen.beats.iter().copied());
-    let survived =
-        seen.beats.iter().zip(starts).map(|(beat, before)| *beat - before).max().unwrap_or_default();
+    let silence = lived.saturating_sub(seen.beats.last);
+    let survived = seen.beats.apart;
     // Who cuts what is silent lets no longer silence pass. But once several heartbeats have passed, it is not silence that he
     // cuts: the last ones before a cut are lost with it, and make the end look up to two of them longer.
-    let is_habit = seen.beats.len() >= 3 && silence * 2 <= survived * 5;
+    let is_habit = seen.beats.count >= 3 && silence * 2 <= survived * 5;
     if silence > survived && !is_habit {
-        let after = if seen.beats.is_empty() { "before the first".into() } else { format!("after {beats}") };
+        let after = if seen.beats.count == 0 { "before the first".into() } else { format!("after {beats}") };
         let found = format!("{words} after {} of silence, {after} {beat}", seconds(silence));
         let found = found.replace(&format!("{beats} {beat}"), &beats);
         return Verdict::wrong(check, cut, found);
@@ -162,9 +176,15 @@ pub(crate) fn judge(kind: Kind, measured: &Result<Watched, String>) -> Verdict {
 mod tests {
     use super::*;
 
+    fn heard(beats_s: &[u64]) -> Beats {
+        let mut beats = Beats::default();
+        beats_s.iter().for_each(|at| beats.hear(Duration::from_secs(*at)));
+        beats
+    }
+
     fn code(watched_s: u64, beats_s: &[u64], ended_s: Option<u64>) -> Option<Code> {
         let of = Duration::from_secs;
-        let beats = beats_s.iter().copied().map(of).collect();
+        let beats = heard(beats_s);
         let ended = ended_s.map(|at| (of(at), "it was cut off".to_owned()));
         let watched = Watched { watched: of(watched_s), beats, ended, is_goodbye: false };
         judge(STREAM, &Ok(watched)).findings().first().map(|finding| finding.code)
@@ -192,12 +212,8 @@ mod tests {
     #[test]
     fn a_server_that_says_goodbye_is_not_a_proxy_that_cuts() {
         let ended = Some((Duration::from_secs(4), "it ended".to_owned()));
-        let watched = Watched {
-            watched: Duration::from_secs(9),
-            beats: vec![Duration::from_secs(4)],
-            ended,
-            is_goodbye: true,
-        };
+        let watched =
+            Watched { watched: Duration::from_secs(9), beats: heard(&[4]), ended, is_goodbye: true };
         assert!(judge(STREAM, &Ok(watched)).findings().is_empty());
     }
 }

@@ -119,9 +119,23 @@ async fn echo(socket: &mut WebSocketStream<Box<dyn Socket>>) -> Echo {
     Echo { text, binary }
 }
 
+/// What comes next until `deadline`: a message, an error, or (within) nothing where it has ended.
+pub(crate) async fn next(
+    socket: &mut WebSocketStream<Box<dyn Socket>>,
+    deadline: Instant,
+) -> Option<Option<Result<Message, Error>>> {
+    // A timeout looks at the clock only while there is nothing to read, and one read may hold ten thousands of messages: without
+    // these two a server that floods us would keep us, and everything else that we look at, for as long as it likes.
+    if Instant::now() >= deadline {
+        return None;
+    }
+    tokio::task::consume_budget().await;
+    timeout_at(deadline.into(), socket.next()).await.ok()
+}
+
 async fn hears(socket: &mut WebSocketStream<Box<dyn Socket>>, is_it: impl Fn(&Message) -> bool) -> bool {
     let deadline = Instant::now() + Duration::from_millis(1_500);
-    while let Ok(Some(Ok(message))) = timeout_at(deadline.into(), socket.next()).await {
+    while let Some(Some(Ok(message))) = next(socket, deadline).await {
         if is_it(&message) {
             return true;
         }
