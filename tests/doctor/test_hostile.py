@@ -1,7 +1,14 @@
 """Whoever answers `doctor` can neither keep it, nor fill this machine's memory, nor write on the terminal."""
 
-from hostile import PAGE, is_handshake, say, shake
+import json
+import subprocess
+
+from hostile import ESCAPES, PAGE, is_handshake, say, shake
 from patient import beside, doctor
+from stage import BINARY
+
+PROBLEM = "application/problem+json"
+OBEYED = ("\x1b", "\x07", "\u009b", "\u202e")
 
 
 @beside
@@ -31,3 +38,14 @@ def test_a_stream_without_an_end_of_a_line_is_given_up(stage):
 
     report = doctor(stage.hostile(answer).url, "--quick")
     assert "an event does not end within 16 MiB" in report.finding("stream_refused")["seen"]
+
+
+@beside
+def test_nothing_that_a_server_says_is_obeyed_by_a_terminal(stage):
+    problem = json.dumps({"code": "forbidden", "detail": ESCAPES, "hint": ESCAPES})
+    url = stage.hostile(lambda _, client: say(client, "403 Forbidden", problem, PROBLEM)).url
+    for command in (["doctor", url, "--quick"], ["doctor", url, "--quick", "--json"], ["pub", "a", "x", "--url", url]):
+        done = subprocess.run([BINARY, *command], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+        assert done.returncode == 1 and "owned" in done.stdout + done.stderr
+        assert not any(each in done.stdout + done.stderr for each in OBEYED), done
+    assert ESCAPES in doctor(url, "--quick").finding("grant_missing")["seen"], "and JSON says what it was"

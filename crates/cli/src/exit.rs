@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::show::plain;
+
 /// Why a command did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -40,7 +42,8 @@ pub(crate) fn code(outcome: Result<(), Failure>) -> ExitCode {
         Failure::TryAgain(_) => 75,
         Failure::Configuration(_) => 78,
     };
-    eprintln!("tidewire: {failure}");
+    // Servers are quoted in it.
+    eprintln!("tidewire: {}", plain(&failure.to_string()));
     ExitCode::from(code)
 }
 

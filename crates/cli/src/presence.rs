@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::args::Presence;
 use crate::exit::Failure;
 use crate::http;
-use crate::show::print_line;
+use crate::show::{is_obeyed, print_line};
 use crate::target::Target;
 
 /// A list has at most 1 000 members, each with a name of at most 256 bytes, which JSON may write six times as long.
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: Presence) -> Result<(), Failure> {
 fn one_line(subject: &str) -> String {
     let mut line = String::with_capacity(subject.len());
     for character in subject.chars() {
-        if character.is_control() {
+        if is_obeyed(character) {
             line.extend(character.escape_default());
         } else {
             line.push(character);
@@ -63,6 +63,6 @@ mod tests {
 
     #[test]
     fn s29_a_name_is_one_line_of_text() {
-        assert_eq!(one_line("alice\n\x1b[2Jé 7"), "alice\\n\\u{1b}[2Jé 7");
+        assert_eq!(one_line("alice\n\x1b[2J\u{202e}é 7"), "alice\\n\\u{1b}[2J\\u{202e}é 7");
     }
 }

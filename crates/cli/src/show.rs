@@ -63,7 +63,8 @@ impl Show {
             let gap = serde_json::json!({ "type": "gap", "channels": channels, "reason": reason, "cursor": cursor });
             return print(format!("{gap}\n").as_bytes());
         }
-        eprintln!("tidewire: messages may be missing on {}: {reason}", channels.join(", "));
+        let words = format!("messages may be missing on {}: {reason}", channels.join(", "));
+        eprintln!("tidewire: {}", plain(&words));
         Ok(())
     }
 }
@@ -89,6 +90,44 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|_| Failure::OutputClosed)
 }
 
+/// A text of somebody else's, for a terminal: nothing in it moves the cursor or turns the line around.
+pub(crate) fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        if is_obeyed(char) && char != '\n' {
+            shown.extend(char.escape_unicode());
+        } else {
+            shown.push(char);
+        }
+    }
+    shown
+}
+
+/// The same of JSON, which stays what it is: it leaves some of what terminals obey as it came.
+pub(crate) fn plain_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for char in json.chars() {
+        if !is_obeyed(char) {
+            shown.push(char);
+            continue;
+        }
+        for unit in char.encode_utf16(&mut [0; 2]) {
+            shown.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    shown
+}
+
+/// Control characters (C0, DEL and C1, among which U+009B begins a sequence by itself), line and paragraph separators, and
+/// the invisible ones of Unicode's category Cf, which turn the direction of what stands around them or hide in it.
+pub(crate) fn is_obeyed(char: char) -> bool {
+    char.is_control()
+        || matches!(u32::from(char),
+            0xAD | 0x600..=0x605 | 0x61C | 0x6DD | 0x70F | 0x8E2 | 0x180E | 0x200B..=0x200F | 0x2028..=0x202E
+            | 0x2060..=0x206F | 0xFEFF | 0xFFF0..=0xFFFB | 0x110BD | 0x110CD | 0x13430..=0x1343F
+            | 0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +137,15 @@ mod tests {
     fn a_payload_is_shown_as_it_was_published() {
         assert_eq!(payload(&json!({ "channel": "a", "data": "x\ny" })), b"x\ny");
         assert_eq!(payload(&json!({ "channel": "a", "base64": "/wA=" })), b"\xff\0");
+    }
+
+    #[test]
+    fn what_others_wrote_moves_no_cursor_in_text_or_in_json() {
+        let wrote = "a\x1b[2J\u{9b}31m\u{202e}b\n\u{e0041}é";
+        assert_eq!(plain(wrote), "a\\u{1b}[2J\\u{9b}31m\\u{202e}b\n\\u{e0041}é");
+        let shown = plain_json(&json!({ "a": wrote }).to_string());
+        assert!(!shown.chars().any(is_obeyed), "{shown:?}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["a"], wrote);
     }
 
     #[test]

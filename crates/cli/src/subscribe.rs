@@ -6,7 +6,7 @@ use crate::args::{Subscribe, Transport};
 use crate::backoff::Backoff;
 use crate::exit::Failure;
 use crate::http::Refused;
-use crate::show::{Envelope, Gap, Show};
+use crate::show::{Envelope, Gap, Show, plain};
 use crate::target::Target;
 use crate::{get, ws};
 
@@ -125,6 +125,7 @@ pub(crate) async fn run(args: Subscribe) -> Result<(), Failure> {
             Stop::Over(outcome) => return outcome,
             Stop::Cut(why) => {
                 let wait = follow.retry.take().unwrap_or_default() + follow.backoff.next();
+                let why = plain(&why);
                 eprintln!("tidewire: {why}; trying again in {:.1} s", wait.as_secs_f32());
                 tokio::time::sleep(wait).await;
             }

@@ -16,7 +16,7 @@ use tidewire_auth::jwt::{
 use tidewire_hub::{Now, Pattern, Scope};
 
 use crate::exit::Failure;
-use crate::show::print_line;
+use crate::show::{plain, print_line};
 
 /// Where the server looks for its secret, too.
 const SECRET_VARIABLE: &str = "TIDEWIRE_AUTH__HS256_SECRET";
@@ -323,17 +323,6 @@ pub(crate) fn seconds(text: &str) -> Result<u64, Failure> {
     };
     let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
     number.checked_mul(factor).filter(|seconds| *seconds > 0).ok_or_else(wrong)
-}
-
-/// A text of somebody else's, for a terminal: nothing in it moves the cursor or turns the line around.
-pub(crate) fn plain(text: &str) -> String {
-    let hidden = |char: char| {
-        (char.is_control() && char != '\n')
-            || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    text.chars()
-        .map(|char| if hidden(char) { char.escape_unicode().to_string() } else { char.into() })
-        .collect()
 }
 
 fn now() -> Now {

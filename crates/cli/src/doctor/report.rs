@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::exit::Failure;
-use crate::token;
+use crate::show::{plain, plain_json};
 
 use super::finding::{Code, Finding, Level, Outcome, Verdict, findings};
 use super::fronts::Fronts;
@@ -155,7 +155,7 @@ impl Report {
             "checks": checks,
             "findings": findings,
         });
-        format!("{report}\n")
+        format!("{}\n", plain_json(&report.to_string()))
     }
 }
 
@@ -215,7 +215,7 @@ fn paragraph(what: &str, words: &str) -> String {
 fn wrapped(words: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     // Servers, proxies and certificates are quoted in it.
-    for word in token::plain(words).split_whitespace() {
+    for word in plain(words).split_whitespace() {
         let last = lines.last_mut().expect("there is one from the beginning");
         let length = last.chars().count();
         if length > 0 && length + 1 + word.chars().count() > width {

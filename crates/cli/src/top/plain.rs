@@ -6,6 +6,8 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::show::is_obeyed;
+
 /// The longest text that is kept, in characters. The server keeps 256 bytes of anything that a client wrote.
 const CHARS_MAX: usize = 512;
 
@@ -20,16 +22,6 @@ impl Plain {
         let plain = |char: char| if is_obeyed(char) { char::REPLACEMENT_CHARACTER } else { char };
         Plain(text.chars().take(CHARS_MAX).map(plain).collect())
     }
-}
-
-/// Control characters (C0, DEL and C1, among which U+009B begins a sequence by itself), line and paragraph separators, and
-/// the invisible ones of Unicode's category Cf, which turn the direction of what stands around them or hide in it.
-fn is_obeyed(char: char) -> bool {
-    char.is_control()
-        || matches!(u32::from(char),
-            0xAD | 0x600..=0x605 | 0x61C | 0x6DD | 0x70F | 0x8E2 | 0x180E | 0x200B..=0x200F | 0x2028..=0x202E
-            | 0x2060..=0x206F | 0xFEFF | 0xFFF0..=0xFFFB | 0x110BD | 0x110CD | 0x13430..=0x1343F
-            | 0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF)
 }
 
 impl Deref for Plain {
