@@ -18,7 +18,7 @@ use ratatui::widgets::{
     Block, Clear, Paragraph, RenderDirection, Sparkline, SparklineBar, Widget as _, Wrap,
 };
 
-use super::numbers::{bytes, change, count, micros, plural, rate, span};
+use super::numbers::{bytes, change, count, micros, percent, plural, rate, span};
 use super::state::{Heard, Link, Second, State, Totals, View};
 use super::tables::{Column, Mark, Row, Table, table};
 
@@ -216,7 +216,7 @@ fn draw_figures(heard: &Heard, area: Rect, buffer: &mut Buffer) {
     let named = |name: &str, value: String| vec![Span::raw(format!("{name} ")), Span::styled(value, STRONG)];
     let kept = format!("{} in {}", count(now.history_messages), bytes(now.history_bytes));
     let of_processes = vec![
-        named("CPU", format!("{:.0} %", now.cpu_percent)),
+        named("CPU", percent(now.cpu_percent)),
         named("memory", bytes(now.memory_bytes)),
         named("channels", count(now.channels)),
         named("messages kept", kept),

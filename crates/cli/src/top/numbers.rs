@@ -25,6 +25,11 @@ pub(super) fn rate(number: f64) -> String {
     if number > 0.0 && number < 9.95 { format!("{number:.1}") } else { count(number.round() as u64) }
 }
 
+/// A share of one core: `34 %`.
+pub(super) fn percent(number: f64) -> String {
+    format!("{} %", count(if number.is_finite() { number.round() as u64 } else { 0 }))
+}
+
 /// `812 B`, `8.2 KiB`, `82 MiB`.
 pub(super) fn bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -108,6 +113,7 @@ mod tests {
             ["0", "0.0", "0.4", "9.9", "10", "1 204"]
         );
         assert_eq!(rate(f64::NAN), "0");
+        assert_eq!([34.2, -1.0, 1e308, f64::INFINITY].map(percent), ["34 %", "0 %", "18446744074G %", "0 %"]);
         assert_eq!(
             [0, 999, 1_000, 8_400, 85_983_232].map(bytes),
             ["0 B", "999 B", "1.0 KiB", "8.2 KiB", "82 MiB"]

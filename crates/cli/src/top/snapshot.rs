@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::show::print;
 
 use super::console::Console;
-use super::numbers::{bytes, count, micros, plural, rate, span};
+use super::numbers::{bytes, count, micros, percent, plural, rate, span};
 use super::state::{Heard, Link, News, Order, State, View, Wanted};
 use super::tables::{Table, reasons, table};
 use super::watch::{NEWS_MAX, figures, list};
@@ -179,7 +179,7 @@ fn text(heard: &Heard) -> String {
             count(now.http)
         ),
     );
-    line("Load", format!("CPU {:.0} %, memory {}", now.cpu_percent, bytes(now.memory_bytes)));
+    line("Load", format!("CPU {}, memory {}", percent(now.cpu_percent), bytes(now.memory_bytes)));
     line(
         "Kept",
         format!(

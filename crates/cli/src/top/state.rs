@@ -424,7 +424,7 @@ impl Heard {
     /// What time it is for the node that was asked, in milliseconds since 1970: its refusals are told by its clock.
     pub(super) fn node_time_ms(&self) -> Option<u64> {
         let own = self.own()?;
-        Some(own.figures.time + self.now_ms.saturating_sub(own.heard_at_ms))
+        Some(own.figures.time.saturating_add(self.now_ms.saturating_sub(own.heard_at_ms)))
     }
 }
 

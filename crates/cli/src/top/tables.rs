@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::numbers::{age, bytes, count, rate, span};
+use super::numbers::{age, bytes, count, percent, rate, span};
 use super::said::{Channel, Connection, Refusal};
 use super::state::{Heard, Node, Order, View};
 
@@ -153,7 +153,7 @@ fn nodes(heard: &Heard, order: Order) -> Vec<Row> {
             rate(figures.rate("published")),
             rate(figures.rate("delivered")),
             bytes(figures.queued_bytes),
-            figures.cpu_percent.map_or_else(String::new, |cpu| format!("{cpu:.0} %")),
+            figures.cpu_percent.map_or_else(String::new, percent),
             figures.memory_bytes.map_or_else(String::new, bytes),
             span(figures.uptime_ms),
             broker,
@@ -279,7 +279,8 @@ pub(super) fn reasons(heard: &Heard) -> String {
         |of: fn(&super::said::Figures) -> &std::collections::BTreeMap<super::plain::Plain, u64>| {
             let mut sums = std::collections::BTreeMap::<&str, u64>::new();
             for (reason, number) in heard.nodes.values().flat_map(|node| of(&node.figures)) {
-                *sums.entry(reason).or_default() += number;
+                let sum = sums.entry(reason).or_default();
+                *sum = sum.saturating_add(*number);
             }
             let mut sums: Vec<_> = sums.into_iter().collect();
             sums.sort_by_key(|(_, number)| Reverse(*number));

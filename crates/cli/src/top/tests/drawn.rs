@@ -119,6 +119,43 @@ fn a_screen_that_is_too_small_says_so_and_no_size_is_too_much() {
 }
 
 #[test]
+fn no_number_is_too_large_to_be_drawn() {
+    const MOST: u64 = u64::MAX;
+    let figures = |node: &str| {
+        let said = serde_json::json!({
+            "node": node, "time": MOST, "uptime_ms": MOST, "queued_bytes": MOST, "slow_consumers": MOST,
+            "connections": { "sse": MOST, "ws": MOST, "poll": MOST, "http": MOST, "all": MOST },
+            "rates": { "published": 1e308, "delivered": 1e308, "bytes_out": -1e308 },
+            "gaps": { "epoch": MOST }, "refusals": { "forbidden": MOST }, "channels": MOST, "memory_bytes": MOST,
+            "history_messages": MOST, "history_bytes": MOST, "cpu_percent": 1e308, "placed_us": MOST,
+            "broker": { "kind": "redis", "state": "ready", "lag_ms": MOST, "probe_us": MOST, "waiting": MOST },
+        });
+        told(serde_json::from_value(said).unwrap())
+    };
+    let connection = serde_json::json!({ "channel_count": MOST, "age_ms": MOST, "backlog_bytes": MOST });
+    let connections = serde_json::json!({ "connections": [connection], "matching": MOST });
+    let mut state = State::new("127.0.0.1:8080");
+    for second in [1, 2] {
+        state.hear(figures("a:1-000001"), second * 1_000);
+        state.hear(figures("b:1-000002"), second * 1_000);
+        state.hear(
+            News::Connections(Ok(serde_json::from_value(connections.clone()).unwrap())),
+            second * 1_000,
+        );
+        state.tick(second * 1_000 + 500);
+    }
+    for view in View::ALL {
+        state.view = view;
+        for (width, height) in [(60, 16), (500, 200)] {
+            assert!(
+                !screen(&state, width, height).contains("00000000"),
+                "no figure is hundreds of digits long"
+            );
+        }
+    }
+}
+
+#[test]
 fn nothing_that_a_client_wrote_reaches_the_terminal_as_an_order() {
     for view in View::ALL {
         let mut state = of(busy(), view);
