@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 
 from hostile import ESCAPES, PAGE, is_handshake, say, shake
 from patient import beside, doctor
@@ -49,3 +50,14 @@ def test_nothing_that_a_server_says_is_obeyed_by_a_terminal(stage):
         assert done.returncode == 1 and "owned" in done.stdout + done.stderr
         assert not any(each in done.stdout + done.stderr for each in OBEYED), done
     assert ESCAPES in doctor(url, "--quick").finding("grant_missing")["seen"], "and JSON says what it was"
+
+
+@beside
+def test_a_way_that_was_not_looked_at_to_its_end_is_not_well(stage):
+    def answer(head, client):
+        time.sleep(1.2)
+        say(client, "200 OK", PAGE)
+
+    report = doctor(stage.hostile(answer).url, "--quick")
+    assert report.code == 1
+    assert "was not done within 9.5 s" in report.finding("unanswered")["seen"]

@@ -29,6 +29,7 @@ ILLS = [
     Ill("etag_lost", "nginx", "proxy_hide_header ETag;", [LOCATION]),
     Ill("cache_control_lost", "nginx", "expires 60s;", [LOCATION]),
     Ill("host_refused", "nginx", at=[LOCATION], lacks="proxy_set_header Host"),
+    Ill("publish_lost", "nginx", "limit_except GET { deny all; }", [LOCATION]),
     Ill("path_lost", "nginx", "return 404;", ["location / "], lacks="proxy_pass http"),
     Ill(
         "cors_doubled",
@@ -42,6 +43,7 @@ ILLS = [
     Ill("poll_cut", "haproxy", "timeout server 1500ms", [BACKEND], lacks="timeout server"),
     Ill("socket_cut", "haproxy", "timeout tunnel 1500ms", [BACKEND], lacks="timeout tunnel", args=IDLE),
     Ill("upgrade_lost", "haproxy", "http-request del-header Upgrade", [BACKEND]),
+    Ill("publish_lost", "haproxy", "http-request deny if METH_POST", [BACKEND]),
     Ill("last_event_id_lost", "haproxy", "http-request del-header Last-Event-ID", [BACKEND]),
     Ill("head_too_large", "haproxy", "tune.bufsize 4096", ["maxconn"], in_global=True),
     # By itself Caddy compresses nothing that says `no-transform`, nor what begins small.

@@ -45,8 +45,8 @@ pub(crate) async fn run(asked: Doctor) -> Result<(), Failure> {
     };
     let within = TALK_MAX + asked.idle().map_or(Duration::ZERO, |idle| idle + QUIET_MORE_MAX);
     if timeout(within, examination.run(target)).await.is_err() {
-        let why = format!("it was not done within {}", seconds(within));
-        examination.verdicts.push(Verdict::left_out("the rest", why));
+        let why = format!("what is not told of here was not done within {}", seconds(within));
+        examination.verdicts.push(Verdict::wrong("the rest", Code::Unanswered, why));
     }
     examination.progress.end();
     let Examination { fronts, verdicts, channel, .. } = examination;
@@ -165,18 +165,10 @@ impl Examination<'_> {
         Some(target)
     }
 
-    /// Whether we may publish; if not, why not.
+    /// Whether we may publish; if not, why not stands in the verdicts.
     async fn may_publish(&mut self, route: &Route) -> Result<(), ()> {
-        const CHECK: &str = "may publish";
-        match route.publish(&route.channel("rights"), "doctor").await {
-            Ok(_) => Ok(()),
-            Err(why) => {
-                let grant =
-                    "what takes publishing is left out. Give a token with this channel under `publish`";
-                self.verdicts.push(Verdict::told(CHECK, format!("no ({}): {grant}", why.words())));
-                Err(())
-            }
-        }
+        let published = route.publish(&route.channel("rights"), "doctor").await;
+        published.map(|_| ()).map_err(|why| self.verdicts.push(answer::judge_publish(&why)))
     }
 
     /// Everything that answers at once. Says whether what is said on a stream is heard.
@@ -236,21 +228,25 @@ impl Examination<'_> {
 
     /// Leaves a connection of each kind alone for a while, all at the same time.
     async fn keep_quiet(&mut self, route: &Route, idle: Duration, passes: bool) {
-        let stream = async {
-            if passes {
-                idle::watch_stream(route, idle).await
-            } else {
-                Err("there is no stream, or it is held back".into())
-            }
-        };
+        let stream = async { if passes { Some(idle::watch_stream(route, idle).await) } else { None } };
         let wait_s = idle.as_secs().clamp(1, POLL_WAIT_S);
         let poll = async {
             let channel = route.channel("idle-poll");
             polls::wait(route, &channel, wait_s).await
         };
         let (stream, socket, poll) = tokio::join!(stream, idle::watch_socket(route, idle), poll);
-        self.verdicts.push(idle::judge(idle::STREAM, &stream));
-        self.verdicts.push(idle::judge(idle::SOCKET, &socket));
+        self.verdicts.push(match stream {
+            Some(stream) => idle::judge(idle::STREAM, &stream),
+            None => idle::left_out(idle::STREAM, "there is no stream, or it is held back"),
+        });
+        let opens = self
+            .verdicts
+            .iter()
+            .any(|earlier| earlier.check == socket::CHECK && earlier.findings().is_empty());
+        self.verdicts.push(match socket {
+            Err(_) if !opens => idle::left_out(idle::SOCKET, "it does not open"),
+            socket => idle::judge(idle::SOCKET, &socket),
+        });
         let long = polls::Long { quiet: Some((Duration::from_secs(wait_s), poll)), woken: None };
         let verdict = self.of_one_log(polls::judge_long(&long));
         // One line for long polls: that of the longer wait, unless the shorter one was cut already.

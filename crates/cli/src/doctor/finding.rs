@@ -100,6 +100,8 @@ pub(crate) enum Place {
     Network,
     /// What was typed.
     Command,
+    /// It cannot be told.
+    Anywhere,
 }
 
 impl Place {
@@ -111,6 +113,7 @@ impl Place {
             Place::Clock => "the clock of a machine",
             Place::Network => "names, routes or a firewall",
             Place::Command => "what this command was given",
+            Place::Anywhere => "anywhere from here to the server, which may have too much to do",
         }
     }
 }
@@ -177,6 +180,10 @@ codes! {
         "Whoever comes with a token in that header is nobody to the server.";
     GrantMissing "grant_missing" Problem Command "the credentials do not allow this channel",
         "Nothing more can be seen on it.";
+    Unanswered "unanswered" Problem Anywhere "not everything is answered in time",
+        "Pages wait as long, or see errors. What could not be looked at may be well or not.";
+    PublishLost "publish_lost" Problem Proxy "a publish does not arrive",
+        "Something on the way keeps POST out, or answers it: nobody publishes by this address.";
     StreamRefused "stream_refused" Problem Proxy "a stream is not answered as one",
         "EventSource gives up for good.";
     StreamType "stream_type" Problem Proxy "the stream lost its Content-Type",

@@ -91,6 +91,9 @@ fn lines(code: Code, proxy: Proxy) -> Option<&'static str> {
         (Code::StreamCompressed | Code::CompressionHolds, Proxy::Traefik) => {
             "compress: { excludedContentTypes: [text/event-stream] }"
         }
+        (Code::PublishLost, Proxy::Nginx) => "# drop `limit_except` and what looks at $request_method",
+        (Code::PublishLost, Proxy::Haproxy) => "# drop `http-request deny` by METH_POST or `method`",
+        (Code::PublishLost, Proxy::Caddy) => "# drop the matchers of `method` that leave POST out",
         (Code::StreamType, Proxy::Nginx) => "# drop what hides or adds Content-Type",
         (Code::StreamType, Proxy::Haproxy) => "# drop `http-response set-header Content-Type …`",
         (Code::StreamType, Proxy::Caddy) => "# drop `header Content-Type …` and `header_down Content-Type …`",
@@ -276,7 +279,7 @@ fn hint(code: Code, cloud: Cloud) -> Option<&'static str> {
 
 /// Whether a finding can be mended in a box at all.
 pub(crate) fn is_elsewhere(code: Code) -> bool {
-    matches!(code.place(), Place::Clock | Place::Network | Place::Command)
+    matches!(code.place(), Place::Clock | Place::Network | Place::Command | Place::Anywhere)
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use hyper::StatusCode;
 
 use super::super::finding::{Code, Finding, Verdict};
-use super::super::route::{Answer, shown};
+use super::super::route::{Answer, Unpublished, shown};
 
 pub(crate) const CHECK: &str = "answered";
+const PUBLISH: &str = "may publish";
 
 /// Who it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,28 @@ pub(crate) fn judge(answer: &Answer, has_credentials: bool) -> Who {
     }
 }
 
+/// Why a first publish was not answered with a receipt: it is not ours to make, or does not arrive.
+pub(crate) fn judge_publish(why: &Unpublished) -> Verdict {
+    let problem = match why {
+        Unpublished::Refused(answer) => answer.problem(),
+        Unpublished::Lost(_) => None,
+    };
+    match problem.as_ref().map(|problem| problem.code.as_str()) {
+        None => {
+            let seen = format!("a POST of six bytes was not answered by Tidewire: {}", why.words());
+            Verdict::wrong(PUBLISH, Code::PublishLost, seen)
+        }
+        Some("unauthorized" | "expired" | "revoked" | "forbidden") => {
+            let grant = "what takes publishing is left out. Give a token with this channel under `publish`";
+            Verdict::told(PUBLISH, format!("no ({}): {grant}", why.words()))
+        }
+        Some(code) => {
+            let seen = format!("a publish was refused with `{}`: {}", shown(code), why.words());
+            Verdict::wrong(PUBLISH, Code::TurnedAway, seen)
+        }
+    }
+}
+
 /// The line for an address that led elsewhere.
 pub(crate) fn redirected(from: &str, answer: &Answer, to: &str) -> Verdict {
     let seen =
@@ -107,6 +130,21 @@ mod tests {
         {
             assert_eq!(code(&answer(status, "text/html", "<html>"), false), Some(expected), "{status}");
         }
+    }
+
+    #[test]
+    fn a_publish_that_is_not_ours_to_make_is_told_from_one_that_does_not_arrive() {
+        let code = |why: Unpublished| judge_publish(&why).findings().first().map(|finding| finding.code);
+        let refused = |status, kind, body| Unpublished::Refused(Box::new(answer(status, kind, body)));
+        let problem = "application/problem+json";
+        let forbidden = r#"{"code":"forbidden","detail":"x","status":403}"#;
+        assert_eq!(code(refused(403, problem, forbidden)), None);
+        let away = r#"{"code":"broker_unavailable","detail":"x","status":503}"#;
+        assert_eq!(code(refused(503, problem, away)), Some(Code::TurnedAway));
+        assert_eq!(code(refused(403, "text/html", "<html>")), Some(Code::PublishLost));
+        let page = r#"{"messages":[],"cursor":"1.1","more":false,"gap":null}"#;
+        assert_eq!(code(refused(200, "application/json", page)), Some(Code::PublishLost));
+        assert_eq!(code(Unpublished::Lost("closed".into())), Some(Code::PublishLost));
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(crate) async fn measure(route: &Route, may_publish: bool) -> Result<Compress
 pub(crate) fn judge(measured: &Result<Compressed, String>) -> Verdict {
     let seen = match measured {
         Ok(seen) => seen,
-        Err(why) => return Verdict::left_out(CHECK, why.clone()),
+        Err(why) => return Verdict::wrong(CHECK, Code::Unanswered, why.clone()),
     };
     let kept = seen.cache_control.as_deref().is_some_and(|value| value.contains("no-transform"));
     match &seen.encoding {

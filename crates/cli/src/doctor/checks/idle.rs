@@ -128,11 +128,16 @@ pub(crate) async fn watch_socket(route: &Route, idle: Duration) -> Result<Watche
     Ok(seen)
 }
 
+/// A kind that there is none of, for a reason that is told elsewhere.
+pub(crate) fn left_out(kind: Kind, why: &str) -> Verdict {
+    Verdict::left_out(kind.check, why)
+}
+
 pub(crate) fn judge(kind: Kind, measured: &Result<Watched, String>) -> Verdict {
     let Kind { check, beat, cut, capped, is_beat_due } = kind;
     let seen = match measured {
         Ok(seen) => seen,
-        Err(why) => return Verdict::left_out(check, why.clone()),
+        Err(why) => return Verdict::wrong(check, Code::Unanswered, why.clone()),
     };
     let beats = match seen.beats.count {
         0 => format!("no {beat}"),

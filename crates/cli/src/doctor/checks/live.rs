@@ -224,7 +224,9 @@ pub(crate) fn judge_passing(live: &Live) -> Verdict {
             Verdict::wrong(PASSES, Code::StreamBuffered, seen)
         }
         None => Verdict::left_out(PASSES, "takes the right to publish"),
-        Some(Passage::Unpublished(why)) => Verdict::left_out(PASSES, format!("a publish failed: {why}")),
+        Some(Passage::Unpublished(why)) => {
+            Verdict::wrong(PASSES, Code::Unanswered, format!("a publish failed: {why}"))
+        }
         Some(Passage::Held { within, gave_after, filled, was_sent }) => {
             let what = if live.ready.is_some() { "an event" } else { "not even the first event" };
             let came = if live.ready.is_some() { "did not come" } else { "came" };

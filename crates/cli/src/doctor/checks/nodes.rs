@@ -69,7 +69,8 @@ pub(crate) fn are_apart(logs: &[String]) -> bool {
 /// `hearing` is nothing where nothing could be heard.
 pub(crate) fn judge(logs: &[String], hearing: Option<&Result<Heard, String>>) -> Verdict {
     if logs.len() < 2 {
-        return Verdict::left_out(CHECK, "too few polls were answered");
+        let seen = format!("{} of {CONNECTIONS} polls were answered with a page", logs.len());
+        return Verdict::wrong(CHECK, Code::Unanswered, seen);
     }
     let mut distinct = logs.to_vec();
     distinct.sort_unstable();
@@ -85,7 +86,8 @@ pub(crate) fn judge(logs: &[String], hearing: Option<&Result<Heard, String>>) ->
             Some(Ok(Heard { open, .. })) => {
                 Verdict::passed(CHECK, format!("{met}; {open} of {open} streams heard a message"))
             }
-            _ => Verdict::passed(CHECK, met),
+            Some(Err(why)) => Verdict::wrong(CHECK, Code::Unanswered, format!("{met}; then: {why}")),
+            None => Verdict::passed(CHECK, met),
         };
     }
     let seen = format!("{} connections met {} logs: {}", logs.len(), distinct.len(), distinct.join(", "));
@@ -104,7 +106,7 @@ mod tests {
         let apart = logs(&["a", "a", "b", "a"]);
         assert!(are_apart(&apart));
         assert_eq!(judge(&apart, None).findings()[0].code, Code::NodesApart);
-        assert!(judge(&logs(&["a"]), None).findings().is_empty());
+        assert_eq!(judge(&logs(&["a"]), None).findings()[0].code, Code::Unanswered);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) fn judge(origin: Option<&str>, measured: Option<&Result<Asked, String
     };
     let asked = match measured {
         Ok(asked) => asked,
-        Err(why) => return Verdict::left_out(CHECK, why.clone()),
+        Err(why) => return Verdict::wrong(CHECK, Code::Unanswered, why.clone()),
     };
     let mut findings: Vec<Finding> = Vec::new();
     for (answer, what) in [(&asked.read, "a poll"), (&asked.preflight, "the preflight of a publish")] {

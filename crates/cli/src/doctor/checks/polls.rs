@@ -159,7 +159,7 @@ pub(crate) async fn measure_short(route: &Route, may_publish: bool) -> Result<Sh
 pub(crate) fn judge_short(measured: &Result<Short, String>) -> Verdict {
     let short = match measured {
         Ok(short) => short,
-        Err(why) => return Verdict::left_out(SHORT, why.clone()),
+        Err(why) => return Verdict::wrong(SHORT, Code::Unanswered, why.clone()),
     };
     let mut findings = Vec::new();
     let answers = [Some(&short.tagged), short.later.as_ref().map(|(answer, _)| answer)];

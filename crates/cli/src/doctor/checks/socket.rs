@@ -14,7 +14,7 @@ use crate::ws;
 use super::super::finding::{Code, Finding, Verdict};
 use super::super::route::{Problem, Route, STEP_MAX, nonce, seconds, shown};
 
-const CHECK: &str = "WebSocket";
+pub(crate) const CHECK: &str = "WebSocket";
 
 /// Why there is no WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq)]
