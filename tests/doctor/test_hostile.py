@@ -61,3 +61,13 @@ def test_a_way_that_was_not_looked_at_to_its_end_is_not_well(stage):
     report = doctor(stage.hostile(answer).url, "--quick")
     assert report.code == 1
     assert "was not done within 9.5 s" in report.finding("unanswered")["seen"]
+
+
+@beside
+def test_a_token_is_not_carried_to_another_port(stage):
+    other = stage.hostile(lambda _, client: say(client, "200 OK", PAGE))
+    to = f"Location: {other.url}/c/x"
+    report = doctor(stage.hostile(lambda _, client: say(client, "302 Found", "", "text/html", to)).url, "--quick", token="mine")
+    assert report.codes == ["redirected"]
+    assert f"the token is not shown to `{other.url}/`" in report.said["checks"][-1]["words"]
+    assert other.heads == []

@@ -23,7 +23,8 @@ pub(crate) struct Target {
 impl Target {
     /// Reads the address.
     pub(crate) fn of(server: &Server) -> Result<Target, Failure> {
-        let wrong = |why: &str| Failure::Usage(format!("the address `{}` {why}", server.url));
+        let wrong =
+            |why: &str| Failure::Usage(format!("the address `{}` {why}", without_secrets(&server.url)));
         let uri: Uri =
             server.url.parse().map_err(|_| wrong("cannot be read; write http://127.0.0.1:8080"))?;
         let trust = match (uri.scheme_str(), &server.ca) {
@@ -34,6 +35,19 @@ impl Target {
             _ => return Err(wrong("does not begin with http:// or https://")),
         };
         let authority = uri.authority().ok_or_else(|| wrong("names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(wrong(
+                "holds a name or a password before its host; give a token or API key with --token",
+            ));
+        }
+        if uri.query().is_some() {
+            return Err(wrong("has a query behind it; give a token or API key with --token"));
+        }
+        let written = authority.as_str().rsplit_once(':').map_or("", |(_, port)| port);
+        let is_port = !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit());
+        if is_port && authority.port_u16().is_none_or(|port| port == 0) {
+            return Err(wrong("has a port that is none of 1 to 65535"));
+        }
         let base = uri.path().trim_end_matches('/').to_owned();
         Ok(Target {
             host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
@@ -59,14 +73,29 @@ impl Target {
 
     /// The whole address, for somebody else to open.
     pub(crate) fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
+        self.origin() + &self.path(path, query)
+    }
+
+    /// Scheme, host and port, as a page of the server says them.
+    pub(crate) fn origin(&self) -> String {
         let scheme = if self.trust.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}{}", self.authority, self.path(path, query))
+        format!("{scheme}://{}", self.authority)
     }
 
     /// The path of channels. The server says what is wrong with a name; we only make sure that it arrives.
     pub(crate) fn channels(channels: &str) -> String {
         format!("/c/{}", escape(channels, ",:@=+~"))
     }
+}
+
+/// An address as it may be shown: what stands before its host or behind `?` may be somebody's password or ticket.
+fn without_secrets(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{separator}{host}{path}")
 }
 
 /// Percent-encodes everything but unreserved characters (RFC 3986 section 2.3) and those in `also`.
@@ -107,9 +136,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_talked_to_says_why() {
-        for (url, why) in [("ftp://a", "http://"), ("127.0.0.1:8080", "http://"), ("", "read")] {
+        for (url, why) in [
+            ("ftp://a", "http://"),
+            ("127.0.0.1:8080", "http://"),
+            ("", "read"),
+            ("http://127.0.0.1:65536", "65535"),
+            ("http://[::1]:0/live", "65535"),
+            ("http://root:hunter2@a", "`http://a` holds a name or a password"),
+            ("http://a/c/x?ticket=hunter2", "`http://a/c/x` has a query"),
+            ("root:hunter2@a b?hunter2", "`a b` cannot be read"),
+        ] {
             let Err(Failure::Usage(what)) = target(url) else { panic!("{url:?}") };
-            assert!(what.contains(why), "{what}");
+            assert!(what.contains(why) && !what.contains("hunter2"), "{what}");
         }
     }
 

@@ -151,12 +151,9 @@ impl Examination<'_> {
 
     /// The target of a redirect, as far as it is the same server's.
     fn follow(&mut self, from: &Target, to: &str) -> Option<Target> {
-        let to = to.split_once("/c/").map_or(to, |(base, _)| base);
-        let to = if to.starts_with('/') { from.url(to, &[]) } else { to.to_owned() };
-        let server = Server { url: to, ..self.asked.server() };
+        let server = Server { url: base_of(from, to), ..self.asked.server() };
         let mut target = Target::of(&server).ok()?;
-        let is_as_safe = target.host == from.host && (target.trust.is_some() || from.trust.is_none());
-        if !is_as_safe && from.token.is_some() {
+        if from.token.is_some() && !is_same_server(from, &target) {
             let why = format!("the token is not shown to `{}`; give that address", target.url("/", &[]));
             self.verdicts.push(Verdict::left_out(answer::CHECK, why));
             return None;
@@ -271,6 +268,24 @@ impl Examination<'_> {
     }
 }
 
+/// What stands before the channel in an address that `from` redirects to (RFC 3986 section 4.2).
+fn base_of(from: &Target, to: &str) -> String {
+    let to = match to.strip_prefix("//") {
+        Some(_) if from.trust.is_some() => format!("https:{to}"),
+        Some(_) => format!("http:{to}"),
+        None if to.starts_with('/') => from.origin() + to,
+        None => to.to_owned(),
+    };
+    to.split_once("/c/").map_or(to.as_str(), |(base, _)| base).to_owned()
+}
+
+/// Whether what is one server's is also the other's to see: the same port, or the usual step from HTTP to TLS. On another port
+/// of the same host may be somebody else.
+fn is_same_server(from: &Target, to: &Target) -> bool {
+    let at = |target: &Target| (target.trust.is_some(), target.port);
+    from.host == to.host && (at(from) == at(to) || (at(from), at(to)) == ((false, 80), (true, 443)))
+}
+
 fn said_by(answer: &Answer, fronts: &Fronts) -> String {
     let front = fronts.words().map(|words| format!(", through {words}")).unwrap_or_default();
     format!("by Tidewire{front}, in {:?}, after {}", answer.version, seconds(answer.took))
@@ -295,6 +310,45 @@ impl Progress {
         if std::mem::take(&mut self.is_shown) {
             let mut err = std::io::stderr();
             let _ = write!(err, "\r\x1b[K").and_then(|()| err.flush());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(url: &str) -> Target {
+        Target::of(&Server { url: url.into(), ..Server::default() }).unwrap()
+    }
+
+    #[test]
+    fn a_redirect_leads_where_it_says() {
+        let from = target("https://rt.example/live");
+        for (to, base) in [
+            ("/other/c/doctor:1", "https://rt.example/other"),
+            ("/c/doctor:1", "https://rt.example"),
+            ("//ws.example/c/doctor:1", "https://ws.example"),
+            ("http://rt.example/c/doctor:1?x", "http://rt.example"),
+            ("https://rt.example/elsewhere", "https://rt.example/elsewhere"),
+        ] {
+            assert_eq!(base_of(&from, to), base);
+        }
+    }
+
+    #[test]
+    fn a_token_follows_a_redirect_to_the_same_server_alone() {
+        let follows = |from: &str, to: &str| is_same_server(&target(from), &target(to));
+        assert!(follows("http://rt.example", "https://rt.example/live"));
+        assert!(follows("http://rt.example:8080", "http://rt.example:8080/live"));
+        for (from, to) in [
+            ("https://rt.example", "https://rt.example:8443"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:9000"),
+            ("http://rt.example:8080", "https://rt.example:8443"),
+            ("https://rt.example", "http://rt.example"),
+            ("https://rt.example", "https://other.example"),
+        ] {
+            assert!(!follows(from, to), "{from} {to}");
         }
     }
 }

@@ -70,7 +70,7 @@ impl Console {
         let password = self.password.as_ref().map(|secret| String::from_utf8_lossy(secret.expose()));
         let body = serde_json::json!({ "password": password }).to_string();
         let request = http::request(&self.target, "POST", &self.target.path("/admin/login", &[]))
-            .header("origin", self.origin())
+            .header("origin", self.target.origin())
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)));
         let response = self.send(request).await?;
@@ -106,7 +106,7 @@ impl Console {
     pub(super) async fn close(&self) {
         let Some(session) = self.session().take() else { return };
         let request = http::request(&self.target, "POST", &self.target.path("/admin/logout", &[]))
-            .header("origin", self.origin())
+            .header("origin", self.target.origin())
             .header("cookie", session.cookie)
             .header("tidewire-csrf", session.csrf)
             .body(Full::default());
@@ -145,12 +145,6 @@ impl Console {
             status: StatusCode::OK,
             words: format!("what answers at {} is no console of Tidewire", self.target.authority),
         })
-    }
-
-    /// The server's own, as a page of it would say it.
-    fn origin(&self) -> String {
-        let scheme = if self.target.trust.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.target.authority)
     }
 
     fn late(&self) -> Refused {
