@@ -56,18 +56,20 @@ pub(crate) fn judge(clocks: Clocks) -> Verdict {
             ));
         }
         // A date says no more than the second.
-        let by =
-            if whose == "answers" && by < Duration::from_secs(1) { "within 1 s".into() } else { seconds(by) };
-        seen.push(format!("{whose}: {by}"));
+        let is_a_date = whose == "answers";
+        let by = if is_a_date && by < Duration::from_secs(1) { "less than 1 s".into() } else { seconds(by) };
+        let off = if seen.is_empty() { "off by" } else { "by" };
+        seen.push(format!("{whose} {off} {by}"));
     }
     if seen.is_empty() {
         return Verdict::left_out(CHECK, "no answer was dated");
     }
-    Verdict::of(CHECK, findings, format!("off by: {}", seen.join(", ")))
+    Verdict::of(CHECK, findings, seen.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::finding::Outcome;
     use super::*;
 
     #[test]
@@ -77,6 +79,11 @@ mod tests {
             judge(Clocks { front, node }).findings().iter().map(|finding| finding.code).collect()
         };
         assert_eq!(codes(Some(Ok(second * 2)), Some(Err(second * 2))), []);
+        let passed = |front, node| judge(Clocks { front, node }).outcome;
+        let words = Outcome::Passed("answers off by less than 1 s, messages by less than 1 ms".into());
+        assert_eq!(passed(Some(Ok(second / 2)), Some(Err(Duration::ZERO))), words);
+        let words = Outcome::Passed("messages off by 4 ms".into());
+        assert_eq!(passed(None, Some(Ok(Duration::from_millis(4)))), words);
         assert_eq!(codes(Some(Ok(second * 90)), Some(Err(second))), [Code::ClockProxy]);
         assert_eq!(codes(None, Some(Err(second * 90))), [Code::ClockNode]);
     }
