@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::http::request::Builder;
 use hyper::{HeaderMap, Request, StatusCode, Version};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -72,11 +72,17 @@ impl Answer {
     }
 }
 
-/// A refusal in Tidewire's own words.
+/// A refusal in Tidewire's own words, as far as they are shown.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Problem {
+    #[serde(deserialize_with = "in_brief")]
     pub code: String,
+    #[serde(deserialize_with = "in_brief")]
     pub detail: String,
+}
+
+fn in_brief<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(|text| brief(&text))
 }
 
 /// A page of a poll, as far as it is looked at.
@@ -228,11 +234,51 @@ pub(crate) fn seconds(duration: Duration) -> String {
     match duration.as_millis() {
         0 => "less than 1 ms".into(),
         millis @ 1..1_000 => format!("{millis} ms"),
-        _ => format!("{:.1} s", duration.as_secs_f32()),
+        1_000..120_000 => format!("{:.1} s", duration.as_secs_f32()),
+        _ => long(duration.as_secs()),
     }
+}
+
+fn long(s: u64) -> String {
+    match s {
+        0..7_200 => format!("{} min {} s", s / 60, s % 60),
+        7_200..172_800 => format!("{} h {} min", s / 3_600, s % 3_600 / 60),
+        _ => format!("{} days", s / 86_400),
+    }
+}
+
+/// Characters that are quoted of anybody: a few sentences.
+const QUOTED_MAX: usize = 400;
+
+/// What somebody else wrote, bounded. Printing makes it harmless.
+pub(crate) fn brief(text: &str) -> String {
+    text.chars().take(QUOTED_MAX).collect()
 }
 
 /// What somebody else wrote, for a terminal: one line, short, and nothing that moves the cursor.
 pub(crate) fn shown(text: &str) -> String {
     text.chars().filter(|char| char.is_ascii_graphic() || *char == ' ').take(60).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_the_unit_that_people_would_take() {
+        let said = |ms: u64| seconds(Duration::from_millis(ms));
+        let (min, h, day) = (60_000, 3_600_000, 86_400_000);
+        assert_eq!(
+            [0, 7, 1_250, 119_000, 2 * min, 3 * h + 12 * min, 730 * day].map(said),
+            ["less than 1 ms", "7 ms", "1.2 s", "119.0 s", "2 min 0 s", "3 h 12 min", "730 days"]
+        );
+        assert_eq!(seconds(Duration::MAX), "213503982334601 days");
+    }
+
+    #[test]
+    fn of_a_refusal_a_few_sentences_are_kept() {
+        let long = format!(r#"{{"code":"forbidden","detail":"{}"}}"#, "é".repeat(1 << 20));
+        let problem: Problem = serde_json::from_str(&long).unwrap();
+        assert_eq!((problem.code.as_str(), problem.detail.chars().count()), ("forbidden", QUOTED_MAX));
+    }
 }

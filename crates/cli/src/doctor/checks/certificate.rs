@@ -12,7 +12,7 @@ use crate::target::Target;
 use crate::tls::{self, Trust};
 
 use super::super::finding::{Code, Verdict};
-use super::super::route::{STEP_MAX, seconds};
+use super::super::route::{STEP_MAX, brief, seconds};
 
 const CHECK: &str = "certificate";
 
@@ -89,7 +89,7 @@ fn doubt(wrong: &CertificateError) -> Doubt {
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => Doubt::Date,
         CertificateError::UnknownIssuer => Doubt::Issuer,
-        other => Doubt::Other(other.to_string()),
+        other => Doubt::Other(brief(&other.to_string())),
     }
 }
 
@@ -99,13 +99,13 @@ fn read(chain: &[CertificateDer<'_>]) -> Shaken {
         return shaken;
     };
     shaken.ends_s = Some(leaf.validity().not_after.timestamp());
-    shaken.issuer = leaf.issuer().to_string();
+    shaken.issuer = brief(&leaf.issuer().to_string());
     shaken.is_self_signed = leaf.issuer() == leaf.subject();
     let names = leaf.subject_alternative_name().ok().flatten();
     let names = names.iter().flat_map(|extension| &extension.value.general_names);
     shaken.names = names
         .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            GeneralName::DNSName(name) => Some(brief(name)),
             GeneralName::IPAddress(bytes) => address(bytes),
             _ => None,
         })

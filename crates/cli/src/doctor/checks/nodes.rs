@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::finding::{Code, Verdict};
-use super::super::route::{Route, STEP_MAX, nonce};
+use super::super::route::{Route, STEP_MAX, nonce, shown};
 use super::super::stream::Stream;
 
 const CHECK: &str = "nodes";
@@ -90,7 +90,8 @@ pub(crate) fn judge(logs: &[String], hearing: Option<&Result<Heard, String>>) ->
             None => Verdict::passed(CHECK, met),
         };
     }
-    let seen = format!("{} connections met {} logs: {}", logs.len(), distinct.len(), distinct.join(", "));
+    let named: Vec<String> = distinct.iter().map(|log| shown(log)).collect();
+    let seen = format!("{} connections met {} logs: {}", logs.len(), distinct.len(), named.join(", "));
     Verdict::wrong(CHECK, Code::NodesApart, seen)
 }
 
