@@ -50,5 +50,34 @@ pub(crate) fn code(outcome: Result<(), Failure>) -> ExitCode {
 /// Runs a client command.
 pub(crate) fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::Runtime(format!("cannot start: {error}")))?.block_on(command)
+    let runtime = runtime.map_err(|error| Failure::Runtime(format!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(command);
+    // Dropped, it would wait for a name server that has been given up on.
+    runtime.shutdown_background();
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_command_ends_without_what_it_has_given_up_on() {
+        let (_held, never) = mpsc::channel::<()>();
+        let patience = Duration::from_secs(20);
+        let began = Instant::now();
+        let outcome = block_on(async {
+            let (runs, is_running) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(move || {
+                let _ = runs.send(());
+                let _ = never.recv_timeout(patience);
+            });
+            is_running.await.map_err(|_| Failure::Runtime("it never ran".into()))
+        });
+        assert_eq!(outcome, Ok(()));
+        assert!(began.elapsed() < patience);
+    }
 }
