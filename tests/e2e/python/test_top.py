@@ -104,6 +104,16 @@ def test_a_terminal_of_another_size_is_drawn_anew(server):
         assert terminal.is_as_before()
 
 
+def test_a_signal_while_a_password_is_asked_for_leaves_the_terminal_as_it_was(serve):
+    with top(serve(access=GUARDED)) as terminal:
+        terminal.until("Password of the console at")
+        terminal.type("half of a passw")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.ended() == 1
+        assert terminal.is_as_before()
+        assert b"half" not in terminal.written
+
+
 def test_a_password_is_asked_for_unseen_and_a_viewers_is_enough(serve):
     server = serve(access=GUARDED)
     with top(server) as terminal:

@@ -134,32 +134,38 @@ async fn log_in(
     console: Console,
     given: Option<tidewire_server::config::Secret>,
 ) -> Result<(Console, said::About), Failure> {
-    let authority = console.target.authority.clone();
     let is_given = given.is_some();
-    let mut console = console.with(given);
-    let mut terminal = None;
-    for attempt in 0..=ATTEMPTS_MAX {
+    let console = console.with(given);
+    match console.open().await {
+        Ok(about) => return Ok((console, about)),
+        Err(Refused::Refused { status, .. }) if status == 401 && !is_given => {}
+        Err(refused) => return Err(refused.into()),
+    }
+    if !password::can_ask() {
+        return Err(Failure::Usage(format!(
+            "the console at {} asks for a password: set TIDEWIRE_ADMIN_PASSWORD, or name a file that holds it with \
+             --password-file; a viewer's is enough",
+            console.target.authority
+        )));
+    }
+    keep_private(&console.target)?;
+    let terminal = Unseen::begin()?;
+    tokio::select! {
+        biased;
+        // The terminal is given back then, too.
+        () = screen::ended() => Err(Failure::Runtime("no password was given".into())),
+        outcome = log_in_typed(console, &terminal) => outcome,
+    }
+}
+
+/// Asks for passwords until one is good.
+async fn log_in_typed(mut console: Console, terminal: &Unseen) -> Result<(Console, said::About), Failure> {
+    let authority = console.target.authority.clone();
+    for _ in 0..ATTEMPTS_MAX {
+        console = console.with(Some(terminal.ask(&authority).await?));
         match console.open().await {
             Ok(about) => return Ok((console, about)),
-            Err(Refused::Refused { status, .. }) if status == 401 && !is_given => {
-                if !password::can_ask() {
-                    return Err(Failure::Usage(format!(
-                        "the console at {authority} asks for a password: set TIDEWIRE_ADMIN_PASSWORD, or name a file that \
-                         holds it with --password-file; a viewer's is enough"
-                    )));
-                }
-                keep_private(&console.target)?;
-                if terminal.is_none() {
-                    terminal = Some(Unseen::begin()?);
-                }
-                let Some(terminal) = &terminal else { break };
-                if attempt > 0 {
-                    terminal.refuse();
-                }
-                if attempt < ATTEMPTS_MAX {
-                    console = console.with(Some(terminal.ask(&authority)?));
-                }
-            }
+            Err(Refused::Refused { status, .. }) if status == 401 => terminal.refuse(),
             Err(refused) => return Err(refused.into()),
         }
     }

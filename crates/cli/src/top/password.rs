@@ -77,10 +77,12 @@ impl Unseen {
     ///
     /// # Errors
     /// Whoever was asked would rather not, or the terminal is gone.
-    pub(super) fn ask(&self, authority: &str) -> Result<Secret, Failure> {
+    pub(super) async fn ask(&self, authority: &str) -> Result<Secret, Failure> {
         say(&format!("Password of the console at {authority}: "));
-        let typed = type_unseen();
+        // Aside, so that a signal is heard meanwhile: what it ended at once would leave the terminal without its echo.
+        let typed = tokio::task::spawn_blocking(type_unseen).await;
         say("\r\n");
+        let typed = typed.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         typed.map_err(|error| broken(&error))?.ok_or_else(|| Failure::Runtime("no password was given".into()))
     }
 

@@ -143,9 +143,9 @@ fn keys() -> mpsc::Receiver<io::Result<Event>> {
     keys
 }
 
-/// Resolves when somebody asks the process to end. Ctrl-C is a key here.
+/// Resolves when somebody asks the process to end; from its first poll on nothing else ends it. Ctrl-C is a key on a screen.
 #[cfg(unix)]
-async fn ended() {
+pub(super) async fn ended() {
     use tokio::signal::unix::{SignalKind, signal};
     let kinds = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()];
     let mut signals: Vec<_> = kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect();
@@ -156,7 +156,7 @@ async fn ended() {
 }
 
 #[cfg(not(unix))]
-async fn ended() {
+pub(super) async fn ended() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending().await
     }

@@ -12,6 +12,7 @@ use crate::show::print;
 
 use super::console::Console;
 use super::numbers::{bytes, count, micros, percent, plural, rate, span};
+use super::screen::ended;
 use super::state::{Heard, Link, News, Order, State, View, Wanted};
 use super::tables::{Table, reasons, table};
 use super::watch::{NEWS_MAX, figures, list};
@@ -38,6 +39,11 @@ pub(super) async fn show(
 ) -> Result<(), Failure> {
     let (told, mut news) = mpsc::channel(NEWS_MAX);
     tokio::select! {
+        // Whoever has logged in logs out, then too.
+        () = ended() => match is_once {
+            true => Err(Failure::Runtime("it was ended before it had looked".into())),
+            false => Ok(()),
+        },
         outcome = figures(console, &told) => outcome,
         outcome = look(console, &mut state, &mut news, is_json, is_once) => outcome,
     }
