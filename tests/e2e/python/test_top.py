@@ -76,6 +76,13 @@ def test_a_busy_server_is_seen_and_its_slow_reader_first(serve):
         assert terminal.is_as_before()
 
 
+def test_a_terminal_that_cannot_be_drawn_on_is_told_what_to_say_instead(server):
+    with top(server, TERM="dumb") as terminal:
+        terminal.until("tidewire top --once")
+        assert terminal.ended() == 2
+        assert b"\x1b" not in terminal.written
+
+
 def test_a_server_that_is_gone_is_told_and_found_again(serve):
     server = serve()
     with top(server) as terminal:

@@ -73,7 +73,7 @@ const ATTEMPTS_MAX: usize = 3;
 pub(crate) async fn run(args: Top) -> Result<(), Failure> {
     let is_printed = args.once || args.json;
     if !is_printed && !screen::is_there() {
-        let what = "this is no terminal: `tidewire top --once` prints one look, and `tidewire top --json` a line a second";
+        let what = "this is no terminal that can be drawn on: `tidewire top --once` prints one look, and `tidewire top --json` a line a second";
         return Err(Failure::Usage(what.into()));
     }
     let given = password::given(args.password_file.as_deref())?;

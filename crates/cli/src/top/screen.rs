@@ -19,9 +19,10 @@ use super::watch::{NEWS_MAX, figures, lists, ticks};
 /// Keys that wait to be taken.
 const KEYS_MAX: usize = 64;
 
-/// Whether there is a screen to draw on and somebody at the keys.
+/// Whether there is a screen to draw on and somebody at the keys. A dumb terminal has lines and no screen.
 pub(super) fn is_there() -> bool {
-    io::stdout().is_terminal() && io::stdin().is_terminal()
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stdout().is_terminal() && io::stdin().is_terminal() && !is_dumb
 }
 
 /// Shows a console until somebody has seen enough.
