@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use crate::backoff::Backoff;
 use crate::exit::Failure;
 use crate::http::Refused;
-use crate::sse::Events;
+use crate::sse::{Event, Events};
 
 use super::console::Console;
 use super::said::Figures;
@@ -17,6 +17,9 @@ use super::state::{News, Order, View, Wanted};
 
 /// News that wait to be taken. Whoever takes them draws a screen at a time, and takes all that there are.
 pub(super) const NEWS_MAX: usize = 64;
+
+/// The most that a node says in one second, many times what it does say.
+const FIGURES_BYTES_MAX: usize = 32 << 10;
 
 /// A stream that has been silent for so long is helped out: while Redis is away nothing crosses it.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
@@ -76,14 +79,18 @@ async fn follow(console: &Console, news: &mpsc::Sender<News>, backoff: &mut Back
         let dispatched = events.push(data);
         let dispatched =
             dispatched.map_err(|endless| Refused::Unreachable(format!("the stream broke: {endless}")))?;
-        for event in dispatched.into_iter().filter(|event| event.kind == "figures") {
-            if let Ok(figures) = serde_json::from_str(&event.data) {
-                silent_since = Instant::now();
-                backoff.reset();
-                tell(news, News::Figures { figures, asked: false }).await;
-            }
+        for figures in dispatched.iter().filter_map(read) {
+            silent_since = Instant::now();
+            backoff.reset();
+            tell(news, News::Figures { figures, asked: false }).await;
         }
     }
+}
+
+/// What a node said, unless it is more than one has to say: a thousand nodes are remembered.
+fn read(event: &Event) -> Option<Box<Figures>> {
+    let is_one = event.kind == "figures" && event.data.len() <= FIGURES_BYTES_MAX;
+    is_one.then(|| serde_json::from_str(&event.data).ok()).flatten()
 }
 
 /// Asks for the list that is wanted, for ever.
@@ -140,4 +147,22 @@ pub(super) fn ticks() -> tokio::time::Interval {
 async fn tell(news: &mpsc::Sender<News>, what: News) {
     // Whoever listens has left, and we are about to.
     let _ = news.send(what).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_node_would_say_is_not_remembered() {
+        let said = |kind: &str, names: usize| {
+            let gaps: Vec<String> = (0..names).map(|name| format!(r#""{name}":1"#)).collect();
+            let data = format!(r#"{{"node":"a:1-1","gaps":{{{}}}}}"#, gaps.join(","));
+            read(&Event { kind: kind.into(), data })
+        };
+        assert_eq!(said("figures", 20).map(|figures| figures.gaps.len()), Some(20));
+        assert_eq!(said("figures", 100_000), None);
+        assert_eq!(said("other", 1), None);
+        assert_eq!(read(&Event { kind: "figures".into(), data: "[]x".into() }), None);
+    }
 }
