@@ -19,12 +19,10 @@ ESCAPES = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202eowned"
 Answer = Callable[[bytes, socket.socket], None]
 
 
-class Hostile:
-    """Has `answer` answer every request, of which it gets the head."""
+class Listener:
+    """A port of the test's own, where every connection is served by a thread."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self.heads: list[bytes] = []
+    def __init__(self) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
@@ -40,6 +38,18 @@ class Hostile:
             except OSError:
                 return
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        raise NotImplementedError
+
+
+class Hostile(Listener):
+    """Has `answer` answer every request, of which it gets the head."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.heads: list[bytes] = []
+        super().__init__()
 
     def _serve(self, client: socket.socket) -> None:
         with client:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from fronts import Front, after
-from hostile import Answer, Hostile
+from hostile import Answer, Hostile, Listener
 from redis_server import Redis
-from stage import ACCESSES, BINARY, Access, Tidewire, free_port
+from stage import ACCESSES, BINARY, Access, Tidewire
 
 
 @dataclass
@@ -172,26 +172,12 @@ def beside(look: Callable[[Stage], None]) -> Callable[..., None]:
     return test
 
 
-class Meddler:
+class Meddler(Listener):
     """A proxy of the test's own that changes the head of every answer."""
 
     def __init__(self, server: Tidewire, change: Callable[[bytes], bytes]) -> None:
         self._server, self._change = server, change
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def end(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+        super().__init__()
 
     def _serve(self, client: socket.socket) -> None:
         upstream = socket.create_connection(("127.0.0.1", self._server.port))

@@ -38,7 +38,7 @@ numbers = count()
 def test_nobody_there_is_75_and_what_cannot_be_meant_is_2(stage):
     nobody = doctor(f"http://127.0.0.1:{free_port()}", "--quick")
     assert (nobody.code, nobody.codes) == (75, ["unreachable"])
-    for args in (["ftp://127.0.0.1"], ["http://127.0.0.1", "--origin", "app.example"], ["http://127.0.0.1", "--idle", "soon"]):
+    for args in (["ftp://127.0.0.1"], ["http://127.0.0.1", "--origin", "app.example"], ["http://127.0.0.1", "--idle", "soon"], ["http://127.0.0.1", "--channel", "a,b"]):
         done = subprocess.run([BINARY, "doctor", *args], capture_output=True, text=True, timeout=10)
         assert done.returncode == 2, done.stderr
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use tidewire_hub::Channel;
 
 use crate::args::Server;
 use crate::exit::Failure;
@@ -72,6 +73,10 @@ impl Doctor {
 
     /// What can be said before anything is asked.
     pub(super) fn check(&self) -> Result<(), Failure> {
+        if let Some(name) = &self.channel {
+            Channel::parse(name)
+                .map_err(|error| Failure::Usage(format!("--channel {}: {error}", name.escape_default())))?;
+        }
         let Some(origin) = &self.origin else { return Ok(()) };
         let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
         let plain = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', ' ', ',']));

@@ -170,6 +170,8 @@ codes! {
         "Pages talk to another program.";
     HostRefused "host_refused" Problem Proxy "Tidewire does not know the name it is called by",
         "Every request is refused: the proxy sends another Host than the browser did, or the name is not allowed.";
+    RequestRefused "request_refused" Problem Proxy "Tidewire does not take the request",
+        "Pages ask the same and are refused, too: something on the way changes what they ask.";
     TurnedAway "turned_away" Warning Tidewire "the server turns newcomers away for now",
         "Pages come back by themselves, as soon as there is room.";
     CredentialsMissing "credentials_missing" Problem Command "this server asks who comes",

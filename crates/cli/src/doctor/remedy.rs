@@ -311,6 +311,7 @@ mod tests {
         for code in Code::EVERY.iter().filter(|code| code.place() == Place::Proxy) {
             let exempt = [
                 Code::NotTidewire,
+                Code::RequestRefused,
                 Code::StreamRefused,
                 Code::AcceptWrong,
                 Code::SocketAltered,

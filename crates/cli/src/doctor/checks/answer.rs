@@ -27,13 +27,11 @@ pub(crate) fn judge(answer: &Answer, has_credentials: bool) -> Who {
             "unauthorized" | "expired" | "revoked" if !has_credentials => Code::CredentialsMissing,
             "unauthorized" if problem.detail.contains("there are no credentials") => Code::AuthorizationLost,
             "unauthorized" | "expired" | "revoked" => Code::CredentialsRefused,
-            "forbidden" | "channel_invalid" => Code::GrantMissing,
+            "forbidden" => Code::GrantMissing,
             "host_refused" => Code::HostRefused,
             "not_found" => Code::PathLost,
-            "rate_limited" | "overloaded" | "draining" | "channels_full" | "broker_unavailable" => {
-                Code::TurnedAway
-            }
-            _ => Code::NotTidewire,
+            _ if is_for_now(answer) => Code::TurnedAway,
+            _ => Code::RequestRefused,
         };
         return wrong(
             code,
@@ -62,26 +60,28 @@ pub(crate) fn judge(answer: &Answer, has_credentials: bool) -> Who {
     }
 }
 
+/// Whether Tidewire would take the same later: it has too much to do, or something behind it is away.
+fn is_for_now(answer: &Answer) -> bool {
+    answer.status.is_server_error() && answer.status != StatusCode::NOT_IMPLEMENTED
+        || matches!(answer.status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+}
+
 /// Why a first publish was not answered with a receipt: it is not ours to make, or does not arrive.
 pub(crate) fn judge_publish(why: &Unpublished) -> Verdict {
-    let problem = match why {
-        Unpublished::Refused(answer) => answer.problem(),
+    let said = match why {
+        Unpublished::Refused(answer) => answer.problem().map(|problem| (answer, problem.code)),
         Unpublished::Lost(_) => None,
     };
-    match problem.as_ref().map(|problem| problem.code.as_str()) {
-        None => {
-            let seen = format!("a POST of six bytes was not answered by Tidewire: {}", why.words());
-            Verdict::wrong(PUBLISH, Code::PublishLost, seen)
-        }
-        Some("unauthorized" | "expired" | "revoked" | "forbidden") => {
-            let grant = "what takes publishing is left out. Give a token with this channel under `publish`";
-            Verdict::told(PUBLISH, format!("no ({}): {grant}", why.words()))
-        }
-        Some(code) => {
-            let seen = format!("a publish was refused with `{}`: {}", shown(code), why.words());
-            Verdict::wrong(PUBLISH, Code::TurnedAway, seen)
-        }
+    let Some((answer, code)) = said else {
+        let seen = format!("a POST of six bytes was not answered by Tidewire: {}", why.words());
+        return Verdict::wrong(PUBLISH, Code::PublishLost, seen);
+    };
+    if matches!(code.as_str(), "unauthorized" | "expired" | "revoked" | "forbidden") {
+        let grant = "what takes publishing is left out. Give a token with this channel under `publish`";
+        return Verdict::told(PUBLISH, format!("no ({}): {grant}", why.words()));
     }
+    let finding = if is_for_now(answer) { Code::TurnedAway } else { Code::RequestRefused };
+    Verdict::wrong(PUBLISH, finding, format!("a publish: Tidewire said `{code}`, {}", why.words()))
 }
 
 /// The line for an address that led elsewhere.
@@ -161,5 +161,8 @@ mod tests {
         );
         assert_eq!(code(&refusal("forbidden", "x"), true), Some(Code::GrantMissing));
         assert_eq!(code(&refusal("host_refused", "x"), true), Some(Code::HostRefused));
+        assert_eq!(code(&refusal("malformed_request", "x"), true), Some(Code::RequestRefused));
+        let away = answer(503, "application/problem+json", problem("draining", "x"));
+        assert_eq!(code(&away, true), Some(Code::TurnedAway));
     }
 }
