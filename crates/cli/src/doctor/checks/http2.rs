@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use crate::tls;
 
 use super::super::finding::{Code, Verdict};
-use super::super::route::{Route, STEP_MAX};
+use super::super::route::{Route, STEP_MAX, brief};
 
 const CHECK: &str = "HTTP/2";
 
@@ -118,7 +118,8 @@ pub(crate) fn judge(seen: &Multiplexed) -> Verdict {
             format!("{began} of {STREAMS} streams began on one connection within 3.0 s"),
         ),
         Multiplexed::Broken(why) => {
-            Verdict::wrong(CHECK, Code::Http2Streams, format!("ALPN chose `h2`, and then: {why}"))
+            // A GOAWAY says why in as many words as its sender likes.
+            Verdict::wrong(CHECK, Code::Http2Streams, format!("ALPN chose `h2`, and then: {}", brief(why)))
         }
     }
 }
@@ -137,5 +138,7 @@ mod tests {
         assert_eq!(code(streams(STREAMS)), None);
         assert_eq!(code(streams(6)), Some(Code::Http2Streams));
         assert_eq!(code(Multiplexed::Broken("GOAWAY".into())), Some(Code::Http2Streams));
+        let verdict = judge(&Multiplexed::Broken("GOAWAY, and more".repeat(1 << 10)));
+        assert!(verdict.findings()[0].seen.len() < 500);
     }
 }
