@@ -3,7 +3,7 @@
 use tidewire_hub::grant::{Asked, Denied};
 
 use crate::denials;
-use crate::origin::{Authority, Origin};
+use crate::origin::{Authority, Origin, Scheme};
 
 /// Lets in a request that a page of this server makes, or no page at all. One that `changes` something has to show that a
 /// page of this server makes it.
@@ -14,11 +14,7 @@ use crate::origin::{Authority, Origin};
 /// # Errors
 /// [`tidewire_hub::Reason::OriginRefused`].
 pub fn screen_own(asked: &Asked<'_>, changes: bool) -> Result<(), Denied> {
-    let is_own = |origin| {
-        let host = asked.host.and_then(Authority::parse);
-        Origin::parse(origin).zip(host).is_some_and(|(origin, host)| origin.is_same_origin(&host))
-    };
-    let named = asked.origin.map(is_own);
+    let named = asked.origin.map(|origin| is_own(origin, asked));
     let may = match asked.fetch_site {
         // A proxy may have called us by another name than the browser knows.
         Some("same-origin") => true,
@@ -27,6 +23,17 @@ pub fn screen_own(asked: &Asked<'_>, changes: bool) -> Result<(), Denied> {
         Some(_) => false,
     };
     if may { Ok(()) } else { Err(denials::origin(asked)) }
+}
+
+/// Whether a page is this site's by its name, and by its scheme as far as that is known: what came over TLS was asked for by
+/// a page that did as well, and whoever holds the wire can write another at `http://`. Whether there is TLS in front is not
+/// always known.
+#[must_use]
+pub fn is_own(origin: &str, asked: &Asked<'_>) -> bool {
+    let host = asked.host.and_then(Authority::parse);
+    Origin::parse(origin).zip(host).is_some_and(|(origin, host)| {
+        origin.is_same_origin(&host) && (origin.scheme == Scheme::Https || !asked.secure)
+    })
 }
 
 /// Whether the name that a browser called this server by leads nowhere but to the browser's own machine.
@@ -77,6 +84,15 @@ mod tests {
             (Some("cross-site"), None),
         ] {
             assert!(screen_own(&asked(site, origin), true).is_err(), "{site:?} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn s51_whoever_holds_the_wire_writes_no_page_of_a_console_behind_tls() {
+        let over_tls = |origin| Asked { secure: true, ..asked(None, Some(origin)) };
+        for changes in [true, false] {
+            assert_eq!(screen_own(&over_tls("https://localhost:9090"), changes), Ok(()));
+            assert!(screen_own(&over_tls("http://localhost:9090"), changes).is_err(), "{changes}");
         }
     }
 

@@ -14,7 +14,8 @@ use axum::http::HeaderValue;
 use tidewire_auth::TokenGate;
 use tidewire_auth::allow::{Listed, Origins};
 use tidewire_auth::hosts::Hosts;
-use tidewire_auth::origin::{Authority, Origin, Scheme};
+use tidewire_auth::origin::Origin;
+use tidewire_auth::own::is_own;
 use tidewire_hub::admit::Transport;
 use tidewire_hub::broker::{Done, Now};
 use tidewire_hub::grant::{
@@ -275,15 +276,6 @@ impl Door {
 /// Whether this can change nothing. Every browser says the origin of a WebSocket (RFC 6455 section 4.1) and of a POST.
 fn is_read(action: Wanted) -> bool {
     matches!(action, Wanted::Subscribe(Transport::Sse | Transport::Poll) | Wanted::Presence | Wanted::Page)
-}
-
-/// Whether a page is this site's by its name, and by its scheme as far as that is known: what came over TLS was asked for by
-/// a page that did as well. Whether an application has TLS in front of it, or in itself, is not always known.
-fn is_own(origin: &str, asked: &Facts<'_>) -> bool {
-    let host = asked.host.and_then(Authority::parse);
-    Origin::parse(origin).zip(host).is_some_and(|(origin, host)| {
-        origin.is_same_origin(&host) && (origin.scheme == Scheme::Https || !asked.secure)
-    })
 }
 
 impl Gate for Door {
