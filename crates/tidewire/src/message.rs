@@ -131,7 +131,7 @@ pub enum GapCause {
 
 /// A place in the log: where a subscriber goes on. Written as text it is what browsers know as the id of an event, and good on
 /// every transport and every node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(pub(crate) position::Cursor);
 
 impl Cursor {
@@ -150,6 +150,12 @@ impl Cursor {
 impl From<&str> for Cursor {
     fn from(text: &str) -> Cursor {
         Cursor::parse(text)
+    }
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cursor({self})")
     }
 }
 
