@@ -27,6 +27,7 @@ use tidewire_server::entrance::Entrance;
 use tidewire_server::health::Phase;
 use tidewire_server::node::Node;
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::watch;
 
 use crate::access::{Asked, Grant, Refusal};
 use crate::error::StartError;
@@ -391,8 +392,10 @@ fn assemble(runtime: Runtime, settings: &Settings, decider: Decider) -> Result<T
         console: None,
     };
     let own = Arc::new(Rights { publish: Scope::all(), ..Rights::everything() });
-    let (is_ending, runtime) = (AtomicBool::new(false), Mutex::new(runtime.0.take()));
-    Ok(Tidewire(Arc::new(Inner { node, assembly, parts, judge, hearing, outlet, own, is_ending, runtime })))
+    let (is_ending, ended) = (AtomicBool::new(false), watch::Sender::new(None));
+    let runtime = Mutex::new(runtime.0.take());
+    let inner = Inner { node, assembly, parts, judge, hearing, outlet, own, is_ending, ended, runtime };
+    Ok(Tidewire(Arc::new(inner)))
 }
 
 /// A runtime that does not wait for its threads when it is dropped, which is not allowed where tasks run.

@@ -22,7 +22,7 @@ use tidewire_server::drain::{self, Ending};
 use tidewire_server::health::Phase;
 use tidewire_server::node::Node;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::access::NAME_BYTES_MAX;
 use crate::builder::Builder;
@@ -42,6 +42,9 @@ pub struct Tidewire(pub(crate) Arc<Inner>);
 
 /// How long a revocation is remembered by default: longer than any token lives by default.
 const REVOKED_FOR: Duration = Duration::from_secs(25 * 3_600);
+
+/// The longest shutdown. Clocks cannot name every moment that a `Duration` leads to.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 impl Tidewire {
     /// Begins to set one up.
@@ -113,7 +116,7 @@ impl Tidewire {
             let _ = done.send(members);
         });
         self.0.node.members(&self.0.own, channel, done);
-        let members = outcome.await.map_err(|_| Error::of(Reason::Internal))??;
+        let members = self.0.answer(outcome).await??;
         let member = |member: &tidewire_hub::presence::Member| Member {
             subject: member.subject.as_str().into(),
             connections: member.sessions,
@@ -152,7 +155,8 @@ impl Tidewire {
         let remembered_ms = u64::try_from(REVOKED_FOR.as_millis()).unwrap_or(u64::MAX);
         let until_ms = now.monotonic_ms.saturating_add(remembered_ms);
         let revocation = Revocation { what, at_s: now.wall_ms / 1_000, until_ms };
-        Ok(self.0.node.revoke(revocation).await?)
+        let revoked = self.0.unless_over(self.0.node.revoke(revocation)).await;
+        Ok(revoked.ok_or_else(|| self.0.lost())??)
     }
 
     /// Whether messages come and go: what `/readyz` says.
@@ -166,29 +170,18 @@ impl Tidewire {
     /// this time, and then the threads end. What subscribers inside this process have not taken yet they still may.
     ///
     /// Call it while the application's server still serves, and end that afterwards. Without Redis, publishes are refused
-    /// from the beginning, since nobody could read them. Dropping the future does not stop it. A second call waits for
-    /// nothing.
+    /// from the beginning, since nobody could read them. Whoever waits for an answer when all has ended is told `draining`, or
+    /// `outcome_unknown` of a publish.
+    ///
+    /// Dropping the future does not stop it. A second call waits for the end of the first, whatever time it names; a time
+    /// beyond a day counts as a day.
     pub async fn shutdown(&self, within: Duration) -> Drained {
-        if self.0.is_ending.swap(true, Ordering::AcqRel) {
-            return Drained::Empty;
+        let mut ended = self.0.ended.subscribe();
+        if !self.0.is_ending.swap(true, Ordering::AcqRel) {
+            self.0.clone().begin_to_end(within.min(SHUTDOWN_MAX));
         }
-        self.0.judge.end(Life::Drains);
-        let inner = self.0.clone();
-        let handle = self.0.runtime().as_ref().map(|runtime| runtime.handle().clone());
-        let Some(handle) = handle else { return Drained::Empty };
-        // On its own runtime, so that it goes on whoever awaits it.
-        let drained = handle.spawn(async move {
-            let have_left = || inner.assembly.pipe_counters.open.get() == 0;
-            let ending = drain::subscribers(&inner.node, &inner.assembly.plane, within, have_left).await;
-            say_goodbye(&inner.node).await;
-            ending
-        });
-        let ending = drained.await;
-        self.0.stop();
-        match ending {
-            Ok(Ending::Empty) => Drained::Empty,
-            _ => Drained::TimeOver,
-        }
+        let drained = ended.wait_for(Option::is_some).await.ok().and_then(|drained| *drained);
+        drained.expect("this handle keeps who says so, and only an end is said")
     }
 }
 
@@ -204,6 +197,7 @@ impl fmt::Debug for Tidewire {
 
 /// How a shutdown ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Drained {
     /// Everybody had left.
     Empty,
@@ -245,7 +239,7 @@ impl History {
             let _ = done.send(page);
         });
         live.node.broker.read(ChannelSet::new([channel?]), start, limit, live.node.clock.now(), done);
-        let page = outcome.await.map_err(|_| live.lost())?.map_err(Error::of)?;
+        let page = live.answer(outcome).await?.map_err(Error::of)?;
         Ok(Page {
             messages: page.messages.into_iter().map(Message).collect(),
             gap: page.gap.map(Gap),
@@ -318,6 +312,8 @@ pub(crate) struct Inner {
     /// The application's own rights.
     pub(crate) own: Arc<Grant>,
     pub(crate) is_ending: AtomicBool,
+    /// How all of it ended, once it has: nobody answers from then on.
+    pub(crate) ended: watch::Sender<Option<Drained>>,
     /// Of its own, so that ending it ends every task there is. Nothing once it has ended.
     pub(crate) runtime: Mutex<Option<Runtime>>,
 }
@@ -331,7 +327,8 @@ impl Inner {
         if self.runtime().is_none() {
             return Err(self.lost());
         }
-        Ok(self.node.publish(&self.own, publish).await?)
+        let published = self.unless_over(self.node.publish(&self.own, publish)).await;
+        Ok(published.ok_or_else(|| Error::of(Reason::OutcomeUnknown))??)
     }
 
     pub(crate) fn ask(&self, subscribe: Subscribe) {
@@ -340,6 +337,39 @@ impl Inner {
 
     pub(crate) fn leave(&self, channels: &ChannelSet) {
         self.node.broker.leave(self.outlet, Transport::Ws, channels, self.node.clock.now());
+    }
+
+    /// What is answered; an error where nobody is left to answer.
+    async fn answer<T>(&self, outcome: oneshot::Receiver<T>) -> Result<T, Error> {
+        self.unless_over(outcome).await.and_then(Result::ok).ok_or_else(|| self.lost())
+    }
+
+    /// What comes of `waits`; nothing where all ends meanwhile. A broker whose tasks have ended keeps whom it owes an answer.
+    async fn unless_over<T>(&self, waits: impl Future<Output = T>) -> Option<T> {
+        let mut ended = self.ended.subscribe();
+        tokio::select! {
+            biased;
+            outcome = waits => Some(outcome),
+            _ = ended.wait_for(Option::is_some) => None,
+        }
+    }
+
+    /// Drains and ends on its own runtime, so that it comes to an end whoever awaits it.
+    fn begin_to_end(self: Arc<Inner>, within: Duration) {
+        self.judge.end(Life::Drains);
+        let handle = self.runtime().as_ref().map(|runtime| runtime.handle().clone());
+        let handle = handle.expect("it is taken by an end, and this begins the only one");
+        handle.spawn(async move {
+            let have_left = || self.assembly.pipe_counters.open.get() == 0;
+            let ending = drain::subscribers(&self.node, &self.assembly.plane, within, have_left).await;
+            say_goodbye(&self.node).await;
+            // This task goes on to its end: it does not wait any more.
+            self.stop();
+            self.ended.send_replace(Some(match ending {
+                Ending::Empty => Drained::Empty,
+                _ => Drained::TimeOver,
+            }));
+        });
     }
 
     /// What it means that nobody answered.

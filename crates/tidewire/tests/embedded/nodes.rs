@@ -71,3 +71,23 @@ async fn a_slow_subscriber_goes_on_from_the_log_in_redis() {
         assert_eq!(next(&mut slow).await, number.to_string());
     }
 }
+
+#[tokio::test]
+async fn whoever_asks_when_all_has_ended_is_answered_and_does_not_wait_for_ever() {
+    let redis = Server::start(&[]).await;
+    let live = node(&redis).await;
+    live.publish("a", "x").await.unwrap();
+    live.shutdown(Duration::ZERO).await;
+    let late = async {
+        [
+            live.publish("a", "y").await.unwrap_err(),
+            live.history("a").await.unwrap_err(),
+            live.presence("room:1").await.unwrap_err(),
+            live.subscribe(["a"]).await.unwrap_err(),
+            live.revoke_subject("alice").await.unwrap_err(),
+        ]
+    };
+    for error in timeout(PATIENCE, late).await.expect("each is answered") {
+        assert_eq!(error.code(), "draining", "{error}");
+    }
+}

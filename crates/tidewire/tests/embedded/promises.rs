@@ -2,11 +2,12 @@ use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use axum::Router;
 use futures_util::{FutureExt as _, StreamExt};
 use tidewire::{Cursor, Delivery, Tidewire};
 use tokio::time::timeout;
 
-use super::rig::{PATIENCE, next, open};
+use super::rig::{Client, PATIENCE, next, open, serve};
 
 #[tokio::test]
 async fn everybody_hears_the_same_messages_in_the_same_order() {
@@ -247,6 +248,21 @@ async fn after_a_shutdown_everything_has_an_end_and_a_name() {
     assert_eq!(live.publish("a", "2").await.unwrap_err().code(), "draining");
     assert_eq!(live.subscribe(["a"]).await.unwrap_err().code(), "draining");
     live.shutdown(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_that_nobody_awaits_ends_all_the_same_and_whoever_asks_again_is_told_how() {
+    let live = open().start().await.unwrap();
+    let at = serve(Router::new().merge(live.router()), true).await;
+    let mut stream = Client::ask(at, "GET /c/a", &["Accept: text/event-stream"], "").await;
+    stream.until("$ready").await;
+    // Polled once, and dropped. Everybody has left long before the time is over, which is more than a clock can name.
+    assert!(live.shutdown(Duration::MAX).now_or_never().is_none());
+    drop(stream);
+    assert_eq!(timeout(PATIENCE, live.shutdown(Duration::ZERO)).await.unwrap(), tidewire::Drained::Empty);
+    assert_eq!(timeout(PATIENCE, live.shutdown(Duration::ZERO)).await.unwrap(), tidewire::Drained::Empty);
+    let refused = live.publish("a", "x").await.unwrap_err();
+    assert!(refused.detail().contains("has shut down"), "its threads have ended: {refused}");
 }
 
 #[tokio::test]
