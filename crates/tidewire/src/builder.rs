@@ -20,6 +20,7 @@ use tidewire_hub::limits::{Limits, Retention};
 use tidewire_server::api::Parts;
 use tidewire_server::assembly::{self, Assembly, Ground};
 use tidewire_server::census::Census;
+use tidewire_server::config::broker::prefix;
 use tidewire_server::config::namespace::{Publishers, SlowReader};
 use tidewire_server::config::{NamespaceSettings, Secret, Settings, Sources, machine};
 use tidewire_server::crowd::Crowd;
@@ -121,7 +122,8 @@ impl Builder {
         self.change(move |settings| settings.broker.url = Some(url))
     }
 
-    /// What names in Redis begin with: nodes with the same prefix are one cluster. Default `tidewire`.
+    /// What names in Redis begin with: nodes with the same prefix are one cluster. Default `tidewire`; 1 to 64 of
+    /// `A-Z a-z 0-9 . _ -`.
     pub fn redis_prefix(self, prefix: impl Into<Box<str>>) -> Builder {
         let prefix = prefix.into();
         self.change(move |settings| settings.broker.prefix = prefix)
@@ -316,6 +318,9 @@ fn check(settings: &Settings) -> Result<(), StartError> {
                 name.escape_debug()
             ));
         }
+    }
+    if let Err(problem) = prefix(&settings.broker.prefix) {
+        return wrong(format!("redis_prefix: {problem}"));
     }
     let Limits { message_bytes_max, connections_max, memory_budget, heartbeat, .. } = settings.limits;
     match (message_bytes_max, connections_max) {

@@ -109,16 +109,24 @@ impl Kind for Prefix {
     const FORM: Form = Form::Text("letters, digits, `.`, `_` and `-`");
 
     fn read(text: &str, _: &Path) -> Result<Box<str>, String> {
-        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-        if plain && (1..=PREFIX_BYTES_MAX).contains(&text.len()) {
-            Ok(text.into())
-        } else {
-            Err(format!("`{text}` is not 1 to {PREFIX_BYTES_MAX} of A-Z a-z 0-9 . _ -"))
-        }
+        prefix(text).map(Into::into)
     }
 
     fn show(value: &Box<str>) -> Value {
         value.to_string().into()
+    }
+}
+
+/// `text`, if names in Redis may begin with it: a brace in it would move keys to another hash slot.
+///
+/// # Errors
+/// What it has to be.
+pub fn prefix(text: &str) -> Result<&str, String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if plain && (1..=PREFIX_BYTES_MAX).contains(&text.len()) {
+        Ok(text)
+    } else {
+        Err(format!("`{}` is not 1 to {PREFIX_BYTES_MAX} of A-Z a-z 0-9 . _ -", text.escape_debug()))
     }
 }
 

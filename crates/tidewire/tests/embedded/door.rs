@@ -290,6 +290,8 @@ async fn what_cannot_be_used_is_named_at_the_start() {
         (open().hosts(["https://a"]), "https://a"),
         (open().namespace("a:b", |namespace| namespace), "a:b"),
         (open().redis("http://127.0.0.1"), "broker.url"),
+        (open().redis("redis://127.0.0.1:1").redis_prefix(""), "redis_prefix"),
+        (open().redis_prefix("a{b}"), "redis_prefix"),
         (open().message_bytes_max(0), "message_bytes_max"),
         (open().heartbeat(Duration::ZERO), "heartbeat"),
     ] {
