@@ -93,9 +93,10 @@ impl Builder {
     }
 
     /// Takes what a server would from this `tidewire.toml`: keys, origins, namespaces, limits, Redis. What is set here as
-    /// well counts more. Without [`on_authorize`](Builder::on_authorize), tokens, API keys and tickets are verified as a server
-    /// does, and pages are those that `auth.origins` names. What concerns listeners, TLS, the console and the demonstrations
-    /// is left to the application.
+    /// well counts more, and the environment (`TIDEWIRE_…`) is not looked at. Without [`on_authorize`](Builder::on_authorize)
+    /// and [`anybody`](Builder::anybody), tokens, API keys and tickets are verified as a server does, and pages are those that
+    /// `auth.origins` names. What concerns listeners, TLS, dev mode, the console and the demonstrations is left to the
+    /// application.
     pub fn config_file(self, path: impl Into<PathBuf>) -> Builder {
         Builder { config_file: Some(path.into()), ..self }
     }
@@ -291,7 +292,8 @@ fn settings(file: Option<PathBuf>) -> Result<Settings, StartError> {
         address_arrivals_per_second_max: ADDRESS_ARRIVALS_PER_SECOND_MAX,
         ..Limits::default()
     };
-    let defaults = Settings::within(limits);
+    let mut defaults = Settings::within(limits);
+    defaults.has_listeners = false;
     let Some(path) = file else { return Ok(defaults) };
     let wrong = |problem: String| StartError::Setting(problem.into());
     let name = path.display().to_string();

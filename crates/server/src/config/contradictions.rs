@@ -38,11 +38,13 @@ impl Settings {
     /// What cannot be used.
     pub(super) fn contradictions(&self) -> Vec<Contradiction> {
         let mut found = Found::default();
-        self.contradictions_of_modes(&mut found);
+        if self.has_listeners {
+            self.contradictions_of_modes(&mut found);
+            self.contradictions_of_listeners(&mut found);
+        }
         self.contradictions_of_auth(&mut found);
         self.contradictions_of_console(&mut found);
         self.contradictions_of_broker(&mut found);
-        self.contradictions_of_listeners(&mut found);
         self.contradictions_of_limits(&mut found);
         found.0
     }
@@ -206,7 +208,7 @@ impl Settings {
     pub(super) fn doubts(&self) -> Vec<Contradiction> {
         let mut found = Found::default();
         let auth = &self.auth;
-        if self.dev && auth.verifies() {
+        if self.dev && self.has_listeners && auth.verifies() {
             found.add(
                 &["dev", "auth.hs256_secret"],
                 "dev mode is on, so nobody is asked for the credentials that `auth` can verify",

@@ -20,6 +20,8 @@ use super::tls::TlsSettings;
 pub struct Settings {
     /// Where clients connect.
     pub listen: SocketAddr,
+    /// Whether these listeners are its own: not where an application serves it, which then decides who comes in as well.
+    pub has_listeners: bool,
     /// Where `/livez`, `/readyz`, `/metrics` and the console answer; nothing means on `listen`.
     pub admin_listen: Option<SocketAddr>,
     /// Whether this is dev mode.
@@ -102,6 +104,7 @@ impl Settings {
     pub fn within(limits: Limits) -> Settings {
         Settings {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            has_listeners: true,
             admin_listen: None,
             dev: true,
             dev_public: false,

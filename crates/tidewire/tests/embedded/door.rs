@@ -284,6 +284,28 @@ async fn the_keys_of_a_file_let_in_as_a_server_does() {
 }
 
 #[tokio::test]
+async fn a_file_may_leave_it_to_the_application_who_comes_in_and_where() {
+    let folder = std::env::temp_dir().join(format!("tidewire-shared-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("tidewire.toml");
+    for text in [
+        "dev = false\n",
+        "[auth]\norigins = [\"https://app.example\"]\n",
+        "listen = \"0.0.0.0:80\"\n",
+        "listen = \"0.0.0.0:443\"\n[tls]\ncert = \"/of/the/server.pem\"\nkey = \"/of/the/server.key\"\n",
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let live = Tidewire::builder().on_authorize(|_| async { Ok(Grant::to("alice").subscribe(["a"])?) });
+        let live = live.config_file(&file).start().await.unwrap_or_else(|error| panic!("{text}: {error}"));
+        let at = serve(app(&live), true).await;
+        let (origin, cookie) = ("Origin: https://app.example", "Cookie: session=1");
+        let status = answer(at, "GET /live/c/a", &[origin, cookie], "").await.0;
+        assert_eq!(status, if text.contains("origins") { 200 } else { 403 }, "{text}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
 async fn what_cannot_be_used_is_named_at_the_start() {
     for (builder, says) in [
         (open().origins(["shop.example"]), "shop.example"),
