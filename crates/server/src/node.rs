@@ -264,8 +264,9 @@ impl Node {
             let _ = done.send(result);
         });
         self.publish_then(grant, publish, done);
-        let lost =
-            |_| Err(Refusal::new(Reason::Internal, "the broker gave no answer; the outcome is unknown"));
+        let lost = |_| {
+            Err(Refusal::new(Reason::OutcomeUnknown, "the broker gave no answer; the outcome is unknown"))
+        };
         outcome.await.unwrap_or_else(lost)
     }
 

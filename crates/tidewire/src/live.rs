@@ -155,6 +155,9 @@ impl Tidewire {
         let remembered_ms = u64::try_from(REVOKED_FOR.as_millis()).unwrap_or(u64::MAX);
         let until_ms = now.monotonic_ms.saturating_add(remembered_ms);
         let revocation = Revocation { what, at_s: now.wall_ms / 1_000, until_ms };
+        if self.0.runtime().is_none() {
+            return Err(self.0.lost());
+        }
         let revoked = self.0.unless_over(self.0.node.revoke(revocation)).await;
         Ok(revoked.ok_or_else(|| self.0.lost())??)
     }
