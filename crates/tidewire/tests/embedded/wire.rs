@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::get;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -6,6 +9,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tower_http::compression::CompressionLayer;
+use tower_http::timeout::TimeoutLayer;
 
 use super::rig::{Client, PATIENCE, answer, next, open, serve};
 
@@ -169,7 +174,7 @@ async fn who_goes_away_leaves_nothing_behind() {
     let shows = async |wanted: &str| {
         let waits = async {
             while !format!("{live:?}").contains(wanted) {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         timeout(PATIENCE, waits).await.unwrap_or_else(|_| panic!("{live:?} is not {wanted}"));
@@ -182,6 +187,25 @@ async fn who_goes_away_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn layers_that_compress_and_that_lose_patience_leave_streams_alone_and_cut_long_polls() {
+    let live = open().start().await.unwrap();
+    let patience =
+        TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_millis(300));
+    let app = Router::new().nest("/live", live.router()).layer(CompressionLayer::new()).layer(patience);
+    let at = serve(app, true).await;
+    let mut stream = Client::ask(at, "GET /live/c/a", &[SSE, "Accept-Encoding: gzip"], "").await;
+    stream.until("$ready").await;
+    // Once this is cut off, the stream has lived for longer than the layer waits.
+    let (status, text) = answer(at, "GET /live/c/b?wait=20", &[], "").await;
+    assert!(status == 503 && !text.contains("cursor"), "{text}");
+    live.publish("a", "still here").await.unwrap();
+    let text = stream.until("data: still here").await;
+    assert!(!text.to_lowercase().contains("content-encoding"), "{text}");
+    let (_, text) = answer(at, "GET /live/c/a?tail=1", &["Accept-Encoding: gzip"], "").await;
+    assert!(text.to_lowercase().contains("content-encoding: gzip"), "{text}");
+}
+
+#[tokio::test]
 async fn who_watches_has_a_router_of_their_own() {
     let live = open().start().await.unwrap();
     let at = serve(live.ops_router(), false).await;
@@ -190,7 +214,7 @@ async fn who_watches_has_a_router_of_their_own() {
     assert!(status == 200 && text.contains("ready"), "{text}");
     assert!(answer(at, "GET /metrics", &[], "").await.1.contains("tidewire_"));
     assert_eq!(answer(at, "GET /c/a", &[], "").await.0, 404);
-    live.shutdown(std::time::Duration::from_secs(2)).await;
+    live.shutdown(Duration::from_secs(2)).await;
     assert_eq!(answer(at, "GET /readyz", &[], "").await.0, 503);
 }
 
@@ -205,7 +229,7 @@ async fn a_drain_ends_streams_in_order_and_tells_them_to_come_back() {
     live.publish("a", "last").await.unwrap();
     let drained = tokio::spawn({
         let live = live.clone();
-        async move { live.shutdown(std::time::Duration::from_secs(2)).await }
+        async move { live.shutdown(Duration::from_secs(2)).await }
     });
     assert_eq!(heard(&mut raw).await, Message::text("last"));
     let Message::Close(Some(close)) = heard(&mut raw).await else { panic!("a close") };
