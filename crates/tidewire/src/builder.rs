@@ -163,9 +163,10 @@ impl Builder {
         self.change(move |settings| settings.limits.connections_max = connections)
     }
 
-    /// Streams, WebSockets and polls of one client's address at once, and how many of them it may open a second. Default 1 000
-    /// and 200: more than a server allows, since each stream of an HTTP/2 connection counts here, and everybody behind a proxy
-    /// that is not among the [`trusted_proxies`](Builder::trusted_proxies) has one address. Without [`ConnectInfo`](axum::extract::ConnectInfo) nobody is counted.
+    /// Streams, WebSockets and long polls of one client's address at once, and how many of them it may open a second. Default
+    /// 1 000 and 200: more than a server allows, since each stream of an HTTP/2 connection counts here, and everybody behind a
+    /// proxy that is not among the [`trusted_proxies`](Builder::trusted_proxies) has one address. Neither is 0; the largest
+    /// number is no limit. Without [`ConnectInfo`](axum::extract::ConnectInfo) nobody is counted.
     pub fn per_address(self, connections: usize, a_second: u32) -> Builder {
         self.change(move |settings| {
             settings.limits.address_connections_max = connections;
@@ -325,9 +326,14 @@ fn check(settings: &Settings) -> Result<(), StartError> {
         return wrong(format!("redis_prefix: {problem}"));
     }
     let Limits { message_bytes_max, connections_max, memory_budget, heartbeat, .. } = settings.limits;
+    let of_address = settings.limits.address_connections_max;
+    let a_second = settings.limits.address_arrivals_per_second_max;
     match (message_bytes_max, connections_max) {
         (0, _) => wrong("message_bytes_max is 0, and no message could be published".into()),
         (_, 0) => wrong("connections_max is 0, and nobody could come in".into()),
+        _ if of_address == 0 || a_second == 0 => wrong(format!(
+            "per_address is {of_address} and {a_second} a second, and nobody could come in; `MAX` is no limit"
+        )),
         _ if message_bytes_max > memory_budget => wrong(format!(
             "one message of {message_bytes_max} bytes is more than the memory_budget of {memory_budget}"
         )),

@@ -315,6 +315,8 @@ async fn what_cannot_be_used_is_named_at_the_start() {
         (open().redis("redis://127.0.0.1:1").redis_prefix(""), "redis_prefix"),
         (open().redis_prefix("a{b}"), "redis_prefix"),
         (open().message_bytes_max(0), "message_bytes_max"),
+        (open().per_address(0, 200), "per_address"),
+        (open().per_address(1_000, 0), "per_address"),
         (open().heartbeat(Duration::ZERO), "heartbeat"),
     ] {
         let problem = builder.start().await.unwrap_err().to_string();
