@@ -79,6 +79,9 @@ impl Builder {
     /// seconds, the request is refused for now; one that panics refuses its own request alone, with `500`. One whose client has
     /// gone meanwhile is dropped where it awaits something, like a handler of axum's. As many are made at once as there may be
     /// [connections](Builder::connections_max); who comes beyond is told to come back.
+    ///
+    /// What is the application's to decide has no tickets, and no connection is renewed (`refresh` in `tidewire.v1`): a browser
+    /// comes with its cookies, and comes back where its grant has ended. Both are answered `unsupported`.
     pub fn on_authorize<F, D>(self, decide: F) -> Builder
     where
         F: Fn(Asked) -> D + Send + Sync + 'static,
@@ -179,7 +182,8 @@ impl Builder {
         self.change(move |settings| settings.limits.memory_budget = bytes)
     }
 
-    /// How long the pause of a quiet stream is before it says that it lives. Default 15 s, give or take 20 %.
+    /// How long the pause of a quiet stream is before it says that it lives. Default 15 s, give or take 20 %; 1 s is the
+    /// least.
     pub fn heartbeat(self, every: Duration) -> Builder {
         self.change(move |settings| settings.limits.heartbeat = every)
     }
@@ -192,10 +196,12 @@ impl Builder {
     /// Starts it. Its own work is done on threads of its own, and what the application decides on the runtime that this is
     /// called on.
     ///
-    /// With Redis, it is awaited that Redis answers: before that, nobody knows whose rights were taken back.
+    /// With Redis, it is awaited for ten seconds that Redis answers: before that, nobody knows whose rights were taken back.
+    /// The runtime has its timer (`enable_time`), or every decision of the application's fails.
     ///
     /// # Errors
-    /// What cannot be used, and what is missing.
+    /// [`StartError`] has them all: nobody decides, no runtime, a setting that cannot be used, no Redis within ten seconds, and a
+    /// system that has no thread left.
     pub async fn start(self) -> Result<Tidewire, StartError> {
         let here = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let Builder { decide, anybody, config_file, origins, hosts, changes } = self;

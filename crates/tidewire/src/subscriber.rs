@@ -56,7 +56,8 @@ impl Subscription {
         Subscription { start: Start::After(cursor.into().0), ..self }
     }
 
-    /// Begins with the newest messages that are kept, so many over all channels; at most 1 000.
+    /// Begins with the newest messages that are kept, so many over all channels: 1 to 1 000, and the nearest of
+    /// these for any other number.
     pub fn tail(self, messages: usize) -> Subscription {
         let messages = u32::try_from(messages.clamp(1, TAIL_MAX)).unwrap_or(u32::MAX);
         Subscription { start: Start::Tail(messages), ..self }
