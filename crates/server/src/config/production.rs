@@ -143,6 +143,12 @@ impl<'r> Inspection<'r> {
                 "`auth.query_token` puts tokens into URLs, and URLs into logs: tickets do not last as long",
             );
         }
+        if auth.origins.is_empty() && !self.settings().dev {
+            self.warn(
+                "auth.origins",
+                "`auth.origins` is empty, so no page may come in: name those of yours, as in `https://app.example`",
+            );
+        }
         if auth.allows_every_origin() {
             self.warn("auth.origins", "`auth.origins` holds `*`: every page may come in with a token");
         }
@@ -267,6 +273,9 @@ mod tests {
     const GOOD: &str = "trusted_proxies = [\"127.0.0.1\"]\n[auth]\n\
                         hs256_secret = \"3q2-7wAAlm9fXr0bQ8uJt6vYkPz1cNdEsGhLoRiTxWu\"\n";
 
+    /// In its section `auth`.
+    const PAGES: &str = "origins = [\"https://app.example\"]\n";
+
     fn inspected(file: &str) -> (Vec<String>, Vec<String>) {
         let sources = Sources { file: Some(("t.toml".into(), file.into())), ..Sources::default() };
         let (resolved, _) = sources.look(Settings::for_this_machine());
@@ -295,7 +304,7 @@ mod tests {
 
     #[test]
     fn s54_good_settings_are_fine() {
-        assert_eq!(inspected(GOOD), (vec![], vec![]));
+        assert_eq!(inspected(&format!("{GOOD}{PAGES}")), (vec![], vec![]));
     }
 
     #[test]
@@ -329,19 +338,24 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_origins_that_lets_in_no_page_is_warned_of() {
+        warns(GOOD, "no page may come in");
+    }
+
+    #[test]
     fn s54_every_loosened_limit_is_listed() {
         let (problems, warnings) = inspected(&format!(
-            "{GOOD}[limits]\nmessage_bytes_max = \"1MiB\"\nheaders_max = 0\nhead_max = \"20s\"\n\
+            "{GOOD}{PAGES}[limits]\nmessage_bytes_max = \"1MiB\"\nheaders_max = 0\nhead_max = \"20s\"\n\
              queue_messages_max = 10\n[namespace.chat]\npublishes_per_second_max = 0\n"
         ));
         assert_eq!(problems, [""; 0]);
         assert_eq!(
             warnings,
             [
-                "t.toml:5: `limits.message_bytes_max` is \"1MiB\"; \"64KiB\" is usual",
-                "t.toml:6: `limits.headers_max` is switched off; 100 is usual",
-                "t.toml:7: `limits.head_max` is \"20s\"; \"10s\" is usual",
-                "t.toml:10: `namespace.chat.publishes_per_second_max` is switched off; 10000 is usual",
+                "t.toml:6: `limits.message_bytes_max` is \"1MiB\"; \"64KiB\" is usual",
+                "t.toml:7: `limits.headers_max` is switched off; 100 is usual",
+                "t.toml:8: `limits.head_max` is \"20s\"; \"10s\" is usual",
+                "t.toml:11: `namespace.chat.publishes_per_second_max` is switched off; 10000 is usual",
             ]
         );
     }
