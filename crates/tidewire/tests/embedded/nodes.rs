@@ -73,6 +73,39 @@ async fn a_slow_subscriber_goes_on_from_the_log_in_redis() {
 }
 
 #[tokio::test]
+async fn who_catches_up_while_redis_is_away_is_told_so_and_goes_on_from_its_cursor() {
+    let redis = Server::start(&[]).await;
+    let (one, two) = (node(&redis).await, node(&redis).await);
+    let first = one.publish("a", "first").await.unwrap().id.unwrap();
+    // More than the second node has read of it by the time that Redis stops.
+    for number in 0..900 {
+        one.publish("a", format!("{number:08000}")).await.unwrap();
+    }
+    let mut slow = two.subscribe(["a"]).cursor(first).await.unwrap();
+    redis.signal("STOP");
+    let mut heard = 0;
+    while timeout(PATIENCE, slow.next()).await.expect("it ends rather than wait for ever").is_some() {
+        heard += 1;
+    }
+    let error = slow.error().expect("nothing has shut down").clone();
+    redis.signal("CONT");
+    assert!(error.is_temporary() && error.code() == "broker_unavailable" && heard < 900, "{heard} {error}");
+    let cursor = slow.cursor().unwrap();
+    let again = async {
+        loop {
+            match two.subscribe(["a"]).cursor(cursor).await {
+                Ok(again) => break again,
+                Err(error) => assert!(error.is_temporary(), "{error}"),
+            }
+        }
+    };
+    let mut again = timeout(PATIENCE, again).await.expect("Redis is back");
+    for number in heard..900 {
+        assert_eq!(next(&mut again).await, format!("{number:08000}"));
+    }
+}
+
+#[tokio::test]
 async fn whoever_asks_when_all_has_ended_is_answered_and_does_not_wait_for_ever() {
     let redis = Server::start(&[]).await;
     let live = node(&redis).await;
