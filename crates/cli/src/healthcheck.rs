@@ -31,7 +31,15 @@ pub(crate) struct Healthcheck {
 /// How long an answer may take; Docker's own patience, in our image, is a second more.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
+/// Says whether the server is well. Whatever keeps it from being asked is 1, too: a container's HEALTHCHECK knows no other code.
 pub(crate) fn run(asked: &Healthcheck) -> Result<(), Failure> {
+    check(asked).map_err(|failure| match failure {
+        Failure::OutputClosed => failure,
+        why => Failure::Runtime(why.to_string()),
+    })
+}
+
+fn check(asked: &Healthcheck) -> Result<(), Failure> {
     let settings = serve::resolve(&asked.serve)?.settings;
     let server = address(&settings)?;
     let (path, well) = if asked.live { ("/livez", "alive") } else { ("/readyz", "ready") };
