@@ -23,6 +23,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::show::is_obeyed;
+
 /// Bytes of one value that are written.
 const VALUE_BYTES_MAX: usize = 1 << 10;
 
@@ -201,7 +203,7 @@ fn json(out: &mut impl fmt::Write, time: &str, level: Level, target: &str, field
 
 /// Whether a value needs no quotes to be told from what is around it.
 fn is_plain(value: &str) -> bool {
-    !value.is_empty() && value.chars().all(|char| !char.is_whitespace() && char != '"' && !is_unshown(char))
+    !value.is_empty() && value.chars().all(|char| !char.is_whitespace() && char != '"' && !is_obeyed(char))
 }
 
 /// As a JSON string, without what JSON leaves as it is and terminals obey, or whoever reads text takes for the end of a line.
@@ -219,20 +221,11 @@ fn write_shown(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
 }
 
 fn write_char(out: &mut impl fmt::Write, char: char) -> fmt::Result {
-    if !is_unshown(char) {
+    if !is_obeyed(char) {
         return out.write_char(char);
     }
     let mut units = [0; 2];
     char.encode_utf16(&mut units).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
-}
-
-fn is_unshown(char: char) -> bool {
-    char.is_control() || is_break(char)
-}
-
-/// Separators, and what turns the direction of the text around it.
-fn is_break(char: char) -> bool {
-    matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -281,7 +274,7 @@ mod tests {
             for line in both(&[("path", evil)]) {
                 let (body, end) = line.split_at(line.len() - 1);
                 assert_eq!(end, "\n", "{line:?}");
-                assert!(!body.chars().any(|char| char.is_control() || is_break(char)), "{evil:?}: {line:?}");
+                assert!(!body.chars().any(is_obeyed), "{evil:?}: {line:?}");
             }
             let read: Value = serde_json::from_str(&both(&[("path", evil)])[1]).unwrap();
             assert_eq!(read["path"], evil, "a machine reads what was written");
