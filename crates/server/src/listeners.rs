@@ -30,8 +30,8 @@ impl Listeners {
     /// place of `admin_listen`, or without these names the first and the second; and opens what was not.
     ///
     /// # Errors
-    /// An address is taken, or not ours to take; what was handed over is no TCP listener, has no such name, or reaches
-    /// further than dev mode may.
+    /// An address is taken, or not ours to take; what was handed over is no TCP listener, has no such name, reaches further
+    /// than dev mode may, or would be served by nobody.
     pub fn open(settings: &Settings) -> Result<Listeners, Fatal> {
         // Read first, so that nobody takes other names for those of these sockets.
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -46,8 +46,10 @@ impl Listeners {
             None => listen(settings)?,
         };
         let admin = match (settings.admin_listen, second) {
-            (None, _) => None,
+            (None, None) => None,
+            (None, Some(_)) => return Err(unserved(NO_ADMIN)),
             (Some(_), Some(listener)) => {
+                listens(&listener)?;
                 reaches_no_further(&listener, settings)?;
                 listener.set_nonblocking(true)?;
                 Some(listener)
@@ -66,7 +68,19 @@ fn places(names: &str, count: usize) -> io::Result<(Option<usize>, Option<usize>
     let names: Vec<&str> = names.split(':').take(count).collect();
     let place = |wanted: &str| names.iter().position(|name| *name == wanted);
     let (public, admin) = (place(PUBLIC), place(ADMIN));
+    // Whoever connects to a socket that nobody serves waits for ever.
+    let is_twice = |wanted: &str| names.iter().filter(|name| **name == wanted).count() > 1;
+    if let Some(name) = [PUBLIC, ADMIN].into_iter().find(|name| is_twice(name)) {
+        return Err(io::Error::other(format!(
+            "more than one is called `{name}`, and one is served; {DROP_IN}"
+        )));
+    }
     if public.is_none() && admin.is_none() {
+        if count > 2 {
+            return Err(io::Error::other(format!(
+                "there are {count}, and two at most are served; {DROP_IN}"
+            )));
+        }
         return Ok(((count > 0).then_some(0), (count > 1).then_some(1)));
     }
     match names.iter().find(|name| **name != PUBLIC && **name != ADMIN) {
@@ -79,6 +93,34 @@ fn places(names: &str, count: usize) -> io::Result<(Option<usize>, Option<usize>
 
 const PUBLIC: &str = "public";
 const ADMIN: &str = "admin";
+
+/// The likeliest way to have too many.
+const DROP_IN: &str = "in a drop-in, an empty `ListenStream=` first takes back the addresses before it";
+
+const NO_ADMIN: &str =
+    "there is one for admin_listen, which is `same`: give admin_listen an address, or hand over one socket";
+
+fn unserved(why: &str) -> Fatal {
+    Fatal::Handed(io::Error::other(why))
+}
+
+/// Refuses a socket that nobody can connect to: one that is not listening, or one client's, as `Accept=yes` hands over.
+#[cfg(target_os = "linux")]
+fn listens(listener: &TcpListener) -> Result<(), Fatal> {
+    match rustix::net::sockopt::socket_acceptconn(listener) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            Err(unserved("it does not listen; a socket unit says `ListenStream=`, and not `Accept=yes`"))
+        }
+        Err(error) => Err(Fatal::Handed(error.into())),
+    }
+}
+
+/// Elsewhere kernels do not say.
+#[cfg(not(target_os = "linux"))]
+fn listens(_: &TcpListener) -> Result<(), Fatal> {
+    Ok(())
+}
 
 /// Refuses what the configuration could not have: an address that leaves this machine in dev mode.
 fn reaches_no_further(listener: &TcpListener, settings: &Settings) -> Result<(), Fatal> {
@@ -93,6 +135,7 @@ fn reaches_no_further(listener: &TcpListener, settings: &Settings) -> Result<(),
 }
 
 fn adopt(listener: TcpListener, settings: &Settings) -> Result<Vec<TcpListener>, Fatal> {
+    listens(&listener)?;
     reaches_no_further(&listener, settings)?;
     #[cfg(target_os = "linux")]
     if settings.engine_listens() {
@@ -147,6 +190,15 @@ mod tests {
         // Names of sockets that somebody else was handed mean nothing.
         assert_eq!(places("admin:public", 0), (None, None));
         assert!(super::places("public:metrics", 2).unwrap_err().to_string().contains("`metrics`"));
+    }
+
+    #[test]
+    fn no_socket_is_left_for_nobody_to_serve() {
+        // A unit with two addresses, as it becomes when a drop-in adds one: both have its name.
+        let refused = |names, count| places(names, count).unwrap_err().to_string();
+        assert!(refused("public:public", 2).contains("more than one is called `public`"));
+        assert!(refused("admin:public:admin", 3).contains("more than one is called `admin`"));
+        assert!(refused("", 3).contains("there are 3"));
     }
 
     #[test]

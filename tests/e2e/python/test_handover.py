@@ -92,3 +92,16 @@ def test_dev_mode_is_not_watched_from_elsewhere_over_a_socket_of_anothers_either
     with socket.create_server(("0.0.0.0", 0)) as everywhere:
         with pytest.raises(AssertionError, match="dev mode lets everybody publish"):
             Activated(listener, "--admin-listen", f"127.0.0.1:{free_port()}", admin=everywhere)
+
+
+def test_a_socket_that_nobody_would_be_served_at_is_refused(listener):
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        with pytest.raises(AssertionError, match="it does not listen"):
+            Activated(deaf)
+        with pytest.raises(AssertionError, match="it does not listen"):
+            Activated(listener, "--admin-listen", f"127.0.0.1:{free_port()}", admin=deaf)
+    with socket.create_server(("127.0.0.1", 0)) as admin:
+        # Dev mode answers who watches where it answers clients.
+        with pytest.raises(AssertionError, match="give admin_listen an address"):
+            Activated(listener, admin=admin)
