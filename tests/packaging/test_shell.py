@@ -1,5 +1,6 @@
 """What comes with a package for a shell: completions that complete, and manual pages that are well formed."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,6 +35,14 @@ def test_bash_completes_commands_flags_and_values() -> None:
     assert completed("tidewire", "pro") == {"proxy-config"}
     assert completed("tidewire", "sub", "--tran") == {"--transport"}
     assert {"sse", "ws", "poll"} <= completed("tidewire", "sub", "prices", "--transport", "''")
+
+
+@pytest.mark.parametrize("shell", [*SHELLS, "elvish", "powershell"])
+def test_what_help_does_not_show_is_not_offered(shell: str) -> None:
+    text = script(shell)
+    assert "until-stdin-ends" not in text, "for processes that start a server, and no person"
+    # Packages call it when they are built.
+    assert "manual pages" not in text and not re.search(r"\bman\b", text)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -1,6 +1,6 @@
 //! `tidewire completions`: a script that has a shell complete commands, flags and their values.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command, CommandFactory as _};
 use clap_complete::Shell;
 
 use crate::args::Cli;
@@ -27,6 +27,18 @@ Shells that run already know it once they are started anew.";
 
 pub(crate) fn run(asked: &Completions) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(asked.shell, &mut Cli::command(), "tidewire", &mut script);
+    clap_complete::generate(asked.shell, &mut shown(&Cli::command()), "tidewire", &mut script);
     print(&script)
+}
+
+/// The same command line without what `--help` hides, which most scripts would offer all the same. clap lets nobody take a
+/// part away, so this is another one, of what scripts are made of.
+fn shown(command: &Command) -> Command {
+    // clap keeps names for as long as the process lives, and this one ends when it has printed.
+    let name: &'static str = command.get_name().to_owned().leak();
+    let anew = Command::new(name)
+        .about(command.get_about().cloned().unwrap_or_default())
+        .args(command.get_arguments().filter(|argument| !argument.is_hide_set()).cloned())
+        .subcommands(command.get_subcommands().filter(|command| !command.is_hide_set()).map(shown));
+    if command.get_version().is_some() { anew.version(env!("CARGO_PKG_VERSION")) } else { anew }
 }
