@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from httpx_sse import connect_sse
 from stage import BINARY, PATIENCE, Tidewire, client, dispatched, eventually, free_port
@@ -30,8 +31,14 @@ def test_a_server_that_serves_is_well_and_one_that_drains_is_alive_and_not_ready
     try:
         ready = asked(TIDEWIRE_ADMIN_LISTEN=server.admin)
         assert (ready.returncode, ready.stdout, ready.stderr) == (0, "ready\n", "")
-        with client(server.url) as listener, connect_sse(listener, "GET", "/c/a") as stream:
-            assert next(dispatched(stream)).event == "$ready"
+        with ExitStack() as streams:
+            # Each is told to leave at a moment of its own within the drain, and the server ends with the last. Whoever lets go of
+            # the events closes the connection.
+            held = []
+            for _ in range(8):
+                listener = streams.enter_context(client(server.url))
+                held.append(dispatched(streams.enter_context(connect_sse(listener, "GET", "/c/a"))))
+                assert next(held[-1]).event == "$ready"
             server.terminate()
             eventually("it is not ready", lambda: asked(TIDEWIRE_ADMIN_LISTEN=server.admin).returncode == 1)
             drains = asked(TIDEWIRE_ADMIN_LISTEN=server.admin)
@@ -49,6 +56,13 @@ def test_it_asks_where_machines_that_watch_are_answered_also_over_tls(serve: Cal
     nobody = asked(TIDEWIRE_ADMIN_LISTEN=admin)
     assert nobody.returncode == 1
     assert nobody.stderr.startswith(f"tidewire: cannot reach {admin}: ") and nobody.stderr.count("\n") == 1
+
+
+def test_a_container_that_was_told_dev_public_by_a_flag_is_well(serve: Callable[..., Tidewire]) -> None:
+    # `docker run … tidewire serve --dev-public`, as docs/install.md has it: the image says where to listen, and HEALTHCHECK sees no flag.
+    server = serve()
+    container = asked(TIDEWIRE_LISTEN=f"0.0.0.0:{server.port}")
+    assert (container.returncode, container.stdout, container.stderr) == (0, "ready\n", "")
 
 
 def test_what_a_configuration_has_wrong_is_told_in_its_own_words() -> None:

@@ -40,7 +40,10 @@ pub(crate) fn run(asked: &Healthcheck) -> Result<(), Failure> {
 }
 
 fn check(asked: &Healthcheck) -> Result<(), Failure> {
-    let settings = serve::resolve(&asked.serve)?.settings;
+    // A container's HEALTHCHECK has the environment of its server, and not the flag that lets dev mode listen there. Whoever asks
+    // lets nobody in, and needs no leave.
+    let serve = Serve { dev_public: true, ..asked.serve.clone() };
+    let settings = serve::resolve(&serve)?.settings;
     let server = address(&settings)?;
     let (path, well) = if asked.live { ("/livez", "alive") } else { ("/readyz", "ready") };
     exit::block_on(ask(&server, path))?;
