@@ -405,14 +405,14 @@ impl Tier {
     /// (`incompatible_msrv`), and `tests/tidy` the dependencies; only that Rust knows.
     pub fn msrv() -> Tier {
         Tier::new("msrv", || {
-            let toolchains =
-                run::logged("rustup", &mut run::command("rustup", &["toolchain", "list"])).output;
-            if !toolchains.lines().any(|line| line.starts_with(MSRV)) {
+            let listed = run::logged("rustup", &mut run::command("rustup", &["toolchain", "list"])).output;
+            let Some(toolchain) = oldest(&listed) else {
                 return Ok(Ready::Skip(
                     "not tried: there is no such toolchain; `rustup toolchain install 1.90`",
                 ));
-            }
-            let mut check = run::command("cargo", &["+1.90", "check", "--workspace", "--locked"]);
+            };
+            let toolchain = format!("+{toolchain}");
+            let mut check = run::command("cargo", &[&toolchain, "check", "--workspace", "--locked"]);
             check.env("CARGO_TARGET_DIR", run::target().join("msrv"));
             Ok(Ready::Run(check))
         })
@@ -540,4 +540,31 @@ fn node_tests(folder: &str) -> Result<Ready, String> {
     let mut node = machine::node("node", &test)?;
     node.current_dir(run::repository().join(folder));
     Ok(Ready::Run(node))
+}
+
+/// The toolchain of the oldest Rust among those that rustup lists, by the name that it has there: who installed `1.90.0` has none
+/// that is called `1.90`.
+fn oldest(listed: &str) -> Option<&str> {
+    let is_it = |name: &&str| {
+        name.strip_prefix(MSRV).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
+    };
+    listed.lines().filter_map(|line| line.split_whitespace().next()).find(is_it)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_rust_is_found_by_whatever_name_it_was_installed() {
+        let listed = |name: &str| {
+            format!("stable-x86_64-unknown-linux-gnu (active, default)\n{name}-x86_64-unknown-linux-gnu\n")
+        };
+        for name in [MSRV.to_owned(), format!("{MSRV}.0")] {
+            let wanted = format!("{name}-x86_64-unknown-linux-gnu");
+            assert_eq!(oldest(&listed(&name)), Some(wanted.as_str()));
+        }
+        assert_eq!(oldest(&listed(&format!("{MSRV}0.0"))), None);
+        assert_eq!(oldest("rustup: No such file or directory (os error 2)"), None);
+    }
 }
