@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
@@ -42,6 +42,26 @@ pub fn nice(command: &Command) -> Command {
     nice
 }
 
+/// Held while what is missing is made or installed. Lanes, and other runs, would each find the same folder missing, and make it
+/// under each other's feet.
+///
+/// # Errors
+/// There is nowhere to make anything.
+pub fn alone() -> Result<File, String> {
+    alone_in(&target().join("xtask"))
+}
+
+fn alone_in(folder: &Path) -> Result<File, String> {
+    let path = folder.join("preparing.lock");
+    let lock = || {
+        fs::create_dir_all(folder)?;
+        let file = File::create(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    lock().map_err(|error: io::Error| format!("{}: {error}", path.display()))
+}
+
 /// How a program ended.
 pub struct Outcome {
     /// Whether it ended with 0.
@@ -62,8 +82,13 @@ fn try_logged(name: &str, command: &mut Command) -> io::Result<Outcome> {
     let folder = target().join("xtask");
     fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{}.log", name.replace(' ', "-")));
-    let log = File::create(&path)?;
-    let mut child = command.stdout(log.try_clone()?).stderr(log).spawn()?;
+    // A file of its own, also while another run writes one of this name: what is counted is what this program said.
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut log = File::options().read(true).append(true).create(true).open(&path)?;
+    let mut child = command.stdout(log.try_clone()?).stderr(log.try_clone()?).spawn()?;
     let began = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait()? {
@@ -78,7 +103,10 @@ fn try_logged(name: &str, command: &mut Command) -> io::Result<Outcome> {
         }
         thread::sleep(Duration::from_millis(50));
     };
-    let mut output = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+    let mut said = Vec::new();
+    log.seek(SeekFrom::Start(0))?;
+    log.read_to_end(&mut said)?;
+    let mut output = String::from_utf8_lossy(&said).into_owned();
     if status.is_none() {
         output.push_str(&format!("\n{name} did not end within {} minutes\n", LONGEST.as_secs() / 60));
     }
@@ -110,4 +138,43 @@ pub fn exists(program: &str) -> bool {
     let mut asked = Command::new(program);
     asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     asked.status().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_read_alone_though_another_run_has_one_of_the_same_name() {
+        let folder = target().join("xtask");
+        let (name, over) = (format!("test-{}", std::process::id()), folder.join("test-over"));
+        let _ = fs::remove_file(&over);
+        let patient = "echo 12 passed; until [ -e test-over ]; do sleep 0.01; done";
+        let log = folder.join(format!("{name}.log"));
+        let first = {
+            let (name, folder) = (name.clone(), folder.clone());
+            fs::create_dir_all(&folder).unwrap();
+            thread::spawn(move || logged(&name, command("sh", &["-c", patient]).current_dir(folder)))
+        };
+        while fs::read_to_string(&log).unwrap_or_default().is_empty() {
+            thread::yield_now();
+        }
+        let second = logged(&name, &mut command("echo", &["3 failed"]));
+        fs::write(&over, "").unwrap();
+        assert_eq!(first.join().unwrap().output, "12 passed\n");
+        assert_eq!(second.output, "3 failed\n");
+        fs::remove_file(over).unwrap();
+        fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    fn only_one_prepares_the_machine_at_a_time() {
+        let folder = std::env::temp_dir().join(format!("tidewire-alone-{}", std::process::id()));
+        let held = alone_in(&folder).unwrap();
+        let other = File::open(folder.join("preparing.lock")).unwrap();
+        assert!(other.try_lock().is_err(), "it is held");
+        drop(held);
+        assert!(other.try_lock().is_ok());
+        fs::remove_dir_all(folder).unwrap();
+    }
 }
