@@ -223,11 +223,17 @@ impl<'r> Inspection<'r> {
         }
         let secrets = KEYS.iter().filter(|key| key.form.is_secret());
         for key in secrets {
-            if let Some(Place::File { name, .. }) = self.resolved.places.of(key.name)
-                && readable_by_everybody(name)
-            {
+            let places = &self.resolved.places;
+            let held = match places.of(key.name) {
+                // One that could not be read is in a file that the configuration names, and is refused anyway.
+                Some(Place::File { name, .. }) if !places.is_unread(key.name) => name,
+                Some(Place::Content { path, .. }) => path,
+                _ => continue,
+            };
+            if readable_by_everybody(held) {
+                // Whoever owns it, and the group of the service, may have to read it on.
                 let warning = format!(
-                    "`{}` stands in a file that every user of this machine may read: chmod 600 {name}",
+                    "`{}` stands in a file that every user of this machine may read: chmod o= {held}",
                     key.name
                 );
                 self.warn(key.name, warning);
@@ -383,16 +389,41 @@ mod tests {
     #[test]
     fn s54_a_secret_in_a_file_for_everybody_is_warned_of() {
         use std::os::unix::fs::PermissionsExt as _;
-        let path = std::env::temp_dir().join(format!("tidewire-prod-{}.toml", std::process::id()));
-        std::fs::write(&path, GOOD).unwrap();
-        let sources = Sources { file: Some((path.display().to_string(), GOOD.into())), ..Sources::default() };
-        let resolved = sources.resolve(Settings::for_this_machine()).unwrap();
-        for (mode, count) in [(0o644, 1), (0o600, 0)] {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let folder = std::env::temp_dir().join(format!("tidewire-prod-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let may = |path: &std::path::Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let warned = |config: &std::path::Path, text: &str| {
+            std::fs::write(config, text).unwrap();
+            let file = Some((config.display().to_string(), text.to_owned()));
+            let resolved =
+                Sources { file, ..Sources::default() }.resolve(Settings::for_this_machine()).unwrap();
             let mut inspection = Inspection { resolved: &resolved, findings: Findings::default() };
             inspection.surroundings(None);
-            assert_eq!(inspection.findings.warnings.len(), count, "{mode:o}");
+            let warnings = inspection.findings.warnings.into_iter();
+            warnings.map(|warning| warning.to_string()).collect::<Vec<_>>()
+        };
+        let (config, secret) = (folder.join("tidewire.toml"), folder.join("tidewire.secret"));
+        std::fs::write(&config, "").unwrap();
+        std::fs::write(&secret, "3q2-7wAAlm9fXr0bQ8uJt6vYkPz1cNdEsGhLoRiTxWu").unwrap();
+        may(&secret, 0o640);
+        for (mode, count) in [(0o644, 1), (0o640, 0)] {
+            may(&config, mode);
+            let found = warned(&config, GOOD);
+            assert_eq!(found.len(), count, "{mode:o}");
+            assert!(found.iter().all(|warning| warning.ends_with(&format!("chmod o= {}", config.display()))));
         }
-        std::fs::remove_file(&path).unwrap();
+        // Everybody may know which file it is in, and not what is in it.
+        may(&config, 0o644);
+        let named = "[auth]\nhs256_secret_file = \"tidewire.secret\"\n";
+        assert_eq!(warned(&config, named), Vec::<String>::new());
+        may(&secret, 0o644);
+        let found = warned(&config, named);
+        assert!(
+            found.len() == 1 && found[0].ends_with(&format!("chmod o= {}", secret.display())),
+            "{found:?}"
+        );
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }
