@@ -153,6 +153,7 @@ def test_the_debian_package_keeps_the_configuration_and_starts_nothing(release: 
         said("sh", "-n", tmp_path / name)
     # A package that is new to this machine has no old version, which is the second argument.
     assert re.search(r"systemd-sysusers .*tidewire\.conf", scripts["postinst"]), "its user is made"
+    assert "chmod 0640 /etc/tidewire/tidewire.toml" in scripts["postinst"], "secrets may be in it"
     assert not re.search(r"invoke (start|restart)|systemctl (start|enable)", scripts["postinst"].replace(HINT, ""))
 
 
