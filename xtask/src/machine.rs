@@ -64,10 +64,15 @@ fn debian_of(missing: &[&str]) -> Result<(), String> {
     if missing.is_empty() {
         return Ok(());
     }
-    install("apt-get update", privileged("apt-get").arg("update"))?;
     let apt = &mut privileged("apt-get");
-    apt.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y", "--no-install-recommends"]);
-    install("apt-get install", apt.args(missing))
+    apt.env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(missing);
+    install("apt-get update", privileged("apt-get").arg("update"))
+        .and_then(|()| install("apt-get install", apt))
+        .map_err(|error| {
+            format!("{error}\nas root: apt-get install --no-install-recommends {}", missing.join(" "))
+        })
 }
 
 /// The Python of `target/venv`, which holds exactly the versions of `requirements.txt`.
