@@ -19,9 +19,13 @@ pub fn target() -> PathBuf {
     repository().join("target")
 }
 
-/// A command that starts in the repository, without standard input.
+/// A command that starts in the repository, without standard input. What cargo builds goes where the tests look for it: whoever
+/// has `CARGO_TARGET_DIR` elsewhere would have them look at an old binary.
 pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
+    let mut command = Command::new(&program);
+    if program.as_ref() == "cargo" {
+        command.env("CARGO_TARGET_DIR", target());
+    }
     command.args(arguments).current_dir(repository()).stdin(Stdio::null());
     command
 }
@@ -165,6 +169,15 @@ mod tests {
         assert_eq!(second.output, "3 failed\n");
         fs::remove_file(over).unwrap();
         fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    fn cargo_builds_where_tests_look_whatever_the_environment_has() {
+        let built = command("cargo", &["build"]);
+        let folder =
+            built.get_envs().find(|(name, _)| *name == "CARGO_TARGET_DIR").and_then(|(_, value)| value);
+        assert_eq!(folder, Some(target().as_os_str()));
+        assert_eq!(command("git", &[]).get_envs().count(), 0);
     }
 
     #[test]
