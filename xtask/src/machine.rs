@@ -101,7 +101,8 @@ pub fn node(program: &str, arguments: &[&str]) -> Result<Command, String> {
         return Ok(run::command(program, arguments));
     }
     let bin = run::target().join("venv/bin");
-    if !bin.join("npm").exists() {
+    // Ours is a link (see below), and only there once everything is.
+    if !bin.join("node").is_symlink() {
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODE_WHEEL];
         install("node", &mut run::command(python()?, &pip))?;
         call_node_itself(&bin)?;
