@@ -31,8 +31,15 @@ def test_the_last_stage_runs_the_binary_as_nobody_in_particular_and_asks_it_how_
     assert "STOPSIGNAL SIGTERM" in last and 'ENTRYPOINT ["/usr/bin/tidewire"]' in last
 
 
-def test_files_that_the_build_reads_are_sent_to_it() -> None:
+def test_files_that_the_build_reads_are_sent_to_it_and_secrets_are_not() -> None:
     ignored = {line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")}
     tracked = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.splitlines()
+    # A pattern without `**/` is for the top folder alone.
     patterns = [re.compile(re.escape(line).replace(r"\*\*/", "(.*/)?").replace(r"\*", "[^/]*") + "(/|$)") for line in ignored]
-    assert not [path for path in tracked if any(pattern.match(path) for pattern in patterns)], "what is committed is read"
+
+    def stays(path: str) -> bool:
+        return any(pattern.match(path) for pattern in patterns)
+
+    assert not [path for path in tracked if stays(path)], "what is committed is read"
+    for secret in ["ops/compose/secrets/hs256", "tidewire.secret", "deploy/here/tidewire.secret", "deploy/.env"]:
+        assert stays(secret), secret
