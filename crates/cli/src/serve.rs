@@ -46,7 +46,10 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     match ending {
         Ok(Ending::Empty | Ending::TimeOver) => Ok(()),
         Ok(Ending::CutShort) => Err(Failure::Runtime("told twice to end: not everybody had left".into())),
-        Err(fatal @ Fatal::Entrance(_)) => Err(Failure::Configuration(fatal.to_string())),
+        // Units that hand over the wrong sockets do not get better by being started again.
+        Err(fatal @ (Fatal::Entrance(_) | Fatal::Handed(_))) => {
+            Err(Failure::Configuration(fatal.to_string()))
+        }
         Err(fatal) => Err(Failure::Runtime(fatal.to_string())),
     }
 }

@@ -1,14 +1,16 @@
 """F2, R30: a listening socket that outlives the process. Who connects between two processes waits, and is not refused."""
 
+import os
 import socket
+import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from handover import Activated
-from stage import PATIENCE, eventually, free_port
+from handover import FIRST, Activated
+from stage import BINARY, PATIENCE, eventually, free_port
 from wire import Wire
 
 @pytest.fixture
@@ -105,3 +107,13 @@ def test_a_socket_that_nobody_would_be_served_at_is_refused(listener):
         # Dev mode answers who watches where it answers clients.
         with pytest.raises(AssertionError, match="give admin_listen an address"):
             Activated(listener, admin=admin)
+
+
+def test_units_that_hand_over_the_wrong_socket_end_with_78_for_systemd_not_to_start_it_again():
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        command = ["sh", "-c", 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', "sh", BINARY, "serve", "--dev", "--listen", "127.0.0.1:0"]
+        ended = subprocess.run(
+            command, pass_fds=(FIRST,), preexec_fn=lambda: os.dup2(deaf.fileno(), FIRST), capture_output=True, text=True, timeout=PATIENCE
+        )
+    assert (ended.returncode, "it does not listen" in ended.stderr) == (78, True), ended.stderr
