@@ -17,6 +17,8 @@ RUN --mount=type=cache,id=tidewire-registry,target=/usr/local/cargo/registry \
     host="$(rustc -vV | sed -n 's/^host: //p')" \
     && RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' CARGO_TARGET_DIR=/target \
        cargo build --release --locked --package tidewire-cli --target "$host" \
+    && mkdir -p /image/etc/tidewire \
+    && CARGO_TARGET_DIR=/target cargo run --quiet --locked --package xtask -- licences > /image/etc/tidewire/THIRD-PARTY \
     && install -D "/target/$host/release/tidewire" /image/usr/bin/tidewire \
     && strip --strip-debug /image/usr/bin/tidewire
 # Names are looked up in /etc/hosts first, then asked of the DNS: without this file the C library asks the DNS first.

@@ -22,6 +22,14 @@ def test_its_binary_is_built_as_that_of_a_release() -> None:
     assert built == release.replace('\\"', '"')
 
 
+def test_it_holds_the_licences_of_what_it_is_made_of() -> None:
+    made = re.search(r"cargo run --quiet --locked --package xtask -- (\S+) > /image/etc/tidewire/THIRD-PARTY", DOCKERFILE)
+    verb = ["cargo", "run", "--quiet", "--locked", "--package", "xtask", "--", made[1]]
+    licences = subprocess.run(verb, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert licences.returncode == 0, licences.stderr
+    assert re.search(r"^tokio \d+\.\d+\.\d+: MIT$", licences.stdout, re.MULTILINE) and "Permission is hereby granted" in licences.stdout
+
+
 def test_the_last_stage_runs_the_binary_as_nobody_in_particular_and_asks_it_how_it_is() -> None:
     last = DOCKERFILE.rpartition("\nFROM ")[2]
     assert last.startswith("scratch\n")

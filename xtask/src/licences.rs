@@ -4,11 +4,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
+use std::process::ExitCode;
 
 use serde_json::Value;
 
+use crate::release;
 use crate::run;
+
+/// The crate that is the binary.
+pub const BINARY: &str = "tidewire-cli";
+
+/// Prints those of the binary for this machine, as an image is given them.
+pub fn print() -> ExitCode {
+    let licences = release::host().and_then(|host| of(BINARY, &host));
+    match licences {
+        // Whoever has read enough may go.
+        Ok(licences) => {
+            std::io::stdout().write_all(licences.as_bytes()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            eprintln!("licences     {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Every crate of others in `package` for `target`, and the texts that come with them, each once.
 ///

@@ -39,6 +39,7 @@
 //! snippets     every command and snippet of the README and of the book, dev mode's box, and the guides for who moves here
 //! packaging    what is shipped around the binary: units, completions, manual pages, compose.yaml, the service manager's protocol
 //! msrv         whether it compiles with the oldest Rust that it states, where there is one
+//! licences     prints the licences of what the binary is made of
 //! release      builds, packs, describes and tries a release of this commit, in target/release-VERSION
 //! bench [...]  Tidewire beside the floor; prints figures, gates nothing on time
 //! bench peers [...]  Tidewire beside nchan, uWebSockets, Socket.IO and others, which it installs; writes docs/benchmarks.md
@@ -127,6 +128,7 @@ fn main() -> ExitCode {
         "client" => schedule::with_binary(|| schedule::in_turn([Tier::client()])),
         "console" => schedule::in_turn([Tier::console()]),
         "book" => return book::build(),
+        "licences" => return licences::print(),
         "snippets" => schedule::with_binary(|| schedule::in_turn([Tier::book()])),
         "packaging" => schedule::with_binary(|| schedule::in_turn([Tier::packaging()])),
         "msrv" => schedule::in_turn([Tier::msrv()]),

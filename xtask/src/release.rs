@@ -62,11 +62,9 @@ impl Release {
     fn of_this_commit() -> Result<Release, String> {
         let manifest = read(&run::repository().join("Cargo.toml"))?;
         let version = manifest.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
-        let rustc = step("rustc", &mut run::command("rustc", &["-vV"]))?;
-        let host = rustc.lines().find_map(|line| line.strip_prefix("host: "));
         Ok(Release {
             version: version.ok_or("Cargo.toml states no version")?.to_owned(),
-            host: host.ok_or("rustc does not say which machine it is on")?.to_owned(),
+            host: host()?,
             epoch: step("git log", &mut run::command("git", &["log", "-1", "--format=%ct"]))?
                 .trim()
                 .to_owned(),
@@ -132,7 +130,7 @@ impl Release {
             copy(&run::repository().join(document), &stage.join(document))?;
         }
         write(&stage.join("tidewire.toml"), &default_configuration()?)?;
-        write(&stage.join("THIRD-PARTY"), &licences::of("tidewire-cli", &self.host)?)?;
+        write(&stage.join("THIRD-PARTY"), &licences::of(licences::BINARY, &self.host)?)?;
         Ok(stage)
     }
 
@@ -239,6 +237,13 @@ fn sums(folder: &Path) -> Result<(), String> {
     }
     let text = step("sha256sum", run::command("sha256sum", &[]).args(&names).current_dir(folder))?;
     write(&folder.join("SHA256SUMS"), &text)
+}
+
+/// This machine, as rustc calls it.
+pub fn host() -> Result<String, String> {
+    let rustc = step("rustc", &mut run::command("rustc", &["-vV"]))?;
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.ok_or("rustc does not say which machine it is on")?.to_owned())
 }
 
 fn cargo_home() -> Result<PathBuf, String> {
