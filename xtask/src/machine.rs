@@ -23,6 +23,13 @@ const DEBIAN: &[(&str, &str)] = &[
     ("testssl.sh", "testssl"),
     ("systemd", "systemd-analyze"),
     ("groff-base", "groff"),
+    // Whose completions are tried, and whose examples.
+    ("zsh", "zsh"),
+    ("fish", "fish"),
+    ("ruby", "ruby"),
+    ("php-cli", "php"),
+    ("php-curl", "php"),
+    ("golang-go", "go"),
 ];
 
 /// The same for what only `cargo xtask acme` needs: an ACME server, with a DNS that tests can change.
