@@ -8,16 +8,12 @@ use crate::tier::{SEEDS, Tier};
 
 /// Everything that CI runs.
 ///
-/// What is quick to fail goes first. The binary is built beside it: its linking keeps one core busy and leaves the other, and
-/// cargo locks a profile's folder, not all of them. Then there are two lanes: tiers that look at the clock one after another
-/// in the one, most of which wait more than they work, and beside them, at a lower priority, those that ask for nothing but
-/// time of a core.
+/// What is quick to fail goes first, one after another, since each takes both cores. Then there are two lanes: tiers that
+/// look at the clock one after another in the one, most of which wait more than they work, and beside them, at a lower
+/// priority, those that ask for nothing but time of a core.
 pub fn everything() -> Tally {
-    let mut total = Tier::fmt().run();
-    let binary = thread::spawn(|| Tier::release().run());
-    total += in_turn([Tier::clippy(), Tier::unit()]);
-    let binary = binary.join().unwrap_or(Tally { passed: 0, failed: 1 });
-    total += once_built(binary, || {
+    let mut total = in_turn([Tier::fmt(), Tier::clippy(), Tier::unit()]);
+    total += with_binary(|| {
         let patient = thread::spawn(|| in_turn(patient_tiers()));
         let mut total = in_turn([
             Tier::e2e(),
@@ -66,30 +62,35 @@ fn patient_tiers() -> Vec<Tier> {
     tiers.into_iter().map(Tier::patient).collect()
 }
 
-/// Builds the binary and runs what looks at it.
+/// Builds the binary and runs what looks at it. Without a new binary nothing is run: what an old one does says nothing.
 pub fn with_binary(tiers: impl FnOnce() -> Tally) -> Tally {
-    once_built(Tier::release().run(), tiers)
+    let mut total = Tier::release().run();
+    if total.failed == 0 {
+        total += tiers();
+    } else {
+        println!("there is no binary to look at; the tiers that need one were not run");
+    }
+    total
 }
 
 /// What is only there with the feature `acme`. It is left out of [`everything`], since it has all be built twice.
 pub fn acme() -> Tally {
-    in_turn([Tier::clippy_acme(), Tier::unit_acme()])
-        + once_built(Tier::release_acme().run(), || Tier::acme().run())
+    in_turn([Tier::clippy_acme(), Tier::unit_acme()]) + built(Tier::release_acme(), Tier::acme())
 }
 
 /// The same for the feature `otlp`.
 pub fn otlp() -> Tally {
-    in_turn([Tier::clippy_otlp(), Tier::unit_otlp()])
-        + once_built(Tier::release_otlp().run(), || Tier::otlp().run())
+    in_turn([Tier::clippy_otlp(), Tier::unit_otlp()]) + built(Tier::release_otlp(), Tier::otlp())
 }
 
-/// Runs what looks at a binary that was to be built. Without a new one nothing is run: what an old one does says nothing.
-fn once_built(binary: Tally, look: impl FnOnce() -> Tally) -> Tally {
-    if binary.failed > 0 {
-        println!("there is no binary to look at; the tiers that need one were not run");
-        return binary;
+/// Builds a binary, and looks at it if there is one.
+fn built(binary: Tier, look: Tier) -> Tally {
+    let built = binary.run();
+    if built.failed > 0 {
+        println!("there is no binary to look at; its tests were not run");
+        return built;
     }
-    binary + look()
+    built + look.run()
 }
 
 /// Runs tiers one after another. A failure does not keep the rest from being tried.
