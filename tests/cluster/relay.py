@@ -5,6 +5,8 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 
+from listening import accepted, close
+
 
 class Connection:
     """One connection that somebody opened to Redis."""
@@ -48,19 +50,12 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def end(self) -> None:
-        # Closing alone would not wake who accepts.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        close(self._listener)
         for connection in self.connections:
             connection.close()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
+        for client in accepted(self._listener):
             try:
                 server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:

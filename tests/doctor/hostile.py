@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 
+from listening import accepted, close
 from stage import free_port
 
 PAGE = json.dumps({"messages": [], "cursor": "1.1", "more": False, "gap": {"reason": "epoch"}})
@@ -29,14 +30,10 @@ class Listener:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def end(self) -> None:
-        self._listener.close()
+        close(self._listener)
 
     def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
+        for client in accepted(self._listener):
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
