@@ -23,7 +23,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::show::is_obeyed;
+use crate::show::{is_obeyed, plain_json};
 
 /// Bytes of one value that are written.
 const VALUE_BYTES_MAX: usize = 1 << 10;
@@ -171,11 +171,11 @@ fn text(
         (true, _) => ("\x1b[2m", "\x1b[34m", "\x1b[0m"),
     };
     write!(out, "{dim}{time}{plain} {colour}{level:>5}{plain} {dim}{target}:{plain} ")?;
-    write_shown(out, &fields.message)?;
+    out.write_str(&plain_json(&fields.message))?;
     for (name, value) in &fields.others {
         write!(out, " {dim}{name}={plain}")?;
         match value {
-            Value::String(value) if is_plain(value) => write_shown(out, value)?,
+            Value::String(value) if is_plain(value) => out.write_str(value)?,
             // Quoted as JSON, in which what is not shown is escaped.
             Value::String(value) => write!(out, "{}", quoted(value))?,
             value => write!(out, "{value}")?,
@@ -208,24 +208,7 @@ fn is_plain(value: &str) -> bool {
 
 /// As a JSON string, without what JSON leaves as it is and terminals obey, or whoever reads text takes for the end of a line.
 fn quoted(value: &str) -> String {
-    let mut shown = String::new();
-    let json = Value::String(value.to_owned()).to_string();
-    // Writing into a string cannot fail.
-    let _ = write_shown(&mut shown, &json);
-    shown
-}
-
-/// Writes text without what is not shown, or would move the cursor.
-fn write_shown(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
-    text.chars().try_for_each(|char| write_char(out, char))
-}
-
-fn write_char(out: &mut impl fmt::Write, char: char) -> fmt::Result {
-    if !is_obeyed(char) {
-        return out.write_char(char);
-    }
-    let mut units = [0; 2];
-    char.encode_utf16(&mut units).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
+    plain_json(&Value::String(value.to_owned()).to_string())
 }
 
 #[cfg(test)]

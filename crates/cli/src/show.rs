@@ -103,7 +103,7 @@ pub(crate) fn plain(text: &str) -> String {
     shown
 }
 
-/// The same of JSON, which stays what it is: it leaves some of what terminals obey as it came.
+/// The same in the escapes of JSON, line ends included: JSON stays what it is, which leaves some of what terminals obey as it came.
 pub(crate) fn plain_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for char in json.chars() {
