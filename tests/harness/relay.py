@@ -1,4 +1,4 @@
-"""The way to a Redis, in a test's hands: connections that go on living, and over which nothing more is heard."""
+"""The way to a server, in a test's hands: who asked what on which connection, and connections over which nothing more is heard."""
 
 import contextlib
 import socket
@@ -9,15 +9,15 @@ from listening import accepted, close
 
 
 class Connection:
-    """One connection that somebody opened to Redis."""
+    """One connection that somebody opened to the server."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
         self.asked = b""
-        """The beginning of what Redis was asked, which tells what the connection is for."""
+        """The beginning of what the server was asked, which tells what the connection is for."""
         self.is_open = True
         self.swallowed = 0
-        """How many bytes of Redis' were not passed on."""
+        """How many bytes of the server's were not passed on."""
 
     def is_for(self, *commands: bytes) -> bool:
         return any(command in self.asked.upper() for command in commands)
@@ -39,7 +39,7 @@ class Connection:
 
 
 class Relay:
-    """Passes bytes between whoever connects to `port`, and a Redis at another. `silenced` says whom Redis' are kept from."""
+    """Passes bytes between whoever connects to `port`, and a server at another. `silenced` says whom the server's are kept from."""
 
     def __init__(self, target: int) -> None:
         self.target = target
