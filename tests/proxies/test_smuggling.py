@@ -1,17 +1,18 @@
-"""S42 through a real nginx and a real HAProxy: an attacker and a victim share a connection between the proxy and us.
+"""S42 through a real nginx, HAProxy and Caddy: an attacker and a victim share a connection between the proxy and us.
 
 Whatever the two of us make of an attack, the victim's publishes are there once each, every answer is the victim's own,
 and the request that was hidden in the attack, which neither proxy lets in, has not arrived.
 """
 
 import json
-import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pytest
 from fronts import RECOMMENDED, Front
+from relay import Relay
 from smuggling import CORPUS, Target
 from stage import PATIENCE, Tidewire
 from wire import Wire
@@ -64,10 +65,6 @@ class Arena:
         page = self.server.poll(channel, cursor="earliest")
         return [(message["data"], message["id"]) for message in page["messages"]]
 
-    def accepted(self) -> int:
-        """Connections that the server has taken in."""
-        return int(re.search(r"^tidewire_connections_accepted_total (\d+)", self.server.client.get("/metrics").text, re.MULTILINE)[1])
-
 
 @pytest.fixture(scope="module", params=RECOMMENDED)
 def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
@@ -79,18 +76,33 @@ def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
     server.end()
 
 
-def test_attacker_and_victim_share_a_connection_to_the_server(arena):
-    """Without this the rest would show nothing."""
-    victim = Victim(arena.front, "shared")
-    with Wire(arena.front) as first:
-        victim.publish(first)
-    before = arena.accepted()
+class Way(NamedTuple):
+    """The way to a server, as a proxy is told of it."""
+
+    port: int
+    credentials: Mapping[str, str]
+
+
+@pytest.mark.parametrize("proxy", RECOMMENDED)
+def test_attacker_and_victim_share_a_connection_to_the_server(server, behind, proxy):
+    """Without this the rest would show nothing.
+
+    A busy proxy opens another one for who comes before it has laid the last one back. The victim comes twice for each time
+    that the attacker does, so that two connections which are taken by turns carry both of them, too.
+    """
+    relay = Relay(server.port)
+    front = behind([Way(relay.port, server.credentials)], proxy)
+    victim = Victim(front, "shared")
     for _ in range(10):
-        with Wire(arena.front) as attacker, Wire(arena.front) as fresh:
+        with Wire(front) as attacker, Wire(front) as fresh:
             attacker.request("POST /c/decoy", body=b"harmless so far")
             assert attacker.response().status == 200
             victim.publish(fresh)
-    assert arena.accepted() - before <= 2
+        with Wire(front) as fresh:
+            victim.publish(fresh)
+    relay.end()
+    asked = [connection.asked for connection in relay.connections]
+    assert any(b"POST /c/decoy " in each and b"POST /c/shared " in each for each in asked), asked
 
 
 @pytest.mark.parametrize("name", CORPUS)
