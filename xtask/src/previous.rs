@@ -12,6 +12,7 @@ pub const BEFORE: &str = "HEAD^";
 /// # Errors
 /// What went wrong: there is no such revision, or it cannot be built.
 pub fn binary(revision: &str) -> Result<PathBuf, String> {
+    let _alone = run::alone("previous")?;
     let folder = run::target().join("previous");
     let source = folder.join("source");
     // A work tree whose folder somebody has removed is still in git's list.

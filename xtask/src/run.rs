@@ -46,17 +46,17 @@ pub fn nice(command: &Command) -> Command {
     nice
 }
 
-/// Held while what is missing is made or installed. Lanes, and other runs, would each find the same folder missing, and make it
-/// under each other's feet.
+/// Held while `what` is made or installed. Lanes, and other runs, would each find the same folder missing, and make it under each
+/// other's feet. Who holds one may ask for what that needs first, never the other way round: a venv, a Node in it, a folder of npm.
 ///
 /// # Errors
 /// There is nowhere to make anything.
-pub fn alone() -> Result<File, String> {
-    alone_in(&target().join("xtask"))
+pub fn alone(what: &str) -> Result<File, String> {
+    alone_in(&target().join("xtask"), what)
 }
 
-fn alone_in(folder: &Path) -> Result<File, String> {
-    let path = folder.join("preparing.lock");
+fn alone_in(folder: &Path, what: &str) -> Result<File, String> {
+    let path = folder.join(format!("{}.lock", what.replace(['/', ' '], "-")));
     let lock = || {
         fs::create_dir_all(folder)?;
         let file = File::create(&path)?;
@@ -181,11 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn only_one_prepares_the_machine_at_a_time() {
+    fn only_one_makes_a_thing_at_a_time_and_another_thing_can_be_made_beside_it() {
         let folder = std::env::temp_dir().join(format!("tidewire-alone-{}", std::process::id()));
-        let held = alone_in(&folder).unwrap();
-        let other = File::open(folder.join("preparing.lock")).unwrap();
+        let held = alone_in(&folder, "npm tests/browser").unwrap();
+        let other = File::open(folder.join("npm-tests-browser.lock")).unwrap();
         assert!(other.try_lock().is_err(), "it is held");
+        drop(alone_in(&folder, "venv").unwrap());
         drop(held);
         assert!(other.try_lock().is_ok());
         fs::remove_dir_all(folder).unwrap();

@@ -513,8 +513,7 @@ impl Tier {
     /// Runs the tier and prints its line, and what it printed itself if it failed.
     pub fn run(self) -> Tally {
         let began = Instant::now();
-        let ready = run::alone().and_then(|_alone| (self.command)());
-        let outcome = match ready {
+        let outcome = match (self.command)() {
             Ok(Ready::Run(mut command)) => run::logged(self.name, &mut command),
             Ok(Ready::Skip(reason)) => {
                 println!("{:<12} skipped: {reason}", self.name);
