@@ -1,6 +1,7 @@
 // One Tidewire process per test: started on a free port, in an empty folder, and gone when the test ends.
 
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { request } from "node:https";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -156,15 +157,19 @@ class Server {
   }
 }
 
-/** A port that nobody listens on at this moment. */
-export function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().once("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
+/** A port that nobody listens on at this moment, and that no client is given: those are above 32767. */
+export async function freePort() {
+  for (;;) {
+    const port = randomInt(10_240, 32_768);
+    const probe = createServer();
+    const free = await new Promise((tell) => {
+      probe.once("error", () => tell(false)).listen(port, "127.0.0.1", () => tell(true));
     });
-  });
+    if (free) {
+      await new Promise((closed) => probe.close(closed));
+      return port;
+    }
+  }
 }
 
 /** The environment without settings of ours, so that a developer's shell does not change what is tested. */

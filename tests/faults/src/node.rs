@@ -1,7 +1,9 @@
 //! One node: a `tidewire` process behind a proxy of its own, on sockets that outlive it where it is handed them.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -58,7 +60,7 @@ impl Node {
         settings: &[String],
         owners: &Owners,
     ) -> io::Result<Node> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = free_listener()?;
         let port = listener.local_addr()?.port();
         let mut node = Node {
             number,
@@ -210,10 +212,17 @@ impl Node {
     }
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and that no client is given while its server is down: those are above 32 767.
 ///
 /// # Errors
 /// There is none.
 pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    Ok(free_listener()?.local_addr()?.port())
+}
+
+fn free_listener() -> io::Result<TcpListener> {
+    const PORTS: RangeInclusive<u16> = 10_240..=32_767;
+    let first = RandomState::new().hash_one(()) as usize % PORTS.len();
+    let open = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok();
+    PORTS.cycle().skip(first).take(PORTS.len()).find_map(open).ok_or(io::ErrorKind::AddrInUse.into())
 }

@@ -1,6 +1,8 @@
 //! Real Redis servers for tests: each in a process and folder of its own, on loopback, gone with the test.
 
 use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
+use std::iter;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -256,8 +258,10 @@ impl Subscription {
     }
 }
 
+/// A port that nobody listens on, and that no client is given while its server is down: those are above 32 767.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let random = || 10_240 + (RandomState::new().hash_one(()) % 22_528) as u16;
+    iter::repeat_with(random).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 fn launch(port: u16, folder: &std::path::Path, options: &[String]) -> Child {
