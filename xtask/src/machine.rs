@@ -53,6 +53,15 @@ const DEBIAN_NAME: &str = "debian";
 
 const REQUIREMENTS: &str = "tests/harness/requirements.txt";
 
+/// What most tiers need.
+///
+/// # Errors
+/// What could not be had.
+pub fn ready() -> Result<(), String> {
+    debian()?;
+    python().map(drop)
+}
+
 /// Debian's packages, but for those whose program is there already.
 pub fn debian() -> Result<(), String> {
     let _alone = run::alone(DEBIAN_NAME)?;

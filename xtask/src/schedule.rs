@@ -1,48 +1,61 @@
 //! What is run, in which order, and what beside what. The quickest to fail comes first.
 
-use std::thread;
+use std::thread::{self, JoinHandle};
 
+use crate::machine;
 use crate::run;
 use crate::tally::Tally;
 use crate::tier::{SEEDS, Tier};
 
 /// Everything that CI runs.
 ///
-/// What is quick to fail goes first, one after another, since each takes both cores. Then there are two lanes: tiers that
-/// look at the clock one after another in the one, most of which wait more than they work, and beside them, at a lower
-/// priority, those that ask for nothing but time of a core.
+/// First the code is judged, which takes both cores; the binary is built in what time that leaves, and what the machine lacks is
+/// fetched. Then there are lanes, each of which takes its tiers one after another: two that wait more than they work, the one for
+/// browsers and the other for everybody else; and at a lower priority one for those that ask for nothing but time of a core. At
+/// last, alone, those that would not bear company.
 pub fn everything() -> Tally {
+    let binary = thread::spawn(|| Tier::release().patient().run());
+    // Whoever needs what cannot be had will say so.
+    let machine = thread::spawn(machine::ready);
     let mut total = in_turn([Tier::fmt(), Tier::clippy(), Tier::unit()]);
-    total += with_binary(|| {
-        let patient = thread::spawn(|| in_turn(patient_tiers()));
-        let mut total = in_turn([
-            Tier::e2e(),
-            Tier::python(),
-            Tier::examples(),
-            Tier::proxies(),
-            Tier::browser(),
-            Tier::client(),
-            Tier::console(),
-            Tier::book(),
-            Tier::packaging(),
-            Tier::http2(),
-            Tier::hostile(),
-            Tier::api(),
-            Tier::metrics(),
-            Tier::costs(),
-        ]);
-        // All wait more than they work: for rights that end, for links that are given up, and for who cuts what is quiet.
-        total += beside([Tier::auth(), Tier::cluster(), Tier::doctor()]);
-        total += Tier::faults().run();
-        // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
-        total += in_turn([
-            Tier::e2e().on_epoll("e2e epoll"),
-            Tier::e2e().on_tokio("e2e tokio"),
-            Tier::python().on_tokio("python tokio"),
-        ]);
-        total + patient.join().unwrap_or(Tally { passed: 0, failed: 1 })
+    let _ = machine.join();
+    total += with(joined(binary), || {
+        let lanes = [
+            thread::spawn(|| in_turn(patient_tiers())),
+            thread::spawn(|| in_turn(browser_tiers())),
+            thread::spawn(|| {
+                // The last three wait more than all others: for rights that end, for links that are given up, and for who
+                // cuts what is quiet.
+                in_turn(wire_tiers()) + beside([Tier::auth(), Tier::cluster(), Tier::doctor()])
+            }),
+        ];
+        lanes.into_iter().map(joined).sum::<Tally>() + in_turn([Tier::faults(), Tier::costs()])
     });
     total
+}
+
+/// Browsers, and the pages that they are shown.
+fn browser_tiers() -> Vec<Tier> {
+    vec![Tier::browser(), Tier::client(), Tier::console(), Tier::book()]
+}
+
+/// Other people's clients, and bytes that no client would send.
+fn wire_tiers() -> Vec<Tier> {
+    vec![
+        Tier::e2e(),
+        Tier::python(),
+        Tier::examples(),
+        Tier::proxies(),
+        Tier::packaging(),
+        Tier::http2(),
+        Tier::hostile(),
+        Tier::api(),
+        Tier::metrics(),
+        // One suite, every outlet: what the sockets' event loops do, hyper in front of them must do too.
+        Tier::e2e().on_epoll("e2e epoll"),
+        Tier::e2e().on_tokio("e2e tokio"),
+        Tier::python().on_tokio("python tokio"),
+    ]
 }
 
 /// Those that end as they end, however long they take.
@@ -62,54 +75,46 @@ fn patient_tiers() -> Vec<Tier> {
     tiers.into_iter().map(Tier::patient).collect()
 }
 
-/// Builds the binary and runs what looks at it. Without a new binary nothing is run: what an old one does says nothing.
+/// Builds the binary and runs what looks at it.
 pub fn with_binary(tiers: impl FnOnce() -> Tally) -> Tally {
-    let mut total = Tier::release().run();
-    if total.failed == 0 {
-        total += tiers();
-    } else {
+    with(Tier::release().run(), tiers)
+}
+
+/// Runs what looks at a binary that was `built`. Without a new one nothing is run: what an old one does says nothing.
+fn with(built: Tally, tiers: impl FnOnce() -> Tally) -> Tally {
+    if built.failed > 0 {
         println!("there is no binary to look at; the tiers that need one were not run");
+        return built;
     }
-    total
+    built + tiers()
 }
 
 /// What is only there with the feature `acme`. It is left out of [`everything`], since it has all be built twice.
 pub fn acme() -> Tally {
-    in_turn([Tier::clippy_acme(), Tier::unit_acme()]) + built(Tier::release_acme(), Tier::acme())
+    in_turn([Tier::clippy_acme(), Tier::unit_acme()])
+        + with(Tier::release_acme().run(), || Tier::acme().run())
 }
 
 /// The same for the feature `otlp`.
 pub fn otlp() -> Tally {
-    in_turn([Tier::clippy_otlp(), Tier::unit_otlp()]) + built(Tier::release_otlp(), Tier::otlp())
-}
-
-/// Builds a binary, and looks at it if there is one.
-fn built(binary: Tier, look: Tier) -> Tally {
-    let built = binary.run();
-    if built.failed > 0 {
-        println!("there is no binary to look at; its tests were not run");
-        return built;
-    }
-    built + look.run()
+    in_turn([Tier::clippy_otlp(), Tier::unit_otlp()])
+        + with(Tier::release_otlp().run(), || Tier::otlp().run())
 }
 
 /// Runs tiers one after another. A failure does not keep the rest from being tried.
 pub fn in_turn(tiers: impl IntoIterator<Item = Tier>) -> Tally {
-    let mut total = Tally::default();
-    for tier in tiers {
-        total += tier.run();
-    }
-    total
+    tiers.into_iter().map(Tier::run).sum()
 }
 
 /// Runs tiers at the same time.
 fn beside(tiers: impl IntoIterator<Item = Tier>) -> Tally {
     let running: Vec<_> = tiers.into_iter().map(|tier| thread::spawn(move || tier.run())).collect();
-    let mut total = Tally::default();
-    for tier in running {
-        total += tier.join().unwrap_or(Tally { passed: 0, failed: 1 });
-    }
-    total
+    running.into_iter().map(joined).sum()
+}
+
+/// What a thread came to. One that panicked has failed.
+fn joined(running: JoinHandle<Tally>) -> Tally {
+    running.join().unwrap_or(Tally { passed: 0, failed: 1 })
 }
 
 /// Every fuzz target, for `seconds` each.

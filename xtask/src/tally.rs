@@ -1,6 +1,7 @@
 //! Counting: what each runner says of itself at its end, summed to `N passed, N failed`.
 
 use std::fmt;
+use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 
 /// Tests that passed and failed. Shown as the line that CI reads.
@@ -51,6 +52,12 @@ impl AddAssign for Tally {
     fn add_assign(&mut self, other: Tally) {
         self.passed += other.passed;
         self.failed += other.failed;
+    }
+}
+
+impl Sum for Tally {
+    fn sum<I: Iterator<Item = Tally>>(tallies: I) -> Tally {
+        tallies.fold(Tally::default(), Tally::add)
     }
 }
 
