@@ -6,7 +6,7 @@ import { PAYLOADS } from "./payloads.mjs";
 /** Shapes of messages that are forged, for each channel and event. */
 const SHAPES_MAX = 4;
 
-/** What `page` listens to, and what it is sent, from now on: `{channels, heard}`. */
+/** What `page` listens to, and what it is sent, from now on: `{channels, heard, loads}`, the last of which counts its documents. */
 export async function overhear(context, page) {
   const [channels, heard] = [new Set(), new Heard()];
   const add = (url) => {
@@ -19,14 +19,26 @@ export async function overhear(context, page) {
   session.on("Network.eventSourceMessageReceived", ({ data }) => heard.push(data));
   session.on("Network.webSocketFrameReceived", ({ response }) => heard.push(response.payloadData));
   await session.send("Network.enable");
-  return { channels, heard };
+  let loads = 0;
+  page.on("framenavigated", (frame) => frame === page.mainFrame() && (loads += 1));
+  return { channels, heard, loads: () => loads };
 }
 
 /**
  * Publishes every payload to `channel`: bare, as event and as key, and in everything that was ever said there. Waits until
- * the page has been sent all of it, where one may publish there at all.
+ * the page has been sent all of it, where one may publish there at all. `live` resolves once the page hears.
  */
-export async function forge(server, channel, heard) {
+export async function forge(server, channel, { heard, loads }, live) {
+  let before;
+  // Who has another name now loads the page anew, and what comes meanwhile would reach nobody.
+  do {
+    before = loads();
+    await live();
+    await forgeOnce(server, channel, heard, () => loads() !== before);
+  } while (loads() !== before);
+}
+
+async function forgeOnce(server, channel, heard, isAnew) {
   await publish(server, PAYLOADS.flatMap((data) => [{ channel, data }, { channel, data, event: data }, { channel, data, key: data }]));
   const answer = await fetch(`${server.url}/c/${channel}?cursor=earliest`, { headers: server.credentials });
   const { messages = [] } = await answer.json();
@@ -46,7 +58,7 @@ export async function forge(server, channel, heard) {
       if ("version" in shape) data.version = version += 1;
       return { channel, event, data: JSON.stringify(data) };
     }))));
-  const end = `the end of ${channel}`;
+  const end = `the end of ${channel}, after ${heard.all.length}`;
   const [{ code }] = await publish(server, [{ channel, data: end }]);
   // A page may have left the channel meanwhile.
   const isLeft = async () => {
@@ -54,7 +66,8 @@ export async function forge(server, channel, heard) {
     const { receivers } = channels.find((each) => each.channel === channel) ?? { receivers: {} };
     return !(receivers.sse || receivers.ws || receivers.poll);
   };
-  if (!code) await eventually(`${channel} has reached the page`, async () => heard.all.some((sent) => sent.includes(end)) || (await isLeft()));
+  const isHeard = () => heard.all.some((sent) => sent.includes(end));
+  if (!code) await eventually(`${channel} has reached the page`, async () => isAnew() || isHeard() || (await isLeft()));
 }
 
 /** Resolves to what became of each. What is refused is the server's affair, and no failure. */

@@ -41,10 +41,16 @@ export function showing(t) {
 }
 
 /** Opens a page of the list in a tab, and waits until it is live. */
-export async function show(page, server, { path, live, enter }, query = "") {
+export async function show(page, server, shown, query = "") {
+  const { path, enter } = shown;
   // To go to another place in a page is not to load it anew.
   if (path.includes("#")) await page.goto("about:blank");
   await page.goto(`${server.url}${path}${query}`);
   await enter?.(page, server);
-  await page.locator(live).first().waitFor({ timeout: PATIENCE_MS });
+  await hears(page, shown);
+}
+
+/** Waits until a page of the list is live. */
+export function hears(page, { live }) {
+  return page.locator(live).first().waitFor({ timeout: PATIENCE_MS });
 }

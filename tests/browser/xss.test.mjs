@@ -6,7 +6,7 @@ import test, { after } from "node:test";
 
 import { forge, overhear } from "./forgery.mjs";
 import { useOnce } from "./looks.mjs";
-import { SHOWN, show, showing } from "./pages_shown.mjs";
+import { SHOWN, hears, show, showing } from "./pages_shown.mjs";
 import { PAYLOADS } from "./payloads.mjs";
 import { typeEverywhere, watched } from "./suspicion.mjs";
 import { alone, browser, tab } from "./tab.mjs";
@@ -20,12 +20,12 @@ for (const shown of SHOWN) {
     const context = await alone(t, chromium);
     const page = await context.newPage();
     const crimes = await watched(page);
-    const { channels, heard } = await overhear(context, page);
+    const overheard = await overhear(context, page);
     await show(page, server, shown);
     // One honest word first, so that there is something to forge.
     await useOnce(page, "Spring tide at nine");
     await typeEverywhere(page);
-    for (const channel of channels) await forge(server, channel, heard);
+    for (const channel of overheard.channels) await forge(server, channel, overheard, () => hears(page, shown));
     // What was stored is shown once more, to somebody who comes later and by a link of an attacker's.
     for (const payload of [PAYLOADS[1], PAYLOADS[23]]) {
       const hostile = encodeURIComponent(payload);
