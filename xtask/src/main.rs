@@ -17,7 +17,7 @@
 //!              others in target/acme, against Debian's pebble; minutes
 //! otlp         traces: the same with that feature, in target/otlp, exported to a collector of the tests; minutes
 //! scan         every check of testssl.sh, and waits of the default length; minutes
-//! proxies      a real nginx and a real HAProxy in front
+//! proxies      a real nginx, HAProxy and Caddy in front
 //! doctor       the same, told wrong things on purpose: `tidewire doctor` names them
 //! hostile      clients that mean harm: sieges of seconds, and what brought other servers down
 //! auth         who may come in: tickets, rights that end, keys that change, secrets that stay one

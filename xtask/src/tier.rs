@@ -254,7 +254,7 @@ impl Tier {
         Tier::pytest("scan", "tests/http2").with(&["--full", "-rP", "test_scanners.py", "test_connection.py"])
     }
 
-    /// A real nginx and a real HAProxy in front.
+    /// A real nginx, HAProxy and Caddy in front.
     pub fn proxies() -> Tier {
         Tier::pytest("proxies", "tests/proxies")
     }
