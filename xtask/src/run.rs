@@ -118,7 +118,7 @@ fn try_logged(name: &str, command: &mut Command) -> io::Result<Outcome> {
 }
 
 /// No step takes longer, be it the binary that is built in what time others leave; one that does hangs.
-const LONGEST: Duration = Duration::from_secs(30 * 60);
+const LONGEST: Duration = Duration::from_secs(40 * 60);
 
 /// Runs a program with its output on the screen, and ends as it ends.
 pub fn through(program: &str, arguments: &[&str]) -> ExitCode {
