@@ -105,8 +105,8 @@ def test_a_namespace_gets_rules_of_its_own_while_the_server_runs(configured):
     server.publish("other", "4")
     assert server.texts("ticks:a") == ["4"]
     assert server.texts("other") == ["1", "2", "3", "4"]
-    server.publish("ticks:a", "5")
-    assert server.client.post("/c/ticks:a", content="6").json()["code"] == "rate_limited"
+    answers = [server.client.post("/c/ticks:a", content="5").json() for _ in range(20)]
+    assert {answer.get("code", "published") for answer in answers} == {"published", "rate_limited"}
     server.reload("")
     for number in "678":
         server.publish("ticks:a", number)
