@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 import pyte
-from stage import PATIENCE
+from stage import PATIENCE, eventually
 
 
 class Terminal:
@@ -74,6 +74,20 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         os.write(self._ours, keys.encode())
+
+    def type_unseen(self, keys: str) -> None:
+        """The same where nothing is echoed, and returns once the program has read it: the kernel passes keys on at a moment of
+        its own, and before that one of a terminal that echoes again, shows them."""
+        # Held meanwhile, or what has come and gone would look like what has not come.
+        self.process.send_signal(signal.SIGSTOP)
+        self.type(keys)
+        eventually("the keys are there", lambda: self._unread() == len(keys.encode()))
+        self.process.send_signal(signal.SIGCONT)
+        eventually("the keys are read", lambda: self._unread() == 0)
+
+    def _unread(self) -> int:
+        """Bytes that were typed and not read. Where lines are edited it is those of whole lines only."""
+        return struct.unpack("i", fcntl.ioctl(self._theirs, termios.FIONREAD, bytes(4)))[0]
 
     def screen(self) -> str:
         """What stands on the screen, now that everything that has been written is read."""

@@ -114,7 +114,7 @@ def test_a_terminal_of_another_size_is_drawn_anew(server):
 def test_a_signal_while_a_password_is_asked_for_leaves_the_terminal_as_it_was(serve):
     with top(serve(access=GUARDED)) as terminal:
         terminal.until("Password of the console at")
-        terminal.type("half of a passw")
+        terminal.type_unseen("half of a passw")
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.ended() == 1
         assert terminal.is_as_before()
