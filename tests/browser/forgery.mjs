@@ -6,7 +6,10 @@ import { PAYLOADS } from "./payloads.mjs";
 /** Shapes of messages that are forged, for each channel and event. */
 const SHAPES_MAX = 4;
 
-/** What `page` listens to, and what it is sent, from now on: `{channels, heard, loads}`, the last of which counts its documents. */
+/** How often a page may load itself anew while a channel is forged: once for every name that was typed. */
+const LOADS_MAX = PAYLOADS.length;
+
+/** What `page` listens to, and what it is sent, from now on: `{channels, heard, loads}`; `loads()` grows with each of its loads. */
 export async function overhear(context, page) {
   const [channels, heard] = [new Set(), new Heard()];
   const add = (url) => {
@@ -29,13 +32,14 @@ export async function overhear(context, page) {
  * the page has been sent all of it, where one may publish there at all. `live` resolves once the page hears.
  */
 export async function forge(server, channel, { heard, loads }, live) {
-  let before;
-  // Who has another name now loads the page anew, and what comes meanwhile would reach nobody.
-  do {
-    before = loads();
+  for (let tried = 0; tried < LOADS_MAX; tried += 1) {
+    const before = loads();
     await live();
     await forgeOnce(server, channel, heard, () => loads() !== before);
-  } while (loads() !== before);
+    // Who has another name now loads the page anew, and what came meanwhile has reached nobody.
+    if (loads() === before) return;
+  }
+  throw new Error(`the page loads itself anew for ever, ${LOADS_MAX} times during ${channel}`);
 }
 
 async function forgeOnce(server, channel, heard, isAnew) {

@@ -76,8 +76,8 @@ class Terminal:
         os.write(self._ours, keys.encode())
 
     def type_unseen(self, keys: str) -> None:
-        """The same where nothing is echoed, and returns once the program has read it: the kernel passes keys on at a moment of
-        its own, and before that one of a terminal that echoes again, shows them."""
+        """The same where nothing is echoed, until the program has read it: the kernel passes keys on at a moment of its own, and a
+        terminal that echoes again by then shows them."""
         # Held meanwhile, or what has come and gone would look like what has not come.
         self.process.send_signal(signal.SIGSTOP)
         self.type(keys)

@@ -1,7 +1,7 @@
 """S42 through a real nginx, HAProxy and Caddy: an attacker and a victim share a connection between the proxy and us.
 
 Whatever the two of us make of an attack, the victim's publishes are there once each, every answer is the victim's own,
-and the request that was hidden in the attack, which neither proxy lets in, has not arrived.
+and the request that was hidden in the attack, which no proxy lets in, has not arrived.
 """
 
 import json

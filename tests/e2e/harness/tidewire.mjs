@@ -159,18 +159,20 @@ class Server {
 
 /** A port that nobody listens on at this moment, and that no client is given: those are above 32767. */
 export async function freePort() {
-  for (;;) {
+  for (let tried = 0; tried < PORTS_TRIED_MAX; tried += 1) {
     const port = randomInt(10_240, 32_768);
     const probe = createServer();
-    const free = await new Promise((tell) => {
-      probe.once("error", () => tell(false)).listen(port, "127.0.0.1", () => tell(true));
+    const isFree = await new Promise((resolve, reject) => {
+      probe.once("error", (error) => (error.code === "EADDRINUSE" ? resolve(false) : reject(error)));
+      probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
     });
-    if (free) {
-      await new Promise((closed) => probe.close(closed));
-      return port;
-    }
+    if (isFree) return port;
   }
+  throw new Error(`none of ${PORTS_TRIED_MAX} ports is free`);
 }
+
+/** Ports that are tried before it is given up. */
+const PORTS_TRIED_MAX = 100;
 
 /** The environment without settings of ours, so that a developer's shell does not change what is tested. */
 function withoutSettings(environment) {

@@ -2,8 +2,8 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
+use std::iter;
 use std::net::{Ipv4Addr, TcpListener};
-use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -215,14 +215,23 @@ impl Node {
 /// A port that nobody listens on, and that no client is given while its server is down: those are above 32 767.
 ///
 /// # Errors
-/// There is none.
+/// There is none, or no socket can be had.
 pub fn free_port() -> io::Result<u16> {
     Ok(free_listener()?.local_addr()?.port())
 }
 
 fn free_listener() -> io::Result<TcpListener> {
-    const PORTS: RangeInclusive<u16> = 10_240..=32_767;
-    let first = RandomState::new().hash_one(()) as usize % PORTS.len();
-    let open = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok();
-    PORTS.cycle().skip(first).take(PORTS.len()).find_map(open).ok_or(io::ErrorKind::AddrInUse.into())
+    let open = || {
+        let port = 10_240 + (RandomState::new().hash_one(()) % 22_528) as u16;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+    };
+    let is_taken =
+        |tried: &io::Result<_>| tried.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+    iter::repeat_with(open)
+        .take(PORTS_TRIED_MAX)
+        .find(|tried| !is_taken(tried))
+        .unwrap_or(Err(io::ErrorKind::AddrInUse.into()))
 }
+
+/// Ports that are tried before it is given up.
+const PORTS_TRIED_MAX: usize = 100;

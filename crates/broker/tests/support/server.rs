@@ -261,7 +261,8 @@ impl Subscription {
 /// A port that nobody listens on, and that no client is given while its server is down: those are above 32 767.
 pub(crate) fn free_port() -> u16 {
     let random = || 10_240 + (RandomState::new().hash_one(()) % 22_528) as u16;
-    iter::repeat_with(random).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    iter::repeat_with(random).take(100).find(is_free).expect("one of a hundred ports is free")
 }
 
 fn launch(port: u16, folder: &std::path::Path, options: &[String]) -> Child {
